@@ -1,0 +1,69 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both make `.venv` from pinned versions by themselves.
+# pip's own environment (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, proxies, ...) reaches pip as it is.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTHON312 ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null)
+VENV := .venv
+VENV312 := .venv312
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: help demo up test test-312 lint types check bench schemas clean
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Retune needs Python 3.11 or newer: none of python3.11, python3.12, python3 is one. Install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[trainer,local,dev]"
+	touch $@
+
+$(VENV312)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml
+	$(PYTHON312) -m venv $(VENV312)
+	$(VENV312)/bin/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[local,dev]"
+	touch $@
+
+## make demo      the whole loop on this machine: errors in, a better model out (about five minutes)
+demo: $(VENV)/.installed
+	$(BIN)/retune demo $(DEMO_ARGS)
+
+## make up        the local stack until Ctrl-C
+up: $(VENV)/.installed
+	$(BIN)/retune up $(UP_ARGS)
+
+## make test      all tests
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+## make test-312  the tests that need no torch, on Python 3.12 (says so where there is none)
+test-312:
+ifeq ($(PYTHON312),)
+	@echo "no Python 3.12 here: its tests are left out"
+else
+	$(MAKE) $(VENV312)/.installed
+	$(VENV312)/bin/python -m pytest -m "not torch and not emulator" $(PYTEST_ARGS)
+endif
+
+## make lint      ruff and the layering rules
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+## make types     mypy, strict, tests included
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+## make check     all that CI runs
+check: lint types test test-312
+
+## make bench     benchmarks, side by side, with JSON in bench-results/
+bench: $(VENV)/.installed
+	@set -e; for module in $$(cd tests/benchmarks && ls *.py 2>/dev/null | grep -v '^_' | sed 's/\.py$$//'); do \
+		echo "== $$module"; $(BIN)/python -m tests.benchmarks.$$module; done
+
+## make schemas   write shared/schemas/ anew from the event classes
+schemas: $(VENV)/.installed
+	$(BIN)/python -m shared.schemas
+
+clean:
+	rm -rf $(VENV) $(VENV312) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

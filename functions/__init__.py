@@ -1,0 +1,1 @@
+"""Cloud Functions: collector, launcher, validator, deployer and sweeper. No torch here."""

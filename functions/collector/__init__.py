@@ -1,0 +1,1 @@
+"""Collects what production reports into the ledger of the open cycle."""

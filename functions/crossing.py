@@ -1,0 +1,63 @@
+"""Looks at the level of the collected evidence and tells the launcher when a threshold is reached.
+
+Cheap: counts from a listing. The launcher confirms with an exact count.
+"""
+
+from pydantic import AwareDatetime
+
+from functions.runtime import Ports
+from shared import keys, ledger, registry
+from shared.cas import find
+from shared.events import ThresholdCrossed
+from shared.ids import derived_event_id
+from shared.policy import Evidence, TriggerDecision, thresholds_reached
+from shared.training import Frozen, parse_document
+
+
+class Declined(Frozen):
+    """The launcher's recorded refusal to open a cycle.
+
+    Attributes:
+        not_before: until then the same crossing is not looked at again.
+    """
+
+    cycle: int
+    cause: str
+    at: AwareDatetime
+    not_before: AwareDatetime
+    decision: TriggerDecision
+
+
+def find_declined(ports: Ports, cycle: int) -> Declined | None:
+    """Return the last refusal to open a cycle."""
+    found = find(ports.store, keys.declined(cycle))
+    return parse_document(Declined, found.data, what=found.info.key) if found else None
+
+
+def stable_version(ports: Ports) -> int | None:
+    """Return the version that is stable now, None before the first."""
+    found = find(ports.store, keys.PRODUCTION)
+    return registry.CODEC.parse(found.data).stable if found else None
+
+
+def announce_crossing(ports: Ports) -> str | None:
+    """Publish `ThresholdCrossed` when the collecting cycle has reached a threshold; return why, or None.
+
+    The event's id follows from the cycle alone: however often the level is seen, it is one event.
+    """
+    cycle = ledger.read_head(ports.store)
+    now = ports.clock.now()
+    if find(ports.store, keys.state(cycle)) is not None:
+        return None
+    declined = find_declined(ports, cycle)
+    if declined is not None and declined.not_before > now:
+        return None
+    evidence = Evidence(totals=ledger.count(ports.store, cycle), stable=stable_version(ports))
+    reached = thresholds_reached(evidence, ports.settings.policy, now)
+    if not reached:
+        return None
+    event = ThresholdCrossed(
+        event_id=derived_event_id("ThresholdCrossed", f"cycle {cycle}", str(cycle)), occurred_at=now, cycle=cycle, reasons=reached
+    )
+    ports.publish_all([event])
+    return f"cycle {cycle} crossed: {'; '.join(reached)}"

@@ -1,0 +1,1 @@
+"""Moves the production alias, on evidence or on a person's word."""

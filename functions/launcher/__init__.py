@@ -1,0 +1,1 @@
+"""Opens cycles, seals datasets, writes specs and starts trainers."""

@@ -1,0 +1,108 @@
+"""The launcher's decisions about a cycle's state. Pure: state in, decision out."""
+
+from datetime import datetime
+
+from shared.cas import Decision
+from shared.cycle import CycleState, Status, can_move, move
+from shared.events import Event, FinetuneApproved, FinetuneCancelled, TrainingFailed, TrainingPreempted
+from shared.policy import Policy
+
+BY = "launcher"
+PERMANENT = frozenset({"bad_spec", "bad_base_model", "bad_dataset", "no_trainable_clips"})
+"""Reasons that a new attempt cannot mend."""
+
+
+def who(event: Event) -> str:
+    """Return who stands behind an event: a person's claim, else the part that sent it."""
+    claim = getattr(event, "by", None)
+    return f"{claim} (claimed)" if claim else BY
+
+
+def decide_approve(state: CycleState | None, event: FinetuneApproved, now: datetime) -> Decision[CycleState]:
+    """Decide to let a cycle go on that awaits approval."""
+    if state is None:
+        return Decision(None, reason="no cycle awaits approval")
+    if state.status != Status.AWAITING_APPROVAL:
+        return Decision(None, reason=f"cycle {state.cycle} is {state.status}, not awaiting approval")
+    reason = event.reason or "approved"
+    return Decision(move(state, Status.PREPARING, at=now, by=who(event), cause=event.event_id, reason=reason), reason=reason)
+
+
+def decide_cancel(state: CycleState | None, event: FinetuneCancelled, now: datetime) -> Decision[CycleState]:
+    """Decide to cancel a cycle that has not been decided yet."""
+    if state is None:
+        return Decision(None, reason="no cycle is running")
+    if not can_move(state, Status.CANCELLED):
+        return Decision(None, reason=f"cycle {state.cycle} is {state.status}: nothing to cancel")
+    reason = event.reason or "cancelled by a person"
+    return Decision(move(state, Status.CANCELLED, at=now, by=who(event), cause=event.event_id, reason=reason), reason=reason)
+
+
+def decide_failed(state: CycleState | None, event: TrainingFailed, policy: Policy, now: datetime) -> Decision[CycleState]:
+    """Decide what a failed attempt means: another attempt, or the end."""
+    reason = f"{event.reason}: {event.detail}" if event.detail else event.reason
+    final = event.reason in PERMANENT or (state is not None and state.attempt >= policy.max_attempts)
+    return _after_attempt(state, event.attempt, Status.FAILED if final else Status.INTERRUPTED, event, reason, now)
+
+
+def decide_preempted(state: CycleState | None, event: TrainingPreempted, now: datetime) -> Decision[CycleState]:
+    """Decide what a preemption notice means: it is an interruption, whoever else learns of it."""
+    return _after_attempt(state, event.attempt, Status.INTERRUPTED, event, "the machine was taken away", now)
+
+
+def _after_attempt(state: CycleState | None, attempt: int, to: Status, event: Event, reason: str, now: datetime) -> Decision[CycleState]:
+    if state is None or state.attempt != attempt:
+        return Decision(None, reason=f"about attempt {attempt}, not the present one")
+    if state.status not in {Status.PREPARING, Status.TRAINING}:
+        return Decision(None, reason=f"cycle {state.cycle} is {state.status}")
+    return Decision(move(state, to, at=now, by=BY, cause=event.event_id, reason=reason), reason=reason)
+
+
+def decide_interrupted(state: CycleState | None, attempt: int, reason: str, now: datetime) -> Decision[CycleState]:
+    """Decide that the trainer of an attempt is gone."""
+    if state is None or state.attempt != attempt or state.status != Status.TRAINING:
+        return Decision(None, reason="moved on meanwhile")
+    cause = f"sweep:{state.cycle}:{attempt}"
+    return Decision(move(state, Status.INTERRUPTED, at=now, by="sweeper", cause=cause, reason=reason), reason=reason)
+
+
+def decide_next_attempt(state: CycleState | None, policy: Policy, now: datetime) -> Decision[CycleState]:
+    """Decide to try an interrupted cycle again, or to give it up with the reason of the last interruption.
+
+    Called when the trainer of the interrupted attempt is known to be gone.
+    """
+    if state is None or state.status != Status.INTERRUPTED:
+        return Decision(None, reason="not interrupted")
+    cause = f"relaunch:{state.cycle}:{state.attempt}"
+    if state.attempt >= policy.max_attempts:
+        reason = f"{state.attempt} attempts of {policy.max_attempts} are used up; last: {state.reason}"
+        return Decision(move(state, Status.FAILED, at=now, by=BY, cause=cause, reason=reason), reason=reason)
+    attempt = state.attempt + 1
+    reason = f"attempt {attempt} of {policy.max_attempts}"
+    return Decision(move(state, Status.PREPARING, at=now, by=BY, cause=cause, reason=reason, attempt=attempt), reason=reason)
+
+
+def decide_no_capacity(state: CycleState | None, attempt: int, detail: str, now: datetime) -> Decision[CycleState]:
+    """Decide to wait: no GPU anywhere is a state, not an error."""
+    if state is None or state.attempt != attempt or state.status != Status.PREPARING:
+        return Decision(None, reason="moved on meanwhile")
+    cause = f"capacity:{state.cycle}:{attempt}"
+    return Decision(move(state, Status.WAITING_FOR_CAPACITY, at=now, by=BY, cause=cause, reason=detail), reason=detail)
+
+
+def decide_refused(state: CycleState | None, attempt: int, detail: str, now: datetime) -> Decision[CycleState]:
+    """Decide that no trainer can be started at all."""
+    if state is None or state.attempt != attempt or state.status != Status.PREPARING:
+        return Decision(None, reason="moved on meanwhile")
+    cause = f"refused:{state.cycle}:{attempt}"
+    return Decision(
+        move(state, Status.FAILED, at=now, by=BY, cause=cause, reason=f"the trainer cannot be started: {detail}"), reason=detail
+    )
+
+
+def decide_retry_capacity(state: CycleState | None, now: datetime) -> Decision[CycleState]:
+    """Decide to look for a machine again."""
+    if state is None or state.status != Status.WAITING_FOR_CAPACITY:
+        return Decision(None, reason="not waiting for capacity")
+    cause = f"capacity:{state.cycle}:{state.attempt}:again"
+    return Decision(move(state, Status.PREPARING, at=now, by="sweeper", cause=cause, reason="looking for a machine again"))

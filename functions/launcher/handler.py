@@ -1,0 +1,100 @@
+"""The launcher: triggers and people's commands in, a running trainer out; and what becomes of failed attempts."""
+
+from collections.abc import Callable
+
+from functions.launcher import decide
+from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch, request_cycle, running_cycle
+from functions.launcher.trainers import TrainerRun
+from shared import keys, ledger
+from shared.bus import Message
+from shared.cas import apply_with_cas
+from shared.cycle import CODEC, Status
+from shared.events import (
+    FinetuneApproved,
+    FinetuneCancelled,
+    FinetuneRequested,
+    ThresholdCrossed,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingPreempted,
+    parse_event,
+)
+from shared.log import bind
+
+HANDLED = (
+    ThresholdCrossed,
+    FinetuneRequested,
+    FinetuneApproved,
+    FinetuneCancelled,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingPreempted,
+)
+
+
+def handle(message: Message, deps: LaunchDeps) -> str:
+    """Handle one message of `finetune-triggers` or `training-events`; return what came of it.
+
+    Raises:
+        InvalidMessage: no event that the launcher knows.
+    """
+    event = parse_event(message, expect=HANDLED)
+    bind(event_id=event.event_id, cycle=getattr(event, "cycle", None))
+    if isinstance(event, ThresholdCrossed | FinetuneRequested):
+        return request_cycle(deps, event)
+    if isinstance(event, FinetuneApproved):
+        return _approve(deps, event)
+    if isinstance(event, FinetuneCancelled):
+        return _cancel(deps, event)
+    if isinstance(event, TrainingFailed | TrainingPreempted):
+        return _after_attempt(deps, event)
+    return "training completed: the validator's"
+
+
+def handler(deps: LaunchDeps) -> Callable[[Message], str]:
+    """Return `handle` with its dependencies bound."""
+    return lambda message: handle(message, deps)
+
+
+def _target(deps: LaunchDeps, cycle: int | None) -> int | None:
+    if cycle is not None:
+        return cycle
+    state = running_cycle(deps.ports)
+    return state.cycle if state else None
+
+
+def _approve(deps: LaunchDeps, event: FinetuneApproved) -> str:
+    cycle = _target(deps, event.cycle)
+    if cycle is None:
+        return "approve: no cycle awaits approval"
+    now = deps.ports.clock.now()
+    decision = apply_with_cas(deps.ports.store, keys.state(cycle), CODEC, lambda state: decide.decide_approve(state, event, now))
+    carry_on(deps, cycle)
+    return f"approve cycle {cycle}: {decision.reason}"
+
+
+def _cancel(deps: LaunchDeps, event: FinetuneCancelled) -> str:
+    cycle = _target(deps, event.cycle)
+    if cycle is None:
+        return "cancel: no cycle is running"
+    now = deps.ports.clock.now()
+    decision = apply_with_cas(deps.ports.store, keys.state(cycle), CODEC, lambda state: decide.decide_cancel(state, event, now))
+    state = find_state(deps.ports, cycle)
+    if state is not None and state.status == Status.CANCELLED:
+        ledger.move_head(deps.ports.store, cycle)
+        deps.trainers.delete(TrainerRun(cycle, state.attempt).name)
+    return f"cancel cycle {cycle}: {decision.reason}"
+
+
+def _after_attempt(deps: LaunchDeps, event: TrainingFailed | TrainingPreempted) -> str:
+    ports = deps.ports
+    now = ports.clock.now()
+    key = keys.state(event.cycle)
+    if isinstance(event, TrainingFailed):
+        failed = event
+        decision = apply_with_cas(ports.store, key, CODEC, lambda state: decide.decide_failed(state, failed, ports.settings.policy, now))
+    else:
+        preempted = event
+        decision = apply_with_cas(ports.store, key, CODEC, lambda state: decide.decide_preempted(state, preempted, now))
+    relaunch(deps, event.cycle)
+    return f"cycle {event.cycle}: {decision.reason}"

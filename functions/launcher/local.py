@@ -1,0 +1,118 @@
+"""Trainers as processes of this machine: `python -m trainer`, one lock file per trainer.
+
+The kernel keeps the books: a trainer holds an exclusive lock on its file from before it starts until it has ended, in
+whatever way. So two launchers start one process, and a dead trainer is never taken for a living one.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from functions.launcher.trainers import Refused, Started, TrainerRun
+
+GRACE_S = 10.0
+_WRITE_PID_THEN_RUN = 'echo $$ >"$0" && exec "$@"'
+"""The child itself records its process id, before it becomes the trainer: a launcher that dies leaves no nameless child."""
+
+
+class LocalLauncher:
+    """`TrainerLauncher` on subprocesses.
+
+    Args:
+        folder: where locks and logs lie; shared by all launchers of this machine.
+        environ: environment of the trainers; None = this process's own.
+        command: what runs a trainer, before its arguments.
+    """
+
+    def __init__(self, folder: Path, *, environ: Mapping[str, str] | None = None, command: Sequence[str] | None = None) -> None:
+        self._folder = folder
+        self._environ = dict(environ) if environ is not None else None
+        self._command = tuple(command or (sys.executable, "-m", "trainer"))
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def start(self, run: TrainerRun) -> Started | Refused:
+        """Start one process; see `TrainerLauncher.start`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._reap()
+        lock = os.open(self._lock_file(run.name), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._spawn(run, lock)
+        except BlockingIOError:
+            return Started(f"the process that holds {self._lock_file(run.name)}")
+        except OSError as error:
+            return Refused(f"{self._command[0]}: {error}")
+        finally:
+            os.close(lock)
+
+    def _spawn(self, run: TrainerRun, lock: int) -> Started:
+        arguments = [*self._command, "--spec", run.spec_uri, "--attempt", str(run.attempt)]
+        with (self._folder / f"{run.name}.log").open("ab") as out:
+            child = subprocess.Popen(
+                ["/bin/sh", "-c", _WRITE_PID_THEN_RUN, str(self._lock_file(run.name)), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self._environ,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+        self._children.append(child)
+        return Started(f"process {child.pid}, log {self._folder / run.name}.log")
+
+    def delete(self, name: str) -> None:
+        """End a process and wait for it; see `TrainerLauncher.delete`.
+
+        Raises:
+            RetryError: it lives on after SIGKILL.
+        """
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not self._lives(name):
+                return
+            self._kill(name, number)
+            try:
+                self._wait(name)
+            except RetryError:
+                if number == signal.SIGKILL:
+                    raise
+
+    def list_names(self) -> list[str]:
+        """Return the trainers whose process lives; see `TrainerLauncher.list_names`."""
+        self._reap()
+        return [path.stem for path in sorted(self._folder.glob("retune-trainer-*.lock")) if self._lives(path.stem)]
+
+    def _wait(self, name: str) -> None:
+        retrying = Retrying(stop=stop_after_delay(GRACE_S), wait=wait_fixed(0.05), retry=retry_if_result(bool))
+        retrying(self._lives, name)
+
+    def _lock_file(self, name: str) -> Path:
+        return self._folder / f"{name}.lock"
+
+    def _lives(self, name: str) -> bool:
+        self._reap()
+        try:
+            lock = os.open(self._lock_file(name), os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def _kill(self, name: str, number: signal.Signals) -> None:
+        try:
+            os.killpg(int(self._lock_file(name).read_text()), number)
+        except (ProcessLookupError, ValueError, FileNotFoundError):
+            return  # it has ended by itself, or has not become the trainer yet: the wait tells
+
+    def _reap(self) -> None:
+        self._children = [child for child in self._children if child.poll() is None]

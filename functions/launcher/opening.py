@@ -1,0 +1,232 @@
+"""Opens a cycle and carries it to a running trainer: the exact order of calls of the protocol.
+
+    request          head n        state n            dataset n-1, n     spec n       trainer (n, a)
+      | count exactly   |              |                    |               |               |
+      |--------------------- create if absent: one winner ->|               |               |
+      |--- max(n+1) --->|              |                    |               |               |
+      |--------------------------------------- seal, once ->|-- write once->|---- start --->|
+Whoever dies in between is followed by whoever comes next: each step finds what is done and does the rest.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from functions.crossing import Declined, find_declined
+from functions.launcher import decide
+from functions.launcher.seal import draft, read_lineage, read_split_key, seal
+from functions.launcher.sets import write_spec
+from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun
+from functions.runtime import Ports
+from shared import keys, ledger
+from shared.audio_source import AudioSource
+from shared.cas import Decision, apply_with_cas, create, find
+from shared.cycle import CODEC, CycleState, Status, move, open_cycle
+from shared.dataset import Row, cluster_of, split_of
+from shared.errors import InvariantBroken
+from shared.events import Event, FinetuneRequested, ThresholdCrossed
+from shared.policy import Evidence, TriggerDecision, decide_trigger
+from shared.training import document_bytes
+
+REMEMBER_CAUSES = timedelta(days=31)
+
+
+@dataclass(frozen=True)
+class LaunchDeps:
+    """What opening a cycle needs beyond the ports."""
+
+    ports: Ports
+    audio: AudioSource
+    trainers: TrainerLauncher
+
+
+def find_state(ports: Ports, cycle: int) -> CycleState | None:
+    """Return the state of a cycle; None while it is collecting."""
+    found = find(ports.store, keys.state(cycle))
+    return CODEC.parse(found.data) if found else None
+
+
+def running_cycle(ports: Ports) -> CycleState | None:
+    """Return the one cycle that has not ended, if there is one."""
+    head = ledger.read_head(ports.store)
+    states = [find_state(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE]
+    return next((state for state in states if state is not None and not state.ended), None)
+
+
+def recent_states(ports: Ports, head: int) -> list[CycleState]:
+    """Return the states of cycles opened within 31 days, newest first."""
+    oldest = ports.clock.now() - REMEMBER_CAUSES
+    states: list[CycleState] = []
+    for number in range(head, ledger.FIRST_CYCLE - 1, -1):
+        state = find_state(ports, number)
+        if state is not None:
+            states.append(state)
+            if state.history[0].at < oldest:
+                break
+    return states
+
+
+def request_cycle(deps: LaunchDeps, event: ThresholdCrossed | FinetuneRequested) -> str:
+    """Open a cycle for a crossing or a person's request, or carry on the one that runs; return what came of it."""
+    ports = deps.ports
+    head = _settled_head(ports)
+    states = recent_states(ports, head)
+    before = next((state for state in states if state.cycle == head - 1), None)
+    if before is not None and not before.ended:
+        carry_on(deps, before.cycle)
+        return _busy(ports, head, event, before)
+    known = next((state for state in states if state.opened_by == event.event_id), None)
+    if known is not None:
+        carry_on(deps, known.cycle)
+        return f"cycle {known.cycle} was opened by this event already"
+    waiting = next((state for state in states if state.cycle == head), None)
+    if waiting is not None:
+        return _while_awaiting(deps, waiting, event)
+    if isinstance(event, ThresholdCrossed) and event.cycle != head:
+        return f"crossing of cycle {event.cycle}, but cycle {head} is collecting: stale"
+    return _open(deps, head, states, event)
+
+
+def _busy(ports: Ports, head: int, event: ThresholdCrossed | FinetuneRequested, running: CycleState) -> str:
+    reason = f"cycle {running.cycle} is {running.status}: one cycle at a time"
+    if isinstance(event, FinetuneRequested):
+        refusal = TriggerDecision(should_trigger=False, crossed=("forced by a person",), held=(reason,), metrics={})
+        _record_declined(ports, head, event, refusal, ports.clock.now())
+    return reason
+
+
+def _settled_head(ports: Ports) -> int:
+    """Return the head after moving it past a cycle that has ended."""
+    head = ledger.read_head(ports.store)
+    state = find_state(ports, head)
+    while state is not None and state.ended:
+        head = ledger.move_head(ports.store, head)
+        state = find_state(ports, head)
+    return head
+
+
+def _while_awaiting(deps: LaunchDeps, state: CycleState, event: ThresholdCrossed | FinetuneRequested) -> str:
+    if state.status != Status.AWAITING_APPROVAL or isinstance(event, ThresholdCrossed):
+        carry_on(deps, state.cycle)
+        return f"cycle {state.cycle} is {state.status}"
+    forced = partial(_force, event=event, now=deps.ports.clock.now())
+    apply_with_cas(deps.ports.store, keys.state(state.cycle), CODEC, forced)
+    carry_on(deps, state.cycle)
+    return f"cycle {state.cycle} forced while it awaited approval"
+
+
+def _force(state: CycleState | None, *, event: FinetuneRequested, now: datetime) -> Decision[CycleState]:
+    if state is None or state.status != Status.AWAITING_APPROVAL:
+        return Decision(None, reason="moved on meanwhile")
+    reason = event.reason or "forced by a person"
+    moved = move(state, Status.PREPARING, at=now, by=decide.who(event), cause=event.event_id, reason=reason)
+    return Decision(moved.model_copy(update={"forced": True}), reason=reason)
+
+
+def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: ThresholdCrossed | FinetuneRequested) -> str:
+    ports = deps.ports
+    forced = isinstance(event, FinetuneRequested)
+    declined = find_declined(ports, cycle)
+    now = ports.clock.now()
+    if declined is not None and declined.not_before > now and not forced:
+        return f"cycle {cycle} stays declined until {declined.not_before.isoformat(timespec='seconds')}"
+    trigger = exact_trigger(ports, cycle, states, forced=forced)
+    if not trigger.should_trigger:
+        return _decline(ports, cycle, event, trigger)
+    policy = ports.settings.policy
+    status = Status.PREPARING if forced or policy.auto_approve_finetuning else Status.AWAITING_APPROVAL
+    reason = "; ".join(trigger.crossed)
+    state = open_cycle(cycle, status, at=now, by=decide.who(event), cause=event.event_id, reason=reason, forced=forced)
+    winner = CODEC.parse(create(ports.store, keys.state(cycle), document_bytes(state)).data)
+    carry_on(deps, winner.cycle)
+    if winner.opened_by != event.event_id:
+        return f"cycle {cycle} was opened by {winner.opened_by} meanwhile"
+    return f"cycle {cycle} opened, {status}: {reason}"
+
+
+def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced: bool) -> TriggerDecision:
+    """Decide on the exact, de-duplicated count; writes nothing."""
+    events = ledger.read_events(ports.store, cycle)
+    rows = draft(ports, cycle, events)
+    fresh = {row.event_id for row in rows if row.origin == "fresh" and row.set_aside is None}
+    totals = ledger.count_events(event for event in events if event.event_id in fresh or _is_joined(event, rows))
+    evidence = Evidence(
+        totals=totals,
+        stable=read_lineage(ports).stable,
+        trainable=_trainable(ports, rows),
+        speakers=len({row.speaker for row in rows if row.kind == "error" and row.speaker is not None}),
+    )
+    return decide_trigger(evidence, ports.settings.policy, states, ports.clock.now(), forced=forced)
+
+
+def _is_joined(event: Event, rows: list[Row]) -> bool:
+    """Tell whether a correction was joined to its utterance: it counts, though nothing waits for it any more."""
+    return any(row.event_id == event.event_id and row.kind == "correction" and row.origin == "fresh" for row in rows)
+
+
+def _trainable(ports: Ports, rows: list[Row]) -> int:
+    """Count the errors with a reference whose speaker trains; one without a speaker is counted until its audio is known."""
+    split_key = read_split_key(ports)
+    policy = ports.settings.policy
+    good = [row for row in rows if row.kind == "error" and row.reference is not None and row.set_aside is None]
+    return sum(row.speaker is None or split_of(cluster_of(split_key, speaker=row.speaker), policy) == "train" for row in good)
+
+
+def _decline(ports: Ports, cycle: int, event: Event, trigger: TriggerDecision) -> str:
+    now = ports.clock.now()
+    backoff = now + timedelta(seconds=ports.settings.policy.decline_backoff_s)
+    until = max(backoff, trigger.not_before) if trigger.not_before else backoff
+    _record_declined(ports, cycle, event, trigger, until)
+    return f"cycle {cycle} declined: {'; '.join(trigger.held)}"
+
+
+def _record_declined(ports: Ports, cycle: int, event: Event, trigger: TriggerDecision, until: datetime) -> None:
+    record = Declined(cycle=cycle, cause=event.event_id, at=ports.clock.now(), not_before=until, decision=trigger)
+    ports.store.put(keys.declined(cycle), document_bytes(record), content_type="application/json")
+
+
+def carry_on(deps: LaunchDeps, cycle: int) -> None:
+    """Bring a cycle in `preparing` to a running trainer; does nothing in any other status."""
+    ports = deps.ports
+    state = find_state(ports, cycle)
+    if state is None or state.status != Status.PREPARING:
+        return
+    ledger.move_head(ports.store, cycle)
+    sealed = seal(ports, deps.audio, cycle)
+    write_spec(ports, deps.audio, cycle, sealed, read_lineage(ports))
+    _launch(deps, state)
+
+
+def _launch(deps: LaunchDeps, state: CycleState) -> None:
+    """Start the trainer of the present attempt; afterwards look whether it is still wanted."""
+    ports = deps.ports
+    run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}")
+    outcome = deps.trainers.start(run)
+    now = ports.clock.now()
+    key = keys.state(state.cycle)
+    if isinstance(outcome, NoCapacity):
+        apply_with_cas(ports.store, key, CODEC, lambda found: decide.decide_no_capacity(found, run.attempt, outcome.detail, now))
+        return
+    if isinstance(outcome, Refused):
+        apply_with_cas(ports.store, key, CODEC, lambda found: decide.decide_refused(found, run.attempt, outcome.detail, now))
+        return
+    present = find_state(ports, state.cycle)
+    if present is None:
+        raise InvariantBroken(f"cycle {state.cycle}: expected its state to stay, found none")
+    if present.ended or present.attempt != run.attempt:
+        deps.trainers.delete(run.name)
+
+
+def relaunch(deps: LaunchDeps, cycle: int) -> str:
+    """Bring an interrupted cycle to its next attempt: first the old trainer is gone, then the state moves."""
+    ports = deps.ports
+    state = find_state(ports, cycle)
+    if state is None or state.status != Status.INTERRUPTED:
+        return f"cycle {cycle} is not interrupted"
+    deps.trainers.delete(TrainerRun(cycle, state.attempt).name)
+    now = ports.clock.now()
+    decision = apply_with_cas(
+        ports.store, keys.state(cycle), CODEC, lambda found: decide.decide_next_attempt(found, ports.settings.policy, now)
+    )
+    carry_on(deps, cycle)
+    return f"cycle {cycle}: {decision.reason}"

@@ -1,0 +1,163 @@
+"""Seals the dataset of a cycle: list, join, take over, drop, pin, split, write once, read the winner back."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from functions.runtime import Ports
+from shared import keys, ledger
+from shared.audio_source import AudioPin, AudioSource
+from shared.cas import create, find
+from shared.cycle import CODEC
+from shared.dataset import CONSUME_HORIZON, PinOutcome, Row, cluster_of, finish, join
+from shared.errors import InvalidMessage, NotFound
+from shared.events import Event
+from shared.objectstore import StoredObject
+from shared.registry import CODEC as PRODUCTION
+from shared.training import Frozen, ModelManifest, lines_bytes, parse_document, parse_lines
+
+PIN_THREADS = 16
+
+
+class CorpusClip(Frozen):
+    """A clip of `corpora/replay/` or of a suite: trusted, pinned when it was added.
+
+    Attributes:
+        speaker: `speaker:<id>`: hashed like every other speaker, so that nobody is on both sides of a split.
+    """
+
+    utterance_id: str
+    audio: AudioPin
+    reference: str
+    speaker: Annotated[str, Field(min_length=1)]
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed dataset.
+
+    Attributes:
+        stored: its object, whoever wrote it.
+        rows: what it holds.
+    """
+
+    stored: StoredObject
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The stable model and what it has learned.
+
+    Attributes:
+        stable: its version; None before the first.
+        manifest: its manifest as stored; None before the first.
+        learned: cycles whose datasets it or an ancestor was trained on.
+    """
+
+    stable: int | None
+    manifest: StoredObject | None
+    learned: frozenset[int]
+
+
+def read_lineage(ports: Ports) -> Lineage:
+    """Read which model is stable and what it has learned."""
+    found = find(ports.store, keys.PRODUCTION)
+    stable = PRODUCTION.parse(found.data).stable if found else None
+    if stable is None:
+        return Lineage(None, None, frozenset())
+    stored = ports.store.get(keys.manifest(stable))
+    manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(stable))
+    return Lineage(stable, stored, frozenset(manifest.learned))
+
+
+def read_split_key(ports: Ports) -> bytes:
+    """Return the key of the speaker hash; made once, for ever."""
+    return create(ports.store, keys.SPLIT_KEY, secrets.token_bytes(32), content_type="application/octet-stream").data
+
+
+def read_corpus(ports: Ports, key: str) -> list[CorpusClip]:
+    """Read a replay or suite manifest; an absent one is empty."""
+    found = find(ports.store, key)
+    return parse_lines(CorpusClip, found.data, what=key) if found else []
+
+
+def find_dataset(ports: Ports, cycle: int) -> Sealed | None:
+    """Return a cycle's dataset if it is sealed."""
+    found = find(ports.store, keys.dataset(cycle))
+    return Sealed(found, parse_lines(Row, found.data, what=found.info.key)) if found else None
+
+
+def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
+    """Seal every dataset up to `cycle` that is missing, in order, and return the last.
+
+    The head has moved past `cycle` before this is called. No seal goes on while an earlier dataset is missing: a cycle
+    that was cancelled while it awaited approval left its ledger to whoever comes here.
+    """
+    present = find_dataset(ports, cycle)
+    if present is not None:
+        return present
+    if cycle > ledger.FIRST_CYCLE:
+        seal(ports, audio, cycle - 1)
+    rows = draft(ports, cycle, ledger.read_events(ports.store, cycle))
+    suites = frozenset(
+        cluster_of(read_split_key(ports), speaker=clip.speaker)
+        for info in ports.store.list(keys.SUITES)
+        for clip in read_corpus(ports, info.key)
+    )
+    rows = finish(
+        rows,
+        _pins(rows, audio.pin),
+        read_split_key(ports),
+        ports.settings.policy,
+        suite_clusters=suites,
+        utterances=sum(ledger.count(ports.store, cycle).utterances_by_version.values()),
+    )
+    stored = create(ports.store, keys.dataset(cycle), lines_bytes(rows), content_type="application/x-ndjson")
+    return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
+
+
+def draft(ports: Ports, cycle: int, events: Sequence[Event]) -> list[Row]:
+    """Return the rows that a dataset of these events would have, not yet pinned: also the exact count of a crossing."""
+    cycles, earlier = _earlier(ports, cycle)
+    learned = read_lineage(ports).learned
+    return join(events, earlier, learned, cycles, ports.clock.now())
+
+
+def _earlier(ports: Ports, cycle: int) -> tuple[list[int], list[list[Row]]]:
+    """Return the datasets sealed within the horizon before ledger `cycle` opened, oldest first."""
+    if cycle == ledger.FIRST_CYCLE:
+        return [], []
+    state = find(ports.store, keys.state(cycle - 1))
+    opened = CODEC.parse(state.data).history[0].at if state else ports.clock.now()
+    cycles, earlier = [], []
+    for number in range(cycle - 1, ledger.FIRST_CYCLE - 1, -1):
+        sealed = find_dataset(ports, number)
+        if sealed is None:
+            continue
+        if sealed.stored.info.updated < opened - CONSUME_HORIZON:
+            break
+        cycles.append(number)
+        earlier.append(sealed.rows)
+    return cycles[::-1], earlier[::-1]
+
+
+def _pins(rows: Sequence[Row], pin: Callable[[str], AudioPin]) -> dict[str, PinOutcome]:
+    wanted = {row.audio_uri for row in rows if row.audio_uri is not None and row.audio is None and row.set_aside is None}
+    with ThreadPoolExecutor(PIN_THREADS) as pool:
+        return dict(zip(wanted, pool.map(lambda uri: _pin(uri, pin), wanted), strict=True))
+
+
+def _pin(uri: str, pin: Callable[[str], AudioPin]) -> PinOutcome:
+    try:
+        found = pin(uri)
+    except NotFound as error:
+        return "missing", str(error)
+    except InvalidMessage as error:
+        return "not_allowed", str(error)
+    return found if found.size_bytes else ("empty", f"{uri}: expected audio, found 0 bytes")

@@ -1,0 +1,122 @@
+"""From a sealed dataset to the spec: which clips train, which judge, and copies of the audio that must stay."""
+
+from collections.abc import Sequence
+
+from functions.launcher.seal import CorpusClip, Lineage, Sealed, read_corpus, read_split_key
+from functions.runtime import Ports
+from shared import keys
+from shared.audio_source import AudioPin, AudioSource
+from shared.cas import create, find
+from shared.dataset import accumulate, clip, cluster_of, holdout_clips, split_of
+from shared.errors import CorruptObject, InvariantBroken, NotFound
+from shared.log import log
+from shared.training import (
+    BaseModelRef,
+    Clip,
+    ClipSet,
+    ObjectRef,
+    SetRole,
+    TrainingSpec,
+    document_bytes,
+    lines_bytes,
+    parse_document,
+    parse_lines,
+    sha256_hex,
+)
+
+SUITE = "suite-"
+
+
+def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> TrainingSpec:
+    """Write the spec of a cycle once and return the winner.
+
+    Raises:
+        InvariantBroken: no model is stable: the launcher does not open a cycle without one.
+    """
+    found = find(ports.store, keys.spec(cycle))
+    if found is not None:
+        return parse_document(TrainingSpec, found.data, what=found.info.key)
+    if lineage.stable is None or lineage.manifest is None:
+        raise InvariantBroken(f"cycle {cycle}: expected a stable model to start from, found none")
+    manifest = lineage.manifest
+    spec = TrainingSpec(
+        cycle=cycle,
+        created_at=ports.clock.now(),
+        base=BaseModelRef(version=lineage.stable, manifest=ObjectRef(key=manifest.info.key, sha256=sha256_hex(manifest.data))),
+        dataset=ObjectRef(key=sealed.stored.info.key, sha256=sha256_hex(sealed.stored.data)),
+        sets=_clip_sets(ports, audio, cycle, sealed),
+        config=ports.settings.policy.training,
+        audio_prefixes=(*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/"),
+    )
+    stored = create(ports.store, keys.spec(cycle), document_bytes(spec))
+    return parse_document(TrainingSpec, stored.data, what=stored.info.key)
+
+
+def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> tuple[ClipSet, ...]:
+    policy = ports.settings.policy
+    split_key = read_split_key(ports)
+    usable = [row for row in sealed.rows if row.usable and row.kind == "error"]
+    suites = {name: read_corpus(ports, keys.suite(name)) for name in policy.validation.suites}
+    replay = [_corpus_clip(item, split_key, "replay") for item in read_corpus(ports, keys.REPLAY)]
+    fenced = {item.cluster for clips in suites.values() for item in (_corpus_clip(entry, split_key, "suite") for entry in clips)}
+
+    def replayed(split: str) -> list[Clip]:
+        return [item for item in replay if item.cluster not in fenced and split_of(item.cluster, policy) == split]
+
+    _add_to_holdout(ports, audio, cycle, sealed)
+    sets: list[tuple[str, SetRole, Sequence[Clip]]] = [
+        ("train-errors", "train_errors", [clip(row, stratum="errors") for row in usable if row.split == "train"]),
+        ("train-replay", "train_replay", replayed("train")),
+        ("dev-errors", "dev_errors", [clip(row, stratum="errors") for row in usable if row.split == "dev"]),
+        ("dev-replay", "dev_replay", replayed("dev")),
+        ("holdout", "judge", _holdout(ports, cycle)),
+        *((f"{SUITE}{name}", "judge", [_corpus_clip(item, split_key, "suite") for item in clips]) for name, clips in suites.items()),
+    ]
+    return tuple(_write_set(ports, cycle, name, role, clips) for name, role, clips in sets)
+
+
+def _corpus_clip(item: CorpusClip, split_key: bytes, stratum: str) -> Clip:
+    return Clip.model_validate(
+        {
+            **item.model_dump(exclude={"speaker"}),
+            "cluster": cluster_of(split_key, speaker=item.speaker),
+            "stratum": stratum,
+            "provenance": "human",
+        }
+    )
+
+
+def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequence[Clip]) -> ClipSet:
+    stored = create(ports.store, keys.clips(cycle, name), lines_bytes(clips), content_type="application/x-ndjson")
+    ref = ObjectRef(key=stored.info.key, sha256=sha256_hex(stored.data))
+    return ClipSet(name=name, role=role, ref=ref, clips=len(parse_lines(Clip, stored.data, what=ref.key)))
+
+
+def _add_to_holdout(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> None:
+    """Write what this dataset adds to the holdout, its audio copied, once."""
+    if find(ports.store, keys.holdout(cycle)) is not None:
+        return
+    clips = holdout_clips(sealed.rows, judge_on_llm_gold=ports.settings.policy.judge_on_llm_gold)
+    copied = [item for item in (_copy(ports, audio, item) for item in clips) if item is not None]
+    create(ports.store, keys.holdout(cycle), lines_bytes(copied), content_type="application/x-ndjson")
+
+
+def _copy(ports: Ports, audio: AudioSource, item: Clip) -> Clip | None:
+    try:
+        data = audio.fetch(item.audio)
+    except (NotFound, CorruptObject) as error:
+        log(f"holdout clip left out: {error}", severity="WARNING", utterance_id=item.utterance_id)
+        return None
+    stored = create(ports.store, keys.audio(sha256_hex(data)), data, content_type="application/octet-stream")
+    info = stored.info
+    pin = AudioPin(uri=f"{ports.store.uri}/{info.key}", generation=info.generation, crc32c=info.crc32c, size_bytes=info.size_bytes)
+    return item.model_copy(update={"audio": pin})
+
+
+def _holdout(ports: Ports, cycle: int) -> list[Clip]:
+    batches = []
+    for number in range(1, cycle + 1):
+        found = find(ports.store, keys.holdout(number))
+        if found is not None:
+            batches.append(parse_lines(Clip, found.data, what=found.info.key))
+    return accumulate(batches, ports.settings.policy.holdout_cap)

@@ -1,0 +1,38 @@
+"""What every function needs: its ports and settings, built once per instance at the first request."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shared.bus import Publisher
+from shared.clock import Clock, SystemClock
+from shared.config import Settings
+from shared.events import Event, outgoing
+from shared.objectstore import ObjectStore
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The outside world of a handler."""
+
+    store: ObjectStore
+    publisher: Publisher
+    clock: Clock
+    settings: Settings
+
+    def publish_all(self, events: Iterable[Event]) -> None:
+        """Publish and wait for each; a failure raises, and the redelivery publishes the very same events again."""
+        for event in events:
+            self.publisher.publish(outgoing(event))
+
+
+def ports_from_env() -> Ports:
+    """Build the real ports from the environment.
+
+    Raises:
+        BadSettings: the environment is not complete.
+    """
+    from shared.pubsub import PubSubBus
+    from shared.stores import open_store
+
+    settings = Settings.from_env()
+    return Ports(open_store(settings.bucket), PubSubBus(settings.project), SystemClock(), settings)

@@ -1,0 +1,1 @@
+"""Every minute: carries on what stands still."""

@@ -1,0 +1,104 @@
+"""The sweeper: one tick in; triggers, compaction, cycles that stand still, trainers that nobody wants, garbage."""
+
+from collections.abc import Callable
+
+from functions.crossing import announce_crossing
+from functions.launcher import decide as launch
+from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch
+from functions.launcher.trainers import TrainerRun, parse_name
+from functions.sweeper.decide import Need, decide_need
+from functions.validator.handler import judged_event
+from shared import keys, ledger
+from shared.bus import Message
+from shared.cas import apply_with_cas, find
+from shared.cycle import CODEC, CycleState
+from shared.events import Tick, parse_event
+from shared.log import log
+from shared.training import TrainingResult, completed_event, parse_document
+from shared.verdict import parse_report
+
+GARBAGE_WINDOW = 3
+"""Ledgers of so many newest cycles are looked at for garbage: older ones were collected before."""
+
+
+def handle(message: Message, deps: LaunchDeps) -> str:
+    """Handle one tick; return what was done.
+
+    Raises:
+        InvalidMessage: not a tick.
+    """
+    parse_event(message, expect=(Tick,))
+    return sweep(deps)
+
+
+def handler(deps: LaunchDeps) -> Callable[[Message], str]:
+    """Return `handle` with its dependencies bound."""
+    return lambda message: handle(message, deps)
+
+
+def sweep(deps: LaunchDeps) -> str:
+    """Do everything that is due; return it in words."""
+    ports = deps.ports
+    head = ledger.read_head(ports.store)
+    done = [crossed] if (crossed := announce_crossing(ports)) else []
+    folded = ledger.compact(ports.store, head)
+    if folded:
+        done.append(f"ledger {head}: {folded} segments folded")
+    done.extend(_reap(deps))
+    for cycle in (head - 1, head):
+        state = find_state(ports, cycle) if cycle >= ledger.FIRST_CYCLE else None
+        if state is not None and not state.ended:
+            done.extend(_carry(deps, state))
+    done.extend(_collect_garbage(deps, head))
+    return "; ".join(done) or "nothing to do"
+
+
+def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
+    """Do what one running cycle needs. The state was read before the trainers are listed."""
+    ports = deps.ports
+    run = TrainerRun(state.cycle, state.attempt)
+    lives = run.name in deps.trainers.list_names()
+    beat = next((info.updated for info in ports.store.list(keys.heartbeat(state.cycle))), None)
+    sign = beat if beat is not None and beat > state.since else None
+    result = find(ports.store, keys.result(state.cycle))
+    now = ports.clock.now()
+    need, why = decide_need(state, ports.settings.policy, now, result=result is not None, trainer_lives=lives, last_sign=sign)
+    if need == Need.NOTHING:
+        return []
+    log(f"cycle {state.cycle} needs: {need}", cycle=state.cycle, reason=why)
+    key = keys.state(state.cycle)
+    if need == Need.FIND_CAPACITY:
+        apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_retry_capacity(found, now))
+    if need == Need.INTERRUPT:
+        apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_interrupted(found, state.attempt, why, now))
+    if need in {Need.CARRY_ON, Need.FIND_CAPACITY}:
+        carry_on(deps, state.cycle)
+    if need in {Need.RELAUNCH, Need.INTERRUPT}:
+        why = relaunch(deps, state.cycle)
+    if need == Need.ANNOUNCE_RESULT and result is not None:
+        ports.publish_all([completed_event(parse_document(TrainingResult, result.data, what=result.info.key))])
+    if need == Need.ANNOUNCE_VERDICT:
+        ports.publish_all([judged_event(parse_report(ports.store.get(keys.report(state.cycle)).data))])
+    return [f"cycle {state.cycle}: {need} ({why})"]
+
+
+def _reap(deps: LaunchDeps) -> list[str]:
+    """End trainers that nobody wants: list first, read states afterwards, so that a new one is never taken for an old one."""
+    runs = [run for run in map(parse_name, deps.trainers.list_names()) if run is not None]
+    reaped = []
+    for run in runs:
+        state = find_state(deps.ports, run.cycle)
+        if state is None or state.ended or state.attempt != run.attempt:
+            deps.trainers.delete(run.name)
+            reaped.append(f"{run.name} ended: nobody wants it")
+    return reaped
+
+
+def _collect_garbage(deps: LaunchDeps, head: int) -> list[str]:
+    store = deps.ports.store
+    sealed = [
+        cycle
+        for cycle in range(max(head - GARBAGE_WINDOW, ledger.FIRST_CYCLE), head)
+        if next(store.list(keys.ledger(cycle)), None) is not None and find(store, keys.dataset(cycle)) is not None
+    ]
+    return [f"ledger {cycle}: {ledger.collect_garbage(store, cycle)} objects collected" for cycle in sealed]

@@ -1,0 +1,1 @@
+"""Judges a candidate on the evidence its training left behind."""

@@ -1,0 +1,67 @@
+"""The validation report: assembled from a verdict, and as one HTML page that needs nothing else."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from functions.validator.decide import Verdict
+from functions.validator.rules import GatePolicy
+from functions.validator.wording import interval_in_percent, interval_in_points, percent, relative_change
+from shared.verdict import ValidationReport
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What was judged against what, by digest; see `ValidationReport`."""
+
+    cycle: int
+    version: int
+    base_version: int
+    model_manifest_sha256: str
+    dataset_sha256: str
+    spec_sha256: str
+    result_sha256: str
+    normaliser: str
+
+
+def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime) -> ValidationReport:
+    """Return the document that the deployer verifies before it moves production."""
+    return ValidationReport(
+        cycle=lineage.cycle,
+        version=lineage.version,
+        base_version=lineage.base_version,
+        outcome=verdict.outcome,
+        reasons=verdict.reasons,
+        notes=verdict.notes,
+        alpha=policy.alpha,
+        sets=verdict.sets,
+        strata=verdict.strata,
+        worst_regressions=verdict.worst_regressions,
+        best_fixes=verdict.best_fixes,
+        model_manifest_sha256=lineage.model_manifest_sha256,
+        dataset_sha256=lineage.dataset_sha256,
+        spec_sha256=lineage.spec_sha256,
+        result_sha256=lineage.result_sha256,
+        normaliser=lineage.normaliser,
+        created_at=created_at,
+    )
+
+
+def render_html(report: ValidationReport) -> str:
+    """Return the report as one self-contained page; all text in it is escaped, and the page itself forbids scripts and requests."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent,
+        rate=interval_in_percent,
+        points=interval_in_points,
+        relative=relative_change,
+    )
+    return environment.get_template("report.html.j2").render(report=report)

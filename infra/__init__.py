@@ -1,0 +1,1 @@
+"""Where Retune runs: Terraform for Google Cloud, `local` for one laptop, and the `retune` command line."""

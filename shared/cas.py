@@ -1,0 +1,141 @@
+"""Conditional writes that survive lost replies, and the one loop around a commit.
+
+writer                      store
+| put(if_generation_match=G, metadata.write_id=W)
+|---------------------------->|  landed at G' (or lost to another writer)
+|   x reply lost / 412        |
+| stat ---------------------->|
+|<--- write_id = W: ours, done; another's: Conflict; not there yet: the same write again
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
+from shared.events import Event
+from shared.ids import new_token
+from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore, StoredObject
+
+WRITE_ID = "write_id"
+TRIES = 5
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Decision(Generic[State]):
+    """What a pure `decide_` function wants done.
+
+    Attributes:
+        state: the new state to commit; None = nothing to write.
+        events: published after the commit, and published again when a redelivery finds it already applied.
+        reason: why, for the log and for people.
+    """
+
+    state: State | None
+    events: tuple[Event, ...] = field(default=())
+    reason: str = ""
+
+
+def commit(
+    store: ObjectStore,
+    key: str,
+    data: bytes,
+    *,
+    if_generation_match: Generation,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> ObjectInfo:
+    """Write conditionally and know whether it landed.
+
+    Raises:
+        Conflict: another writer's data stand there: reload and decide again.
+        CommitUnknown: after several tries nobody can tell; delete nothing.
+    """
+    write_id = new_token()
+    marked = {**(metadata or {}), WRITE_ID: write_id}
+    lost: Exception | None = None
+    for _ in range(TRIES):
+        try:
+            return store.put(key, data, if_generation_match=if_generation_match, metadata=marked, content_type=content_type)
+        except (Conflict, CommitUnknown, Retryable) as error:
+            lost = error
+        found = _read_back(store, key)
+        if found is not None and found.metadata.get(WRITE_ID) == write_id:
+            return found
+        if isinstance(lost, Conflict) or (found is not None and found.generation > if_generation_match):
+            raise Conflict(f"{key}: expected generation {if_generation_match}, found {found.generation if found else 'none'}") from lost
+    raise CommitUnknown(f"{key}: the write at generation {if_generation_match} may or may not have landed: {lost}") from lost
+
+
+def _read_back(store: ObjectStore, key: str) -> ObjectInfo | None:
+    try:
+        return store.stat(key)
+    except NotFound:
+        return None
+    except Retryable as error:
+        raise CommitUnknown(f"{key}: written, and the read-back failed: {error}") from error
+
+
+def create(store: ObjectStore, key: str, data: bytes, *, content_type: str = "application/json") -> StoredObject:
+    """Create `key` if it is absent and return what stands there: ours, or the earlier winner's."""
+    try:
+        info = commit(store, key, data, if_generation_match=ABSENT, content_type=content_type)
+    except Conflict:
+        return store.get(key)
+    return StoredObject(info, data)
+
+
+def find(store: ObjectStore, key: str) -> StoredObject | None:
+    """Read an object that may not exist."""
+    try:
+        return store.get(key)
+    except NotFound:
+        return None
+
+
+@dataclass(frozen=True)
+class Codec(Generic[State]):
+    """How a state becomes bytes and back."""
+
+    parse: Callable[[bytes], State]
+    dump: Callable[[State], bytes]
+
+
+def apply_with_cas(
+    store: ObjectStore,
+    key: str,
+    codec: Codec[State],
+    decide: Callable[[State | None], Decision[State]],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Decision[State]:
+    """Load, decide, commit; on a conflict load and decide again (5 tries with jitter).
+
+    A stale decision is never sent again: every try decides on what it has just read.
+
+    Raises:
+        Conflict: five writers in a row were faster: the message is redelivered.
+        CommitUnknown: see `commit`.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(Conflict),
+        stop=stop_after_attempt(TRIES),
+        wait=wait_random_exponential(multiplier=0.1, max=2.0),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(_apply_once, store, key, codec, decide)
+
+
+def _apply_once(store: ObjectStore, key: str, codec: Codec[State], decide: Callable[[State | None], Decision[State]]) -> Decision[State]:
+    found = find(store, key)
+    decision = decide(codec.parse(found.data) if found else None)
+    if decision.state is not None:
+        generation = found.info.generation if found else ABSENT
+        commit(store, key, codec.dump(decision.state), if_generation_match=generation)
+    return decision

@@ -1,0 +1,317 @@
+"""The sealed dataset of a cycle: which events it consumed, and what each is good for. Pure.
+
+Every event of a ledger becomes one row, so that consume-once can be checked by reading datasets alone. Rows are
+`fresh` (from this ledger) or `carried` (held by earlier datasets, and not learned by the present stable model).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AwareDatetime, Field
+
+from shared.audio_source import AudioPin
+from shared.events import Event, ReferenceProvenance, SttCorrection, SttError, SttSample, Utterance
+from shared.policy import Policy
+from shared.training import Clip, ClipProvenance, Frozen, SetAsideReason
+
+CONSUME_HORIZON = timedelta(days=93)
+"""A seal looks at every dataset sealed within this time before its ledger opened."""
+
+CARRY_FOR = timedelta(days=90)
+"""An error waits this long for its reference, a correction as long for its error; older events are refused."""
+
+Split = Literal["train", "dev", "holdout"]
+Kind = Literal["error", "sample", "correction", "traffic"]
+
+
+class Row(Frozen):
+    """One consumed event.
+
+    Attributes:
+        origin: fresh in exactly one dataset.
+        reference: from the event itself or from a correction; a person's word wins over a language model's.
+        cluster: keyed hash of speaker, else session, else audio; decides `split`.
+        weight: inverse of the probability with which the utterance came to us: 1 for an error, 1/p for a sample of
+            rate p; None = the rate is unknown.
+        set_aside: why nobody can use the row, for good.
+    """
+
+    event_id: str
+    kind: Kind
+    origin: Literal["fresh", "carried"]
+    occurred_at: AwareDatetime
+    utterance_id: str | None = None
+    model_version: int | None = None
+    hypothesis: str | None = None
+    reference: str | None = None
+    reference_provenance: ReferenceProvenance | None = None
+    audio_uri: str | None = None
+    audio: AudioPin | None = None
+    cluster: str | None = None
+    split: Split | None = None
+    weight: Annotated[float, Field(gt=0)] | None = None
+    duration_s: float | None = None
+    error_type: str | None = None
+    language: str | None = None
+    speaker: str | None = None
+    set_aside: SetAsideReason | None = None
+    detail: str = ""
+
+    @property
+    def trainable(self) -> bool:
+        """An error that a model can learn from: human reference, readable audio, a train speaker."""
+        return self.usable and self.kind == "error" and self.split == "train"
+
+    @property
+    def usable(self) -> bool:
+        """Audio is pinned, a reference is known, and nothing speaks against it."""
+        return self.set_aside is None and self.audio is not None and self.reference is not None and self.split is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Still waits for a reference (an error) or for its error (a correction)."""
+        if self.set_aside is not None:
+            return False
+        return (self.kind == "error" and self.reference is None) or self.kind == "correction"
+
+
+def cluster_of(split_key: bytes, *, speaker: str | None) -> str:
+    """Return the keyed hash that stands for a speaker everywhere but in the events themselves.
+
+    Args:
+        split_key: `corpora/split_key`, made once.
+        speaker: `speaker:<id>`, else `session:<id>`, else `audio:<digest>`.
+    """
+    return hmac.new(split_key, (speaker or "").encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def split_of(cluster: str, policy: Policy) -> Split:
+    """Return the split of a cluster: the same for ever, for errors, samples and replay alike."""
+    position = int(cluster[:16], 16) / 2**64
+    if position < policy.holdout_share:
+        return "holdout"
+    return "dev" if position < policy.holdout_share + policy.dev_share else "train"
+
+
+def join(
+    events: Iterable[Event], earlier: Sequence[Sequence[Row]], learned: frozenset[int], cycles: Sequence[int], now: datetime
+) -> list[Row]:
+    """Return the rows of a new dataset, not yet pinned and split: fresh and carried, corrections joined.
+
+    Args:
+        events: of the ledger that is being sealed, each event_id once.
+        earlier: rows of the datasets sealed within the horizon, oldest first.
+        learned: cycles that the present stable model has learned.
+        cycles: numbers of `earlier`, in the same order.
+        now: the time of the seal.
+    """
+    consumed = {row.event_id for rows in earlier for row in rows}
+    fresh = [_fresh(event) for event in events if event.event_id not in consumed]
+    rows = _joined([*carried(earlier, learned, cycles, now), *fresh])
+    return _without_duplicates(rows)
+
+
+def carried(earlier: Sequence[Sequence[Row]], learned: frozenset[int], cycles: Sequence[int], now: datetime) -> list[Row]:
+    """Return what earlier datasets hold and the present stable model has not learned, each event once."""
+    latest: dict[str, Row] = {}
+    done: set[str] = set()
+    for cycle, rows in zip(cycles, earlier, strict=True):
+        for row in rows:
+            latest[row.event_id] = row
+            if _finished(row, learned=cycle in learned):
+                done.add(row.event_id)
+    oldest = now - CARRY_FOR
+    return [
+        row.model_copy(update={"origin": "carried"})
+        for event_id, row in latest.items()
+        if event_id not in done and row.set_aside is None and (not row.waiting or row.occurred_at >= oldest)
+    ]
+
+
+def _finished(row: Row, *, learned: bool) -> bool:
+    """Tell whether a dataset was the last that this row had to be in."""
+    if row.waiting:
+        return False
+    return row.kind in {"traffic", "sample"} or row.split == "holdout" or learned or row.set_aside is not None
+
+
+def _fresh(event: Event) -> Row:
+    kinds: dict[type[Event], Kind] = {SttError: "error", SttSample: "sample", SttCorrection: "correction"}
+    base = Row(event_id=event.event_id, kind=kinds.get(type(event), "traffic"), origin="fresh", occurred_at=event.occurred_at)
+    if isinstance(event, SttCorrection):
+        return base.model_copy(
+            update={"utterance_id": event.utterance_id, "reference": event.reference, "reference_provenance": event.reference_provenance}
+        )
+    if not isinstance(event, Utterance):
+        return base
+    details = event.model_dump(
+        include={"utterance_id", "model_version", "hypothesis", "reference", "audio_uri", "duration_s", "language", "error_type"}
+    )
+    provenance = (event.reference_provenance or "human") if event.reference is not None else None
+    rate = event.sample_rate if isinstance(event, SttSample) else 1.0
+    return base.model_copy(
+        update={
+            **details,
+            "reference_provenance": provenance,
+            "speaker": _speaker(event),
+            "weight": 1.0 / rate if rate else None,
+        }
+    )
+
+
+def _speaker(event: Utterance) -> str | None:
+    if event.speaker_id:
+        return f"speaker:{event.speaker_id}"
+    return f"session:{event.session_id}" if event.session_id else None
+
+
+def _joined(rows: Sequence[Row]) -> list[Row]:
+    """Give every utterance the best reference that any of its corrections brought, and drop spent corrections' wait."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        if row.kind == "correction" and row.utterance_id is not None:
+            present = best.get(row.utterance_id)
+            if present is None or _strength(row) >= _strength(present):
+                best[row.utterance_id] = row
+    heard = {row.utterance_id for row in rows if row.kind in {"error", "sample"}}
+    joined = []
+    for row in rows:
+        correction = best.get(row.utterance_id or "")
+        if row.kind in {"error", "sample"} and correction is not None and _strength(correction) > _strength(row):
+            update = {"reference": correction.reference, "reference_provenance": correction.reference_provenance}
+            joined.append(row.model_copy(update=update))
+        elif row.kind == "correction" and row.utterance_id in heard:
+            joined.append(row.model_copy(update={"set_aside": "duplicate", "detail": "joined to its utterance"}))
+        else:
+            joined.append(row)
+    return joined
+
+
+def _strength(row: Row) -> int:
+    if row.reference is None:
+        return 0
+    return 2 if row.reference_provenance == "human" else 1
+
+
+def _without_duplicates(rows: Sequence[Row]) -> list[Row]:
+    """Set aside what reports one utterance again: the first with the strongest reference stays, per kind."""
+    kept: dict[tuple[Kind, str], Row] = {}
+    for row in rows:
+        if row.kind in {"error", "sample"} and row.set_aside is None and row.utterance_id is not None:
+            present = kept.get((row.kind, row.utterance_id))
+            if present is None or _strength(row) > _strength(present):
+                kept[row.kind, row.utterance_id] = row
+    result = []
+    for row in rows:
+        keeper = kept.get((row.kind, row.utterance_id or ""))
+        if keeper is None or row.set_aside is not None or keeper.event_id == row.event_id:
+            result.append(row)
+        else:
+            result.append(row.model_copy(update={"set_aside": "duplicate", "detail": f"reported before in {keeper.event_id}"}))
+    return result
+
+
+PinOutcome: TypeAlias = AudioPin | tuple[SetAsideReason, str]
+
+
+def finish(
+    rows: Sequence[Row],
+    pins: Mapping[str, PinOutcome],
+    split_key: bytes,
+    policy: Policy,
+    *,
+    suite_clusters: frozenset[str],
+    utterances: int,
+) -> list[Row]:
+    """Pin, split and set aside: the last step of a seal.
+
+    Args:
+        rows: from `join`.
+        pins: outcome of pinning each audio_uri that has no pin yet.
+        split_key: key of the speaker hash.
+        policy: the shares.
+        suite_clusters: speakers of regression suites: they never enter train or dev.
+        utterances: counted traffic of the ledger; the share of samples in it stands for a rate that samples did not tell.
+    """
+    rate = estimated_rate(rows, utterances)
+    seen: dict[tuple[Kind, str], str] = {}
+    finished = []
+    for row in rows:
+        if row.audio_uri is None or row.set_aside is not None:
+            finished.append(row)
+            continue
+        outcome = row.audio or pins[row.audio_uri]
+        if isinstance(outcome, tuple):
+            finished.append(row.model_copy(update={"set_aside": outcome[0], "detail": outcome[1][:300]}))
+            continue
+        digest = f"{outcome.crc32c}:{outcome.size_bytes}"
+        cluster = cluster_of(split_key, speaker=row.speaker or f"audio:{digest}")
+        split = "holdout" if cluster in suite_clusters else split_of(cluster, policy)
+        weight = row.weight or (1.0 / rate if rate else None)
+        update = {"audio": outcome, "cluster": cluster, "split": split, "weight": weight}
+        first = seen.setdefault((row.kind, digest), row.event_id)
+        if first != row.event_id:
+            update |= {"set_aside": "duplicate", "detail": f"same audio as {first}"}
+        finished.append(row.model_copy(update=update))
+    return finished
+
+
+def estimated_rate(rows: Sequence[Row], utterances: int) -> float | None:
+    """Return the share of traffic that was sampled, where the samples did not tell it; None = unknown."""
+    samples = sum(row.kind == "sample" and row.origin == "fresh" for row in rows)
+    return min(samples / utterances, 1.0) if samples and utterances else None
+
+
+def clip(row: Row, *, stratum: Literal["errors", "traffic"]) -> Clip:
+    """Return the clip of a usable row, or of a sample whose accepted hypothesis stands for its reference."""
+    assert row.audio is not None
+    assert row.cluster is not None
+    assert row.utterance_id is not None
+    provenance: ClipProvenance = row.reference_provenance or "champion"
+    reference = row.reference if row.reference is not None else row.hypothesis
+    return Clip(
+        utterance_id=row.utterance_id,
+        cluster=row.cluster,
+        stratum=stratum,
+        audio=row.audio,
+        reference=reference or "",
+        provenance=provenance,
+        weight=row.weight or 1.0,
+        duration_s=row.duration_s,
+    )
+
+
+def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]:
+    """Return what a dataset adds to the holdout: errors with a person's reference, and sampled traffic."""
+    clips = []
+    for row in rows:
+        if row.split != "holdout" or row.set_aside is not None or row.audio is None:
+            continue
+        trusted = row.reference is not None and (row.reference_provenance == "human" or judge_on_llm_gold)
+        if row.kind == "error" and trusted:
+            clips.append(clip(row, stratum="errors"))
+        elif row.kind == "sample" and row.weight is not None:
+            plain = row if trusted else row.model_copy(update={"reference": None, "reference_provenance": None})
+            clips.append(clip(plain, stratum="traffic"))
+    return clips
+
+
+def accumulate(batches: Sequence[Sequence[Clip]], cap: int) -> list[Clip]:
+    """Return the holdout in use: the newest `cap` utterances, each once.
+
+    An utterance that was sampled *and* reported is known with certainty: it stays in the error stratum with weight 1.
+
+    Args:
+        batches: one per cycle, oldest first.
+        cap: most utterances in use.
+    """
+    latest: dict[str, Clip] = {}
+    for batch in batches:
+        for item in batch:
+            present = latest.pop(item.utterance_id, None)
+            reported = present if present is not None and present.stratum == "errors" and item.stratum == "traffic" else item
+            latest[item.utterance_id] = reported
+    return list(latest.values())[-cap:]

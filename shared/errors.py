@@ -1,0 +1,33 @@
+"""Exceptions that say who must act."""
+
+
+class RetuneError(Exception):
+    """Root of every error that Retune raises itself."""
+
+
+class InvalidMessage(RetuneError):  # noqa: N818 - the taxonomy's names say the fact, not "Error"
+    """A message or document is malformed for good: quarantine it, never retry it."""
+
+
+class NotFound(RetuneError):  # noqa: N818
+    """A named object does not exist (or not at the asked generation)."""
+
+
+class Conflict(RetuneError):  # noqa: N818
+    """A conditional write lost to another writer: reload and decide again."""
+
+
+class CommitUnknown(RetuneError):  # noqa: N818
+    """Nobody can tell whether a conditional write landed: delete nothing, let the message be redelivered."""
+
+
+class Retryable(RetuneError):  # noqa: N818
+    """Something outside is away for now: the same call may succeed later."""
+
+
+class CorruptObject(RetuneError):  # noqa: N818
+    """Bytes do not match the digest or the form that was promised for them."""
+
+
+class InvariantBroken(RetuneError):  # noqa: N818
+    """Stored state contradicts the protocols: a person must look."""

@@ -1,0 +1,434 @@
+"""Every event that crosses a topic, and the only way in: `parse_event`.
+
+A message's data is one JSON object; its attribute `type` names the event and `v` the schema version. What a person
+types needs neither: one key of `force`, `approve`, `cancel` (topic `finetune-triggers`) or `rollback`, `promote`,
+`canary` (topic `model-commands`) says what it is.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from shared.bus import Message, Outgoing
+from shared.errors import InvalidMessage
+
+STT_ERRORS = "stt-errors"
+FINETUNE_TRIGGERS = "finetune-triggers"
+TRAINING_EVENTS = "training-events"
+VALIDATION_EVENTS = "validation-events"
+MODEL_COMMANDS = "model-commands"
+MODEL_EVENTS = "model-events"
+TICKS = "ticks"
+TOPICS = (STT_ERRORS, FINETUNE_TRIGGERS, TRAINING_EVENTS, VALIDATION_EVENTS, MODEL_COMMANDS, MODEL_EVENTS, TICKS)
+
+SCHEMA_VERSION = 1
+MAX_MESSAGE_BYTES = 256 * 1024
+MAX_TEXT_CHARS = 10_000
+ORIGINAL_ID_ATTRIBUTE = "retune_original_id"
+"""Carried by a replayed message so that it keeps the identity of its first publish."""
+
+Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+Reason = Annotated[str, Field(max_length=2_000)]
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+ReferenceProvenance = Literal["human", "llm"]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Event(BaseModel):
+    """What all events have; unknown fields are ignored so that a newer publisher does not break an older reader."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    event_id: Id
+    occurred_at: AwareDatetime
+
+
+class Utterance(Event):
+    """One transcribed utterance of the production service.
+
+    Attributes:
+        utterance_id: the service's name of the utterance; the same in its error, sample and correction.
+        audio_uri: `gs://` or `file://` address of mono 16 kHz audio; never audio itself.
+        hypothesis: what the service transcribed.
+        model_version: the version that transcribed it (0 for the imported first model).
+        reference: what a person says was said.
+        confidence: the service's own, in [0, 1].
+        duration_s: length of the audio in seconds.
+        language: BCP 47 tag.
+    """
+
+    utterance_id: Id
+    audio_uri: Annotated[str, Field(min_length=1, max_length=2048)]
+    hypothesis: Text
+    model_version: Annotated[int, Field(ge=0)]
+    reference: Text | None = None
+    reference_provenance: ReferenceProvenance | None = None
+    confidence: Rate | None = None
+    speaker_id: Id | None = None
+    session_id: Id | None = None
+    duration_s: Annotated[float, Field(ge=0.0)] | None = None
+    language: Annotated[str, Field(max_length=35)] | None = None
+
+
+class SttError(Utterance):
+    """The service transcribed this utterance wrongly (a user corrected it, a rule fired, an agent flagged it)."""
+
+    type: Literal["SttError"] = "SttError"
+    error_type: Annotated[str, Field(max_length=100)] | None = None
+
+
+class SttSample(Utterance):
+    """An utterance from a random share of all traffic, error or not.
+
+    Attributes:
+        sample_rate: the probability in (0, 1] with which the utterance was drawn; without it the share of samples in
+            the counted traffic stands for it.
+    """
+
+    type: Literal["SttSample"] = "SttSample"
+    sample_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+
+
+class SttCorrection(Event):
+    """What was really said in an utterance that was published before (or will be)."""
+
+    type: Literal["SttCorrection"] = "SttCorrection"
+    utterance_id: Id
+    reference: Text
+    reference_provenance: ReferenceProvenance = "human"
+
+
+class SttTraffic(Event):
+    """How many utterances a model version served in an interval ending at `occurred_at`."""
+
+    type: Literal["SttTraffic"] = "SttTraffic"
+    model_version: Annotated[int, Field(ge=0)]
+    utterances: Annotated[int, Field(ge=0)]
+    interval_s: Annotated[float, Field(gt=0.0)]
+
+
+class ThresholdCrossed(Event):
+    """The collected evidence of a cycle reached a threshold (a level, not an edge: it may come again)."""
+
+    type: Literal["ThresholdCrossed"] = "ThresholdCrossed"
+    cycle: Annotated[int, Field(ge=1)]
+    reasons: tuple[str, ...] = ()
+
+
+class PersonCommand(Event):
+    """A command of a person. `by` is a claim and is recorded as one.
+
+    Attributes:
+        by: who says that they sent it.
+        reason: why, in their words.
+    """
+
+    by: Annotated[str, Field(max_length=200)] | None = None
+    reason: Reason | None = None
+
+
+class FinetuneRequested(PersonCommand):
+    """Start a cycle now: skips thresholds, age, cooldown and approval; nothing else."""
+
+    type: Literal["FinetuneRequested"] = "FinetuneRequested"
+
+
+class FinetuneApproved(PersonCommand):
+    """Let the cycle that awaits approval go on (the named one, or the only one)."""
+
+    type: Literal["FinetuneApproved"] = "FinetuneApproved"
+    cycle: Annotated[int, Field(ge=1)] | None = None
+
+
+class FinetuneCancelled(PersonCommand):
+    """Cancel the running cycle (the named one, or the only one)."""
+
+    type: Literal["FinetuneCancelled"] = "FinetuneCancelled"
+    cycle: Annotated[int, Field(ge=1)] | None = None
+
+
+class TrainingEvent(Event):
+    """What the trainer of one attempt has to say."""
+
+    cycle: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class TrainingCompleted(TrainingEvent):
+    """`result.json` of the cycle is written and names a complete model."""
+
+    type: Literal["TrainingCompleted"] = "TrainingCompleted"
+
+
+FailureReason = Literal[
+    "bad_spec",
+    "bad_base_model",
+    "bad_dataset",
+    "no_trainable_clips",
+    "out_of_memory",
+    "diverged",
+    "smoke_test_failed",
+    "store_unavailable",
+    "internal",
+]
+
+
+class TrainingFailed(TrainingEvent):
+    """The attempt ended without a model.
+
+    Attributes:
+        reason: a closed list of causes, so that the launcher can tell what a new attempt may mend.
+        detail: for people.
+    """
+
+    type: Literal["TrainingFailed"] = "TrainingFailed"
+    reason: FailureReason
+    detail: Reason = ""
+
+
+class TrainingPreempted(TrainingEvent):
+    """The machine was taken away; the attempt may be followed by another."""
+
+    type: Literal["TrainingPreempted"] = "TrainingPreempted"
+
+
+class Judged(Event):
+    """What the validator decided about the candidate of a cycle; only the report tells why."""
+
+    cycle: Annotated[int, Field(ge=1)]
+    report_sha256: Digest
+    manifest_sha256: Digest
+
+
+class CandidateAccepted(Judged):
+    """The candidate is better and hurts no suite."""
+
+    type: Literal["CandidateAccepted"] = "CandidateAccepted"
+
+
+class CandidateRejected(Judged):
+    """The candidate is not good enough, or hurts."""
+
+    type: Literal["CandidateRejected"] = "CandidateRejected"
+
+
+class CandidateInconclusive(Judged):
+    """The evidence does not decide."""
+
+    type: Literal["CandidateInconclusive"] = "CandidateInconclusive"
+
+
+class PromoteRequested(PersonCommand):
+    """Make a version stable. `override` with a reason skips the evidence, never the digests."""
+
+    type: Literal["PromoteRequested"] = "PromoteRequested"
+    version: Annotated[int, Field(ge=0)]
+    override: bool = False
+
+
+class RollbackRequested(PersonCommand):
+    """Withdraw a live version: the named one, else the canary, else the stable one."""
+
+    type: Literal["RollbackRequested"] = "RollbackRequested"
+    version: Annotated[int, Field(ge=0)] | None = None
+
+
+class CanaryRequested(PersonCommand):
+    """Serve an accepted version to a share of the sessions."""
+
+    type: Literal["CanaryRequested"] = "CanaryRequested"
+    version: Annotated[int, Field(ge=0)]
+    percent: Annotated[int, Field(ge=1, le=99)] = 10
+
+
+class RegistryEvent(Event):
+    """A move of the production alias; a reader that sees an older `seq`, or a gap, reads the alias again."""
+
+    seq: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=0)]
+    stable: Annotated[int, Field(ge=0)] | None
+    reason: Reason = ""
+
+
+class ModelDeployed(RegistryEvent):
+    """`version` is stable now."""
+
+    type: Literal["ModelDeployed"] = "ModelDeployed"
+
+
+class CanaryStarted(RegistryEvent):
+    """`version` serves `percent` of the sessions now."""
+
+    type: Literal["CanaryStarted"] = "CanaryStarted"
+    percent: Annotated[int, Field(ge=1, le=99)]
+
+
+class ModelRolledBack(RegistryEvent):
+    """`version` was withdrawn; `stable` serves."""
+
+    type: Literal["ModelRolledBack"] = "ModelRolledBack"
+
+
+class Tick(Event):
+    """A minute has passed."""
+
+    type: Literal["Tick"] = "Tick"
+
+
+AnyEvent = Annotated[
+    SttError
+    | SttSample
+    | SttCorrection
+    | SttTraffic
+    | ThresholdCrossed
+    | FinetuneRequested
+    | FinetuneApproved
+    | FinetuneCancelled
+    | TrainingCompleted
+    | TrainingFailed
+    | TrainingPreempted
+    | CandidateAccepted
+    | CandidateRejected
+    | CandidateInconclusive
+    | PromoteRequested
+    | RollbackRequested
+    | CanaryRequested
+    | ModelDeployed
+    | CanaryStarted
+    | ModelRolledBack
+    | Tick,
+    Field(discriminator="type"),
+]
+EVENT_TYPES: dict[str, type[Event]] = {cls.model_fields["type"].default: cls for cls in get_args(get_args(AnyEvent)[0])}
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyEvent)
+
+TOPIC_OF: dict[str, str] = {
+    **dict.fromkeys(("SttError", "SttSample", "SttCorrection", "SttTraffic"), STT_ERRORS),
+    **dict.fromkeys(("ThresholdCrossed", "FinetuneRequested", "FinetuneApproved", "FinetuneCancelled"), FINETUNE_TRIGGERS),
+    **dict.fromkeys(("TrainingCompleted", "TrainingFailed", "TrainingPreempted"), TRAINING_EVENTS),
+    **dict.fromkeys(("CandidateAccepted", "CandidateRejected", "CandidateInconclusive"), VALIDATION_EVENTS),
+    **dict.fromkeys(("PromoteRequested", "RollbackRequested", "CanaryRequested"), MODEL_COMMANDS),
+    **dict.fromkeys(("ModelDeployed", "CanaryStarted", "ModelRolledBack"), MODEL_EVENTS),
+    "Tick": TICKS,
+}
+
+_PERSON_KEYS = {
+    "force": "FinetuneRequested",
+    "approve": "FinetuneApproved",
+    "cancel": "FinetuneCancelled",
+    "rollback": "RollbackRequested",
+    "promote": "PromoteRequested",
+    "canary": "CanaryRequested",
+}
+_NUMBER_FIELD = {"approve": "cycle", "cancel": "cycle", "rollback": "version", "promote": "version", "canary": "version"}
+
+
+def outgoing(event: Event) -> Outgoing:
+    """Return the message that carries `event` to its topic."""
+    event_type: str = event.type  # type: ignore[attr-defined]  # every concrete event has it
+    return Outgoing(
+        topic=TOPIC_OF[event_type],
+        data=event.model_dump_json(exclude_none=True).encode(),
+        attributes={"type": event_type, "v": str(SCHEMA_VERSION)},
+    )
+
+
+def parse_stored(line: str | bytes) -> Event:
+    """Parse an event that we wrote into a ledger ourselves.
+
+    Raises:
+        InvalidMessage: the line is not an event.
+    """
+    try:
+        event: Event = _ADAPTER.validate_json(line)
+    except ValidationError as error:
+        raise InvalidMessage(f"stored event: {_describe(error)}") from error
+    return event
+
+
+def parse_event(message: Message, *, expect: tuple[type[Event], ...] | None = None) -> Event:
+    """Parse a delivered message.
+
+    Args:
+        message: as the bus delivered it.
+        expect: the event types that the reader handles; None = all.
+
+    Raises:
+        InvalidMessage: not a JSON object, too large, an unknown type or version, a missing or wrong field, or a type
+            that the reader does not handle. The text says what was expected and what was found.
+    """
+    payload = _decode(message)
+    event_type = _event_type(message, payload)
+    if event_type not in EVENT_TYPES:
+        raise InvalidMessage(f"message {message.message_id}: expected a type of {sorted(EVENT_TYPES)}, found {event_type[:100]!r}")
+    if expect is not None and EVENT_TYPES[event_type] not in expect:
+        names = sorted(cls.__name__ for cls in expect)
+        raise InvalidMessage(f"message {message.message_id}: expected one of {names}, found {event_type}")
+    payload = {**payload, "type": event_type}
+    if "event_id" not in payload:
+        payload["event_id"] = message.attributes.get(ORIGINAL_ID_ATTRIBUTE) or f"pubsub:{message.message_id}"
+    payload.setdefault("occurred_at", message.publish_time.isoformat())
+    try:
+        event: Event = _ADAPTER.validate_python(payload)
+    except ValidationError as error:
+        raise InvalidMessage(f"message {message.message_id} of type {event_type}: {_describe(error)}") from error
+    return event
+
+
+def _decode(message: Message) -> dict[str, Any]:
+    if len(message.data) > MAX_MESSAGE_BYTES:
+        raise InvalidMessage(f"message {message.message_id}: expected at most {MAX_MESSAGE_BYTES} bytes, found {len(message.data)}")
+    try:
+        payload = json.loads(message.data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidMessage(f"message {message.message_id}: expected a JSON object, found {message.data[:60]!r} ({error})") from error
+    if not isinstance(payload, dict):
+        raise InvalidMessage(f"message {message.message_id}: expected a JSON object, found {type(payload).__name__}")
+    return payload
+
+
+def _event_type(message: Message, payload: dict[str, Any]) -> str:
+    """Tell the event's type from the attribute, else from the one key that a person typed (completing `payload`)."""
+    event_type = message.attributes.get("type")
+    if event_type is not None:
+        version = message.attributes.get("v", str(SCHEMA_VERSION))
+        if not (version.isascii() and version.isdigit() and 1 <= int(version) <= SCHEMA_VERSION):
+            raise InvalidMessage(f"message {message.message_id}: expected schema version 1-{SCHEMA_VERSION}, found {version[:20]!r}")
+        return event_type
+    keys = [key for key in _PERSON_KEYS if key in payload]
+    if len(keys) != 1:
+        found = keys or sorted(str(key)[:40] for key in payload)[:10]
+        raise InvalidMessage(
+            f"message {message.message_id}: expected an attribute `type`, or exactly one key of {sorted(_PERSON_KEYS)}, found {found}"
+        )
+    (key,) = keys
+    value = payload.pop(key)
+    number = isinstance(value, int) and not isinstance(value, bool)
+    number_needed = key in {"promote", "canary"}
+    if not (number and key != "force") and (value is not True or number_needed):
+        wanted = "a version number" if number_needed else "true" if key == "force" else "true or a number"
+        raise InvalidMessage(f"message {message.message_id}: {key!r}: expected {wanted}, found {value!r:.60}")
+    if number:
+        payload[_NUMBER_FIELD[key]] = value
+    return _PERSON_KEYS[key]
+
+
+def _describe(error: ValidationError) -> str:
+    problems = [
+        f"{'.'.join(str(part) for part in item['loc'][1:]) or 'message'}: {item['msg']}, found {str(item.get('input'))[:60]!r}"
+        for item in error.errors(include_url=False)[:5]
+    ]
+    return "; ".join(problems)
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each event type by name (kept as goldens in `shared/schemas/`)."""
+    return {name: cls.model_json_schema() for name, cls in sorted(EVENT_TYPES.items())}
+
+
+def aware(text: str) -> datetime:
+    """Parse an RFC 3339 time that we wrote ourselves."""
+    return datetime.fromisoformat(text)

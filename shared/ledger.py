@@ -1,0 +1,278 @@
+"""The ledger of a cycle: append, count, compact and read, in the exact order of calls that makes them safe.
+
+    collector                         launcher
+      | put segment under n               | CAS head: n -> n+1
+      | get head                          | list ledger n
+      |   n: acknowledge                  |
+      |   n+1: put again under n+1        |
+The writer writes first and reads the head after; the seal moves the head first and lists after. So the seal's list has
+the segment, or the writer sees the new head.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from shared import keys
+from shared.cas import Codec, Decision, apply_with_cas, commit, find
+from shared.errors import Conflict, InvariantBroken, NotFound
+from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, parse_stored
+from shared.ids import new_token
+from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
+from shared.training import Frozen, document_bytes, parse_document
+
+TOTALS = "totals"
+READ_TRIES = 10
+
+
+class Totals(Frozen):
+    """How much a ledger holds; may be too high after redeliveries, never too low at rest.
+
+    Attributes:
+        errors, samples, corrections: events of each kind.
+        corrected: errors that came with a reference, plus corrections.
+        errors_by_version, utterances_by_version: reported errors and served utterances of each model version.
+        oldest: when the oldest error occurred; None = no error.
+    """
+
+    events: int = 0
+    errors: int = 0
+    corrected: int = 0
+    corrections: int = 0
+    samples: int = 0
+    errors_by_version: dict[int, int] = {}
+    utterances_by_version: dict[int, int] = {}
+    oldest: AwareDatetime | None = None
+
+    def __add__(self, other: "Totals") -> "Totals":
+        """Return the sum, counter by counter."""
+        return Totals(
+            events=self.events + other.events,
+            errors=self.errors + other.errors,
+            corrected=self.corrected + other.corrected,
+            corrections=self.corrections + other.corrections,
+            samples=self.samples + other.samples,
+            errors_by_version=dict(Counter(self.errors_by_version) + Counter(other.errors_by_version)),
+            utterances_by_version=dict(Counter(self.utterances_by_version) + Counter(other.utterances_by_version)),
+            oldest=min((time for time in (self.oldest, other.oldest) if time is not None), default=None),
+        )
+
+
+class Index(Frozen):
+    """The compaction index of a ledger.
+
+    Attributes:
+        parts: names of the parts, in the order of their making.
+        totals: of all parts.
+        pending: segments that the last part folded; what of them is still listed does not count any more.
+    """
+
+    v: int = 1
+    parts: tuple[str, ...] = ()
+    totals: Totals = Totals()
+    pending: tuple[str, ...] = ()
+
+
+class Head(Frozen):
+    """The cycle that is collecting."""
+
+    cycle: Annotated[int, Field(ge=1)]
+
+
+FIRST_CYCLE = 1
+_HEAD: Codec[Head] = Codec(parse=lambda data: parse_document(Head, data, what=keys.HEAD), dump=document_bytes)
+
+
+def count_events(events: Iterable[Event]) -> Totals:
+    """Return the totals of events."""
+    errors: Counter[int] = Counter()
+    utterances: Counter[int] = Counter()
+    oldest = None
+    number = corrected = corrections = samples = 0
+    for event in events:
+        number += 1
+        if isinstance(event, SttError):
+            errors[event.model_version] += 1
+            oldest = event.occurred_at if oldest is None else min(oldest, event.occurred_at)
+            corrected += event.reference is not None
+        elif isinstance(event, SttCorrection):
+            corrections += 1
+            corrected += 1
+        elif isinstance(event, SttSample):
+            samples += 1
+        elif isinstance(event, SttTraffic):
+            utterances[event.model_version] += event.utterances
+    return Totals(
+        events=number,
+        errors=errors.total(),
+        corrected=corrected,
+        corrections=corrections,
+        samples=samples,
+        errors_by_version=dict(errors),
+        utterances_by_version=dict(utterances),
+        oldest=oldest,
+    )
+
+
+def read_head(store: ObjectStore) -> int:
+    """Return the number of the cycle that is collecting."""
+    found = find(store, keys.HEAD)
+    return _HEAD.parse(found.data).cycle if found else FIRST_CYCLE
+
+
+def move_head(store: ObjectStore, past: int) -> int:
+    """Set `head := max(head, past + 1)` and return it."""
+
+    def decide(head: Head | None) -> Decision[Head]:
+        if head is not None and head.cycle > past:
+            return Decision(None)
+        return Decision(Head(cycle=past + 1))
+
+    apply_with_cas(store, keys.HEAD, _HEAD, decide)
+    return read_head(store)
+
+
+def append(store: ObjectStore, events: Sequence[Event], token: str) -> int:
+    """Write one immutable segment where the head stands after the write; return that cycle.
+
+    When it returns, the events may be acknowledged. They may stand in two ledgers; consume-once takes care of it.
+
+    Args:
+        store: the bucket.
+        events: one flush, not empty.
+        token: unique to this flush, kept over its retries.
+    """
+    data = b"".join(event.model_dump_json(exclude_none=True).encode() + b"\n" for event in events)
+    metadata = {TOTALS: count_events(events).model_dump_json()}
+    written = None
+    cycle = read_head(store)
+    while cycle != written:
+        _put_segment(store, keys.segment(cycle, token), data, metadata)
+        written = cycle
+        cycle = read_head(store)
+    return cycle
+
+
+def _put_segment(store: ObjectStore, key: str, data: bytes, metadata: dict[str, str]) -> None:
+    try:
+        commit(store, key, data, if_generation_match=ABSENT, metadata=metadata, content_type="application/x-ndjson")
+    except Conflict:
+        return  # the name is unique to the flush: an earlier try of the same flush has landed
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One look at a ledger, listed before its index was read."""
+
+    segments: tuple[ObjectInfo, ...]
+    index: Index
+
+    @property
+    def live(self) -> tuple[ObjectInfo, ...]:
+        """Segments that no part holds yet."""
+        folded = set(self.index.pending)
+        return tuple(info for info in self.segments if info.key not in folded)
+
+
+def _segments(store: ObjectStore, cycle: int) -> tuple[ObjectInfo, ...]:
+    prefix = keys.segment(cycle, "").removesuffix(".jsonl")
+    return tuple(store.list(prefix))
+
+
+def _read_index(store: ObjectStore, cycle: int) -> tuple[Index, Generation]:
+    found = find(store, keys.ledger_index(cycle))
+    if found is None:
+        return Index(), ABSENT
+    return parse_document(Index, found.data, what=found.info.key), found.info.generation
+
+
+def look(store: ObjectStore, cycle: int) -> Listing:
+    """List, then read the index (the reader's rule)."""
+    segments = _segments(store, cycle)
+    return Listing(segments, _read_index(store, cycle)[0])
+
+
+def count(store: ObjectStore, cycle: int) -> Totals:
+    """Count a ledger from its listing and index; opens no segment."""
+    listing = look(store, cycle)
+    return sum((_totals_of(info) for info in listing.live), listing.index.totals)
+
+
+def _totals_of(info: ObjectInfo) -> Totals:
+    if TOTALS not in info.metadata:
+        raise InvariantBroken(f"{info.key}: expected metadata {TOTALS!r}, found {sorted(info.metadata)}")
+    return parse_document(Totals, info.metadata[TOTALS].encode(), what=f"metadata of {info.key}")
+
+
+def read_events(store: ObjectStore, cycle: int) -> list[Event]:
+    """Read every event of a ledger, each event_id once, in the order of their time and id.
+
+    Raises:
+        InvariantBroken: the listing changed under ten tries (a compactor that runs wild).
+    """
+    for _ in range(READ_TRIES):
+        listing = look(store, cycle)
+        names = [*listing.index.parts, *(info.key for info in listing.live)]
+        try:
+            lines = [line for name in names for line in store.get(name).data.splitlines()]
+        except NotFound:
+            continue
+        events = {event.event_id: event for event in map(parse_stored, lines)}
+        return sorted(events.values(), key=lambda event: (event.occurred_at, event.event_id))
+    raise InvariantBroken(f"ledger {cycle}: expected a stable listing within {READ_TRIES} tries, found names that vanish each time")
+
+
+def compact(store: ObjectStore, cycle: int, *, at_least: int = 2) -> int:
+    """Fold the segments of the open ledger into a new part; return how many were folded.
+
+    The part's name is made anew for every try. After a conflict nothing is deleted.
+
+    Args:
+        store: the bucket.
+        cycle: the open ledger.
+        at_least: fewer live segments than this are left alone.
+    """
+    index, generation = _read_index(store, cycle)
+    segments = _segments(store, cycle)
+    pending = set(index.pending)
+    for info in segments:
+        if info.key in pending:
+            store.delete(info.key)
+    fold = [info for info in segments if info.key not in pending]
+    if len(fold) < at_least:
+        return 0
+    try:
+        data = b"".join(store.get(info.key).data for info in fold)
+    except NotFound:
+        return 0  # another compactor was faster
+    part = keys.part(cycle, new_token())
+    commit(store, part, data, if_generation_match=ABSENT, content_type="application/x-ndjson")
+    folded = Index(
+        parts=(*index.parts, part),
+        totals=sum((_totals_of(info) for info in fold), index.totals),
+        pending=tuple(info.key for info in fold),
+    )
+    try:
+        commit(store, keys.ledger_index(cycle), document_bytes(folded), if_generation_match=generation)
+    except Conflict:
+        return 0
+    for info in fold:
+        store.delete(info.key)
+    return len(fold)
+
+
+def collect_garbage(store: ObjectStore, cycle: int) -> int:
+    """Delete segments and parts of a ledger whose dataset exists; return how many objects went.
+
+    Raises:
+        InvariantBroken: the dataset does not exist yet.
+    """
+    if find(store, keys.dataset(cycle)) is None:
+        raise InvariantBroken(f"ledger {cycle}: expected {keys.dataset(cycle)} before its garbage is collected, found none")
+    infos = list(store.list(keys.ledger(cycle)))
+    for info in infos:
+        store.delete(info.key)
+    return len(infos)

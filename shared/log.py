@@ -1,0 +1,28 @@
+"""One JSON line per thing that happened, as Cloud Logging reads it; never audio, never a transcript."""
+
+import json
+import sys
+from contextvars import ContextVar
+from typing import Any, Literal, TextIO
+
+Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+_context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 - replaced whole, never mutated
+
+
+def bind(**fields: Any) -> None:
+    """Put fields (event_id, cycle, trace, ...) on every later line of this request."""
+    _context.set({**_context.get(), **fields})
+
+
+def fresh(**fields: Any) -> None:
+    """Start a request with these fields alone."""
+    _context.set(fields)
+
+
+def log(message: str, *, severity: Severity = "INFO", stream: TextIO | None = None, **fields: Any) -> None:
+    """Write one line; fields that are None are left out."""
+    line = {"severity": severity, "message": message, **_context.get(), **fields}
+    out = stream or sys.stdout
+    out.write(json.dumps({key: value for key, value in line.items() if value is not None}, default=str) + "\n")
+    out.flush()

@@ -1,0 +1,202 @@
+"""What an operator decides once: when to train, on how much, and what may be deployed without asking."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.cycle import CycleState, Status
+from shared.events import Rate
+from shared.ledger import Totals
+from shared.rates import wilson_lower_bound
+from shared.training import Frozen, TrainingConfig
+
+
+class SuitePolicy(Frozen):
+    """A regression suite that must stay good.
+
+    Attributes:
+        margin: how much WER may rise (absolute, one-sided upper confidence limit) and still count as no worse.
+    """
+
+    margin: Annotated[float, Field(gt=0, le=1)] = 0.015
+
+
+class ValidationPolicy(Frozen):
+    """The gate.
+
+    Attributes:
+        alpha: one-sided error rate of the superiority test and of each suite's non-inferiority test.
+        min_relative_gain: a gain that is surely smaller than this is not worth a deployment.
+        suites: name -> what the suite demands.
+        suites_stand_for_traffic: let the named suites stand for the traffic that nobody reported when there is no
+            sample of it; the report says so at its top.
+    """
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    min_relative_gain: Rate = 0.0
+    suites: dict[str, SuitePolicy] = {}
+    suites_stand_for_traffic: bool = False
+
+
+class Policy(Frozen):
+    """Every number that an operator may set.
+
+    Attributes:
+        min_error_cases: so many new errors cross the threshold.
+        min_corrected_cases: so many new errors with a person's reference cross the threshold.
+        trigger_on_error_rate, error_rate_threshold: cross when the lower confidence bound of the stable model's error
+            rate is above the threshold.
+        max_age_s: the oldest collected error crosses when it has waited that long; None = never.
+        auto_approve_finetuning: start without waiting for `approve`.
+        auto_deploy: promote an accepted candidate without waiting for `promote`.
+        cooldown_s: rest after a cycle has ended.
+        min_trainable_clips, min_speakers: an unforced cycle with fewer cannot teach or cannot be judged.
+        max_attempts: trainings per cycle before it has failed.
+        preparing_lease_s: how long a cycle may stand still in `preparing` before the sweeper carries it on.
+        heartbeat_timeout_s: silence of a trainer that counts as an interruption.
+        decline_backoff_s: how long a recorded refusal stands before the same crossing is looked at again.
+        dev_share, holdout_share: shares of the speakers.
+        holdout_cap: newest utterances of the holdout in use.
+    """
+
+    min_error_cases: Annotated[int, Field(ge=1)] = 100
+    min_corrected_cases: Annotated[int, Field(ge=1)] = 50
+    trigger_on_error_rate: bool = False
+    error_rate_threshold: Rate = 0.15
+    max_age_s: Annotated[float, Field(gt=0)] | None = None
+    auto_approve_finetuning: bool = False
+    auto_deploy: bool = False
+    cooldown_s: Annotated[float, Field(ge=0)] = 3600.0
+    min_trainable_clips: Annotated[int, Field(ge=1)] = 10
+    min_speakers: Annotated[int, Field(ge=1)] = 2
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    preparing_lease_s: Annotated[float, Field(gt=0)] = 900.0
+    heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    decline_backoff_s: Annotated[float, Field(ge=0)] = 300.0
+    dev_share: Annotated[float, Field(gt=0, lt=1)] = 0.12
+    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    holdout_cap: Annotated[int, Field(ge=1)] = 3000
+    judge_on_llm_gold: bool = False
+    validation: ValidationPolicy = ValidationPolicy()
+    training: TrainingConfig = TrainingConfig()
+
+
+class TriggerDecision(Frozen):
+    """Whether to start a cycle, with every reason for and against and the numbers behind them.
+
+    Attributes:
+        crossed: reasons for: thresholds that are reached.
+        held: reasons against: brakes that hold, or that no threshold is reached.
+        not_before: when a brake that only time opens will open.
+    """
+
+    should_trigger: bool
+    crossed: tuple[str, ...]
+    held: tuple[str, ...]
+    metrics: dict[str, float | int | None]
+    not_before: datetime | None = None
+
+
+class Evidence(Frozen):
+    """What `decide_trigger` looks at.
+
+    Attributes:
+        totals: of the new events (never of carried ones).
+        stable: the stable version; None when no model was imported yet.
+        trainable, speakers: exact numbers, known only to the launcher; None = not counted.
+    """
+
+    totals: Totals
+    stable: int | None = None
+    trainable: int | None = None
+    speakers: int | None = None
+
+
+def decide_trigger(
+    evidence: Evidence, policy: Policy, history: Sequence[CycleState], now: datetime, *, forced: bool = False
+) -> TriggerDecision:
+    """Decide whether a cycle should start.
+
+    Force skips thresholds, age, cooldown and the minimum of speakers and clips; never: one cycle at a time, a stable
+    model, at least one trainable clip.
+
+    Args:
+        evidence: what was collected.
+        policy: the operator's numbers.
+        history: states of earlier cycles, any order.
+        now: the present time.
+        forced: a person asked for it.
+    """
+    crossed = thresholds_reached(evidence, policy, now)
+    if forced:
+        crossed = ("forced by a person", *crossed)
+    held, not_before = _brakes(evidence, policy, history, now, forced=forced)
+    if not crossed:
+        held = (*held, "no threshold is reached")
+    return TriggerDecision(
+        should_trigger=bool(crossed) and not held, crossed=crossed, held=held, metrics=_metrics(evidence, policy), not_before=not_before
+    )
+
+
+def thresholds_reached(evidence: Evidence, policy: Policy, now: datetime) -> tuple[str, ...]:
+    """Return every threshold that the evidence reaches, in words."""
+    totals = evidence.totals
+    reasons = []
+    if totals.errors >= policy.min_error_cases:
+        reasons.append(f"{totals.errors} errors, at least {policy.min_error_cases} wanted")
+    if totals.corrected >= policy.min_corrected_cases:
+        reasons.append(f"{totals.corrected} corrected errors, at least {policy.min_corrected_cases} wanted")
+    bound = _metrics(evidence, policy)["error_rate_lower_bound"]
+    if policy.trigger_on_error_rate and bound is not None and bound > policy.error_rate_threshold:
+        reasons.append(f"error rate surely above {policy.error_rate_threshold:.1%} (lower 95% bound {bound:.1%})")
+    if policy.max_age_s is not None and totals.oldest is not None:
+        age_s = (now - totals.oldest).total_seconds()
+        if age_s >= policy.max_age_s:
+            reasons.append(f"oldest error has waited {age_s / 3600:.1f} h, at most {policy.max_age_s / 3600:.1f} h wanted")
+    return tuple(reasons)
+
+
+def _brakes(
+    evidence: Evidence, policy: Policy, history: Sequence[CycleState], now: datetime, *, forced: bool
+) -> tuple[tuple[str, ...], datetime | None]:
+    held = []
+    not_before = None
+    if evidence.stable is None:
+        held.append("no model is stable yet: run `retune models import DIR|HUB_ID --promote`")
+    held.extend(f"cycle {state.cycle} is {state.status}: one cycle at a time" for state in history if not state.ended)
+    if evidence.trainable == 0:
+        held.append("no clip can be trained on: not one error has a person's reference and readable audio")
+    if not forced:
+        ended = [state.since for state in history if state.ended and state.status != Status.CANCELLED]
+        rest_until = max(ended) + timedelta(seconds=policy.cooldown_s) if ended else now
+        if rest_until > now:
+            not_before = rest_until
+            held.append(f"cooldown until {rest_until.isoformat(timespec='seconds')}")
+        if evidence.trainable is not None and 0 < evidence.trainable < policy.min_trainable_clips:
+            held.append(f"{evidence.trainable} trainable clips, at least {policy.min_trainable_clips} wanted")
+        if evidence.speakers is not None and evidence.speakers < policy.min_speakers:
+            held.append(f"{evidence.speakers} speakers, at least {policy.min_speakers} wanted")
+    return tuple(held), not_before
+
+
+def _metrics(evidence: Evidence, policy: Policy) -> dict[str, float | int | None]:
+    totals = evidence.totals
+    version = evidence.stable if evidence.stable is not None else -1
+    errors = totals.errors_by_version.get(version, 0)
+    utterances = totals.utterances_by_version.get(version, 0)
+    known = utterances > 0
+    return {
+        "errors": totals.errors,
+        "min_error_cases": policy.min_error_cases,
+        "corrected": totals.corrected,
+        "min_corrected_cases": policy.min_corrected_cases,
+        "samples": totals.samples,
+        "utterances": utterances,
+        "error_rate": min(errors / utterances, 1.0) if known else None,
+        "error_rate_lower_bound": wilson_lower_bound(min(errors, utterances), utterances, 0.95) if known else None,
+        "error_rate_threshold": policy.error_rate_threshold,
+        "trainable": evidence.trainable,
+        "speakers": evidence.speakers,
+    }

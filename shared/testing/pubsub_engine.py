@@ -1,0 +1,311 @@
+"""Pub/Sub in memory: topics, subscriptions, fan-out, leases, back-off, dead letters; what MemoryBus and the local server stand on.
+
+Differences from the service, on purpose: an acknowledgement that comes after its deadline is always lost (the service may still take
+it), messages are kept until acknowledged however long that takes, and there are no filters, ordering, exactly-once or snapshots.
+"""
+
+import random
+import re
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from shared.clock import Clock
+from shared.errors import Conflict, InvalidMessage, NotFound, Retryable
+from shared.testing.pubsub_queue import ANYBODY, Delivery, Holder, Leased, StoredMessage, SubscriptionConfig, SubscriptionQueue
+
+DELETED_TOPIC = "_deleted-topic_"
+MAX_MESSAGE_BYTES = 10_000_000
+HISTORY = 10_000
+_NAME = re.compile(r"projects/[^/]+/(topics|subscriptions)/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
+
+_ENDPOINT = re.compile(r"https?://[^/?#\s:]+(:\d{1,5})?([/?]\S*)?")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A message before it is published."""
+
+    data: bytes
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    ordering_key: str = ""
+
+
+class PubSubEngine:
+    """The state of one Pub/Sub service; names are full resource names (`projects/p/topics/t`). Safe to share between threads.
+
+    Attributes:
+        changed: notified whenever a message may have become due or a setting has changed; its lock guards the engine, so a caller
+            may hold it over several calls.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.changed = threading.Condition()
+        self._clock = clock
+        self._topics: dict[str, deque[StoredMessage]] = {}
+        self._queues: dict[str, SubscriptionQueue] = {}
+        # ids of two runs never meet: readers remember `pubsub:<messageId>` for longer than this process lives
+        self._next_id = int(clock.now().timestamp() * 1e6)
+        self._publish_failures: deque[bool] = deque()
+        self._rng: random.Random | None = None
+
+    # topics
+
+    def create_topic(self, name: str) -> None:
+        """Create a topic.
+
+        Raises:
+            Conflict: it exists.
+            InvalidMessage: the name is none: an id has 3-255 characters, a letter first, and does not begin with `goog`.
+        """
+        with self.changed:
+            if name in self._topics:
+                raise Conflict(f"Topic already exists: {name}")
+            _check_name(name, "topics")
+            self._topics[name] = deque(maxlen=HISTORY)
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic; its subscriptions stay, with what they hold."""
+        with self.changed:
+            self.history(name)
+            del self._topics[name]
+            for queue in self._queues.values():
+                if queue.config.topic == name:
+                    queue.config = replace(queue.config, topic=DELETED_TOPIC)
+
+    def topics(self) -> list[str]:
+        """Return every topic's name, sorted."""
+        with self.changed:
+            return sorted(self._topics)
+
+    def history(self, topic: str) -> list[StoredMessage]:
+        """Return the newest messages that were published to `topic` (at most HISTORY), oldest first.
+
+        Raises:
+            NotFound: the topic does not exist.
+        """
+        with self.changed:
+            if topic not in self._topics:
+                raise NotFound(f"Topic not found: {topic}")
+            return list(self._topics[topic])
+
+    # subscriptions
+
+    def create_subscription(self, config: SubscriptionConfig) -> None:
+        """Create a subscription; it receives what is published from now on.
+
+        Raises:
+            Conflict: it exists.
+            NotFound: its topic or dead-letter topic does not exist.
+            InvalidMessage: a setting is out of Pub/Sub's bounds.
+        """
+        with self.changed:
+            if config.name in self._queues:
+                raise Conflict(f"Subscription already exists: {config.name}")
+            _check_name(config.name, "subscriptions")
+            if config.topic not in self._topics:
+                raise NotFound(f"Subscription topic does not exist: {config.topic}")
+            self._check_settings(config)
+            self._queues[config.name] = SubscriptionQueue(config)
+            self.changed.notify_all()
+
+    def update_subscription(self, config: SubscriptionConfig) -> None:
+        """Change a subscription's settings, all but its topic."""
+        with self.changed:
+            queue = self._queue(config.name)
+            self._check_settings(config)
+            queue.config = replace(config, topic=queue.config.topic)
+            self.changed.notify_all()
+
+    def delete_subscription(self, name: str) -> None:
+        """Delete a subscription and what it holds."""
+        with self.changed:
+            self._queue(name)
+            del self._queues[name]
+            self.changed.notify_all()
+
+    def subscription(self, name: str) -> SubscriptionConfig:
+        """Return a subscription's settings."""
+        with self.changed:
+            return self._queue(name).config
+
+    def subscriptions(self) -> list[SubscriptionConfig]:
+        """Return every subscription's settings, sorted by name."""
+        with self.changed:
+            return [self._queues[name].config for name in sorted(self._queues)]
+
+    # messages
+
+    def publish(self, topic: str, drafts: Sequence[Draft]) -> list[str]:
+        """Store messages and hand a copy to each subscription; return their ids in order.
+
+        Raises:
+            NotFound: the topic does not exist.
+            InvalidMessage: a message has neither data nor attributes, or is too large; none is stored.
+            Retryable: a test asked for it.
+        """
+        with self.changed:
+            self.history(topic)
+            for draft in drafts:
+                if not draft.data and not draft.attributes:
+                    raise InvalidMessage("Some messages are empty: expected data or attributes, found neither")
+                if len(draft.data) > MAX_MESSAGE_BYTES:
+                    raise InvalidMessage(f"Message too large: expected at most {MAX_MESSAGE_BYTES} bytes, found {len(draft.data)}")
+            stored_before_failing = self._publish_failures.popleft() if self._publish_failures else None
+            if stored_before_failing is False:
+                raise Retryable(f"publish to {topic}: refused before anything was stored, as the test asked")
+            ids = [self._store(topic, draft) for draft in drafts]
+            self.changed.notify_all()
+            if stored_before_failing:
+                raise Retryable(f"publish to {topic}: stored, but the reply is lost, as the test asked")
+            return ids
+
+    def lease(self, subscription: str, *, limit: int, lease_s: float | None = None, holder: Holder = ANYBODY) -> list[Leased]:
+        """Lease up to `limit` messages that are due, for `lease_s` (default: the subscription's ack deadline)."""
+        with self.changed:
+            now = self._settle()
+            queue = self._queue(subscription)
+            lease_s = queue.config.ack_deadline_s if lease_s is None else lease_s
+            return queue.lease(now, limit=limit, lease_s=lease_s, holder=holder, rng=self._rng)
+
+    def ack(self, subscription: str, ack_ids: Iterable[str]) -> None:
+        """Acknowledge leased messages; ids that are unknown or too late do nothing."""
+        with self.changed:
+            self._settle()
+            self._queue(subscription).ack(ack_ids)
+            self.changed.notify_all()  # a holder at its limit may take more
+
+    def modify_ack_deadline(self, subscription: str, ack_ids: Iterable[str], seconds: float) -> None:
+        """Have leases end `seconds` from now; 0 gives the messages back, which counts as a failed attempt."""
+        with self.changed:
+            now = self._settle()
+            queue = self._queue(subscription)
+            self._forward(queue, queue.modify(now, ack_ids, seconds), now)
+            self.changed.notify_all()
+
+    def release(self, subscription: str, holder: Holder) -> None:
+        """Take back at once what a holder that has gone away never received; what it did receive stays leased."""
+        with self.changed:
+            self._settle()
+            if subscription in self._queues:
+                self._queues[subscription].release(holder.name)
+            self.changed.notify_all()
+
+    def ready(self, subscription: str) -> int:
+        """Return how many messages could be leased now."""
+        with self.changed:
+            self._settle()
+            return self._queue(subscription).ready
+
+    def backlog(self, subscription: str) -> int:
+        """Return how many messages are not acknowledged: due, leased or backing off."""
+        with self.changed:
+            self._settle()
+            return len(self._queue(subscription))
+
+    def next_change(self) -> datetime | None:
+        """Return when the next lease or back-off of any subscription ends; None when all are quiet."""
+        with self.changed:
+            self._settle()
+            return min((at for queue in self._queues.values() if (at := queue.next_change())), default=None)
+
+    def seconds_to_next_change(self) -> float | None:
+        """Return how long to wait for `next_change`; None when only a call can change anything."""
+        at = self.next_change()
+        return None if at is None else max(0.0, (at - self._clock.now()).total_seconds())
+
+    # for tests
+
+    def duplicate(self, subscription: str, message_id: str) -> None:
+        """Deliver a message once more, whether or not it was acknowledged, as Pub/Sub may.
+
+        Raises:
+            NotFound: the subscription's topic has had no such message lately.
+        """
+        with self.changed:
+            queue = self._queue(subscription)
+            found = [message for message in self.history(queue.config.topic) if message.message_id == message_id]
+            if not found:
+                raise NotFound(f"Message not found: {message_id} in {queue.config.topic}")
+            queue.add(found[0])
+            self.changed.notify_all()
+
+    def shuffle(self, rng: random.Random | None) -> None:
+        """From now on deliver what is due in an order drawn from `rng`; None: the oldest first again."""
+        with self.changed:
+            self._rng = rng
+
+    def fail_publishes(self, times: int, *, stored: bool) -> None:
+        """Have the next `times` publishes raise Retryable: before anything is stored, or after it (a lost reply)."""
+        with self.changed:
+            self._publish_failures.extend([stored] * times)
+
+    def _queue(self, name: str) -> SubscriptionQueue:
+        if name not in self._queues:
+            raise NotFound(f"Subscription does not exist: {name}")
+        return self._queues[name]
+
+    def _check_settings(self, config: SubscriptionConfig) -> None:
+        if not 0 < config.ack_deadline_s <= 600:
+            raise InvalidMessage(f"{config.name}: expected an ack deadline of 1-600 s, found {config.ack_deadline_s}")
+        if config.backoff and not 0 <= config.backoff.min_s <= config.backoff.max_s <= 600:
+            raise InvalidMessage(f"{config.name}: expected 0 <= minimum <= maximum back-off <= 600 s, found {config.backoff}")
+        if config.push_endpoint and not _ENDPOINT.fullmatch(config.push_endpoint):
+            raise InvalidMessage(f"{config.name}: expected an http(s) URL to push to, found {config.push_endpoint}")
+        if config.dead_letter:
+            if not 5 <= config.dead_letter.max_attempts <= 100:
+                raise InvalidMessage(f"{config.name}: expected 5-100 delivery attempts, found {config.dead_letter.max_attempts}")
+            if config.dead_letter.topic not in self._topics:
+                raise NotFound(f"Dead letter topic not found: {config.dead_letter.topic}")
+
+    def _store(self, topic: str, draft: Draft) -> str:
+        now = self._clock.now()
+        # milliseconds, as the service: one text in every envelope
+        published = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        message = StoredMessage(str(self._next_id), draft.data, dict(draft.attributes), published, draft.ordering_key)
+        self._next_id += 1
+        self._topics[topic].append(message)
+        for queue in self._queues.values():
+            if queue.config.topic == topic:
+                queue.add(message)
+        return message.message_id
+
+    def _settle(self) -> datetime:
+        # all of them: a lease that ends in one subscription can put a dead letter into another
+        now = self._clock.now()
+        for queue in list(self._queues.values()):
+            self._forward(queue, queue.settle(now), now)
+        return now
+
+    def _forward(self, queue: SubscriptionQueue, dead: list[Delivery], now: datetime) -> None:
+        for delivery in dead:
+            policy = queue.config.dead_letter
+            if policy is None or policy.topic not in self._topics:
+                queue.retry(delivery, now)  # as the service: nothing is dropped because a dead-letter topic was deleted
+            else:
+                self._store(policy.topic, _dead_letter(queue.config.name, delivery))
+                self.changed.notify_all()
+
+
+def rfc3339(time: datetime) -> str:
+    """Write an aware UTC time the way Pub/Sub does: `2026-01-05T09:00:00.123Z`."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _dead_letter(subscription: str, delivery: Delivery) -> Draft:
+    _, project, _, subscription_id = subscription.split("/")
+    source = {
+        "CloudPubSubDeadLetterSourceDeliveryCount": str(delivery.attempts),
+        "CloudPubSubDeadLetterSourceSubscription": subscription_id,
+        "CloudPubSubDeadLetterSourceSubscriptionProject": project,
+        "CloudPubSubDeadLetterSourceTopicPublishTime": rfc3339(delivery.message.publish_time),
+    }
+    return Draft(delivery.message.data, {**delivery.message.attributes, **source}, delivery.message.ordering_key)
+
+
+def _check_name(name: str, collection: str) -> None:
+    match = _NAME.fullmatch(name)
+    if not match or match[1] != collection:
+        raise InvalidMessage(f"Invalid {collection} name: expected projects/<project>/{collection}/<3-255 characters>, found {name}")

@@ -1,0 +1,292 @@
+"""What launcher, trainer and validator agree on: the spec, the clips, the result and the model's manifest.
+
+All of them are frozen, written once and referred to by digest.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.audio_source import AudioPin
+from shared.errors import InvalidMessage
+from shared.events import Digest, TrainingCompleted
+from shared.ids import derived_event_id
+
+Stratum = Literal["errors", "traffic", "suite", "replay"]
+ClipProvenance = Literal["human", "llm", "champion"]
+Document = TypeVar("Document", bound=BaseModel)
+SetRole = Literal["train_errors", "train_replay", "dev_errors", "dev_replay", "judge"]
+
+
+class Frozen(BaseModel):
+    """A frozen document; an unknown field is an error, since both sides are ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ObjectRef(Frozen):
+    """An object and what its bytes must hash to."""
+
+    key: str
+    sha256: Digest
+
+
+class Clip(Frozen):
+    """One utterance to train or judge on.
+
+    Attributes:
+        cluster: keyed hash of the speaker (else session, else audio): the resampling unit of every statistic.
+        stratum: how it came to us.
+        weight: inverse of the probability with which it came (Horvitz-Thompson): 1 for a reported error, 1/p for an
+            unreported utterance of a p-sample of traffic.
+        provenance: whose word the reference is; `champion` = the served hypothesis that nobody objected to.
+    """
+
+    utterance_id: str
+    cluster: str
+    stratum: Stratum
+    audio: AudioPin
+    reference: str
+    provenance: ClipProvenance
+    weight: Annotated[float, Field(gt=0.0)] = 1.0
+    duration_s: float | None = None
+
+
+class ClipSet(Frozen):
+    """A named set of clips: JSON lines of `Clip` at `ref.key`.
+
+    A set of role `judge` is evaluated with base and candidate; `suite:<name>` are regression suites, `holdout` is the
+    accumulated holdout.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,60}$")]
+    role: SetRole
+    ref: ObjectRef
+    clips: Annotated[int, Field(ge=0)]
+
+
+class BaseModelRef(Frozen):
+    """The stable model at launch, which training starts from."""
+
+    version: Annotated[int, Field(ge=0)]
+    manifest: ObjectRef
+
+
+class LoraConfig(Frozen):
+    """Low-rank adaptation (Hu et al. 2021). `alpha / rank` scales the update."""
+
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+
+
+class TrainingConfig(Frozen):
+    """Hyper-parameters of a run.
+
+    Attributes:
+        learning_rate: peak of the linear schedule after `warmup_ratio` of the steps.
+        lambdas: scales of the adapter that are tried on dev, from 1 downwards; 0 (the base) is always allowed.
+        clean_margin: how much the WER on dev replay may rise above the base's (absolute, 0.005 = half a point).
+        max_batch_s: audio in one batch, padding included, whatever `batch_size` allows.
+        max_duration_s, min_duration_s: training and dev clips outside are set aside.
+        max_chars_per_s: a training reference that is denser cannot have been spoken and is set aside.
+    """
+
+    seed: int = 0
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 12
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    max_batch_s: Annotated[float, Field(gt=0)] = 160.0
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    replay_ratio: Annotated[float, Field(ge=0)] = 1.0
+    lora: LoraConfig = LoraConfig()
+    lambdas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+    clean_margin: Annotated[float, Field(ge=0)] = 0.005
+    min_duration_s: float = 0.25
+    max_duration_s: float = 30.0
+    max_chars_per_s: float = 40.0
+    sampling_rate_hz: int = 16_000
+
+
+class TrainingSpec(Frozen):
+    """All that the trainer needs to know about one cycle; the attempt comes with the start."""
+
+    v: Literal[1] = 1
+    cycle: Annotated[int, Field(ge=1)]
+    created_at: AwareDatetime
+    base: BaseModelRef
+    dataset: ObjectRef
+    sets: tuple[ClipSet, ...]
+    config: TrainingConfig = TrainingConfig()
+    audio_prefixes: tuple[str, ...]
+
+
+class EvaluationRow(Frozen):
+    """What base and candidate heard in one clip of a set."""
+
+    utterance_id: str
+    cluster: str
+    stratum: Stratum
+    reference: str
+    base_hypothesis: str
+    candidate_hypothesis: str
+
+
+SetAsideReason = Literal[
+    "missing",
+    "changed",
+    "empty",
+    "not_audio",
+    "wrong_rate",
+    "too_short",
+    "too_long",
+    "silence",
+    "bad_reference",
+    "too_dense",
+    "duplicate",
+    "not_allowed",
+]
+
+
+class SetAside(Frozen):
+    """A clip that was left out, and why."""
+
+    utterance_id: str
+    set_name: str
+    reason: SetAsideReason
+    detail: str = ""
+
+
+class EvaluationRef(Frozen):
+    """The stored hypotheses on one set."""
+
+    name: str
+    ref: ObjectRef
+    rows: int
+
+
+class LambdaTrial(Frozen):
+    """Dev WER at one adapter scale (None = the set is empty)."""
+
+    scale: float
+    dev_errors_wer: float | None
+    dev_replay_wer: float | None
+
+
+class TrainingResult(Frozen):
+    """The trainer's last word; the validator recomputes everything from the rows that it refers to."""
+
+    v: Literal[1] = 1
+    cycle: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    finished_at: AwareDatetime
+    spec_sha256: Digest
+    base: BaseModelRef
+    manifest: ObjectRef
+    evaluations: tuple[EvaluationRef, ...]
+    set_aside: tuple[SetAside, ...]
+    lambda_trials: tuple[LambdaTrial, ...]
+    scale: float
+    train: dict[str, Any]
+
+
+class Heartbeat(Frozen):
+    """The trainer's sign of life at `runs/n/heartbeat.json`: `done` of `total` pieces of `phase`."""
+
+    cycle: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    at: AwareDatetime
+    phase: str
+    done: Annotated[int, Field(ge=0)] = 0
+    total: Annotated[int, Field(ge=0)] = 0
+
+
+class FileDigest(Frozen):
+    """One file of a model.
+
+    Attributes:
+        name: the file's name in a local folder.
+        stored_name: its name in the model's folder of the store, where that is another one: an earlier attempt died
+            after it had written `name`, which nobody may overwrite.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")]
+    sha256: Digest
+    crc32c: str
+    size_bytes: Annotated[int, Field(ge=0)]
+    stored_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$")] | None = None
+
+    def key(self, folder: str) -> str:
+        """Return where the file is stored; `folder` is the model's, with its trailing slash."""
+        return folder + (self.stored_name or self.name)
+
+
+class ModelManifest(Frozen):
+    """A complete model: written last, so that its presence means that every file is there.
+
+    Attributes:
+        origin: trained by a cycle, or imported by a person.
+        base_version: the version it was trained from; None for an import.
+        learned: cycles whose datasets the model has learned: its own and those of its ancestors.
+    """
+
+    v: Literal[1] = 1
+    version: Annotated[int, Field(ge=0)]
+    origin: Literal["trained", "imported"]
+    created_at: AwareDatetime
+    files: tuple[FileDigest, ...]
+    base_version: int | None = None
+    learned: tuple[int, ...] = ()
+    dataset_sha256: Digest | None = None
+    spec_sha256: Digest | None = None
+    normaliser: str | None = None
+    sampling_rate_hz: int = 16_000
+    details: dict[str, Any] = {}
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def document_bytes(document: BaseModel) -> bytes:
+    """Return the bytes in which a document is stored: stable, so that its digest is."""
+    return document.model_dump_json(indent=1).encode()
+
+
+def lines_bytes(rows: Iterable[BaseModel]) -> bytes:
+    """Return rows as JSON lines."""
+    return b"".join(row.model_dump_json(exclude_none=True).encode() + b"\n" for row in rows)
+
+
+def parse_document(cls: type[Document], data: bytes, *, what: str) -> Document:
+    """Parse a stored document.
+
+    Raises:
+        InvalidMessage: it is not one, saying which field of `what` is wrong.
+    """
+    try:
+        return cls.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidMessage(f"{what}: expected a valid {cls.__name__}, found {where or 'document'}: {first['msg']}") from error
+
+
+def parse_lines(cls: type[Document], data: bytes, *, what: str) -> list[Document]:
+    """Parse JSON lines; see `parse_document`."""
+    return [parse_document(cls, line, what=f"{what} line {number}") for number, line in enumerate(data.splitlines(), 1) if line.strip()]
+
+
+def completed_event(result: TrainingResult) -> TrainingCompleted:
+    """Return the event that tells of a result: the same one from the trainer and, should that have died, from the sweeper."""
+    return TrainingCompleted(
+        event_id=derived_event_id("TrainingCompleted", f"cycle-{result.cycle}", f"attempt-{result.attempt}"),
+        occurred_at=result.finished_at,
+        cycle=result.cycle,
+        attempt=result.attempt,
+    )

@@ -1,0 +1,162 @@
+"""Word error rate: one normaliser, one way to count, one way to pool."""
+
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import starmap
+
+import jiwer
+
+# Typed for an apostrophe by keyboards, word processors and language models. The acute accent must be mapped before NFKC, which
+# makes a space and a combining mark of it.
+_APOSTROPHES = dict.fromkeys(
+    map(ord, "\u2018\u2019\u201a\u201b\u02b9\u02bb\u02bc\u02bd\u2032\u2035\u055a\ua78b\ua78c\uff07\u00b4\u0060"), "'"
+)
+# Read aloud as a word of its own, yet no letter: dropping it would leave a transcript that says less than the speaker did.
+_READ_ALOUD_PUNCTUATION = frozenset("%&@#§")
+_READ_ALOUD_CATEGORIES = frozenset({"Sc", "Sm", "So"})
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """A named text normalisation; a WER means nothing without the name of the one it was counted under.
+
+    Attributes:
+        name_version: written into every report, for example `retune-basic-1`; another rule is another name.
+        rule: pure and idempotent.
+    """
+
+    name_version: str
+    rule: Callable[[str], str]
+
+    def normalise(self, text: str) -> str:
+        """Return `text` as it is compared and trained on: words parted by single spaces, none at the ends."""
+        return self.rule(text)
+
+
+def _basic(text: str) -> str:
+    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")  # soft hyphens, joiners, byte-order marks
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible.translate(_APOSTROPHES)).casefold())
+    spelled = "".join(char if char == "'" or unicodedata.category(char)[0] in "LMN" else " " for char in folded.translate(_APOSTROPHES))
+    # Inside a word an apostrophe spells (don't), at its edge it is as likely a quotation mark.
+    return " ".join(word for word in (part.strip("'") for part in spelled.split()) if word)
+
+
+BASIC = Normaliser(name_version="retune-basic-1", rule=_basic)
+"""NFKC, casefold, apostrophe variants to ', dashes and all other punctuation and symbols to a space, spaces collapsed.
+
+Letters, combining marks and digits of every script stay; numbers are not verbalised. Apostrophes at the edge of a word go. Not Whisper's
+BasicTextNormalizer, which strips diacritics and vowel signs and so shows a better WER on scripts that need them (arXiv:2409.02449).
+"""
+
+
+def normalise(text: str) -> str:
+    """Return `text` under the normaliser in force, `BASIC`."""
+    return BASIC.normalise(text)
+
+
+def unspeakable(text: str, vocabulary: Collection[str]) -> frozenset[str]:
+    """Return the characters of a transcript that a CTC vocabulary cannot spell; empty means it can be a training label.
+
+    Digits usually are among them ("5" may be "five" or "fifth"), and so are symbols that are read aloud (%, &, $), which normalisation
+    would drop: such a clip must be verbalised or left out, for the tokenizer would turn it into `<unk>` without a word.
+
+    Args:
+        text: the transcript as written, before normalisation.
+        vocabulary: the tokenizer's tokens in either case; the space needs no entry (it is the word delimiter).
+    """
+    spelled = {char for token in vocabulary if len(token) == 1 for char in token.casefold()} | {" "}
+    read_aloud = {char for char in text if char in _READ_ALOUD_PUNCTUATION or unicodedata.category(char) in _READ_ALOUD_CATEGORIES}
+    return frozenset((read_aloud | set(normalise(text))) - spelled)
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """Edit operations that turn a reference into a hypothesis.
+
+    Attributes:
+        substitutions: words replaced.
+        deletions: words of the reference that are missing in the hypothesis.
+        insertions: words of the hypothesis that the reference lacks.
+        reference_words: length of the reference (characters, where characters are counted).
+    """
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    reference_words: int = 0
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(
+            substitutions=self.substitutions + other.substitutions,
+            deletions=self.deletions + other.deletions,
+            insertions=self.insertions + other.insertions,
+            reference_words=self.reference_words + other.reference_words,
+        )
+
+
+def count_word_errors(reference: str, hypothesis: str, normaliser: Normaliser = BASIC) -> ErrorCounts:
+    """Count the word errors of one utterance; both texts are normalised here."""
+    return count_word_errors_batch([reference], [hypothesis], normaliser)[0]
+
+
+def count_word_errors_batch(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = BASIC) -> list[ErrorCounts]:
+    """Count the word errors of many utterances in one alignment call, in the given order.
+
+    Unit costs, as in Kaldi and jiwer; sclite weighs 4 / 3 / 3, so that its split into kinds, and in rare ties its total, may differ.
+    An empty reference gives insertions only; an empty reference with an empty hypothesis gives no error.
+
+    Raises:
+        ValueError: the two sequences differ in length.
+    """
+    return _count_batch(jiwer.process_words, references, hypotheses, normaliser)
+
+
+def count_char_errors(reference: str, hypothesis: str, normaliser: Normaliser = BASIC) -> ErrorCounts:
+    """Count the character errors of one utterance, the spaces between words included; both texts are normalised here."""
+    return count_char_errors_batch([reference], [hypothesis], normaliser)[0]
+
+
+def count_char_errors_batch(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = BASIC) -> list[ErrorCounts]:
+    """Count the character errors of many utterances in one alignment call; see `count_word_errors_batch`."""
+    return _count_batch(jiwer.process_characters, references, hypotheses, normaliser)
+
+
+def _count_batch(
+    align: Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput],
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    normaliser: Normaliser,
+) -> list[ErrorCounts]:
+    if len(references) != len(hypotheses):
+        raise ValueError(f"hypotheses: expected {len(references)}, one for each reference, found {len(hypotheses)}")
+    if not references:
+        return []
+    output = align([normaliser.normalise(text) for text in references], [normaliser.normalise(text) for text in hypotheses])
+    return list(starmap(_tally, zip(output.alignments, output.references, strict=True)))
+
+
+def _tally(chunks: Iterable[jiwer.AlignmentChunk], reference: Sequence[str]) -> ErrorCounts:
+    lengths = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
+    for chunk in chunks:
+        lengths[chunk.type] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+    return ErrorCounts(
+        substitutions=lengths["substitute"],
+        deletions=lengths["delete"],
+        insertions=lengths["insert"],
+        reference_words=len(reference),
+    )
+
+
+def pooled_wer(counts: Iterable[ErrorCounts]) -> float | None:
+    """Return all errors over all reference words, never the mean of the clips' rates; None where there is no reference word.
+
+    A mean over clips would let a one-word clip weigh as much as a minute of speech.
+    """
+    total = sum(counts, start=ErrorCounts())
+    return total.errors / total.reference_words if total.reference_words else None

@@ -1,0 +1,364 @@
+"""The gate: history of two models on a holdout and suites in, verdict out."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from functions.validator.decide import Evidence, Verdict, decide_verdict
+from functions.validator.evidence import JudgedSet, judge_set
+from functions.validator.rules import GatePolicy
+from shared.audio_source import AudioPin
+from shared.errors import InvalidMessage
+from shared.training import Clip, ClipProvenance, EvaluationRow, SetAside, Stratum
+from shared.wer import BASIC
+from shared.wer_compare import NonInferiority, NotTestable, Superiority
+
+WORDS = "one two three four five six seven eight nine ten"
+AUDIO = AudioPin(uri="gs://calls/u.wav", generation=1, crc32c="AAAAAA==", size_bytes=1)
+
+
+def heard(errors: int) -> str:
+    """WORDS with its first `errors` words heard wrongly."""
+    return " ".join(["wrong"] * errors + WORDS.split()[errors:])
+
+
+def clip(
+    name: str, *, stratum: Stratum = "errors", weight: float = 1.0, provenance: ClipProvenance = "human", reference: str = WORDS
+) -> Clip:
+    return Clip(
+        utterance_id=name,
+        cluster=name.partition("/")[0],
+        stratum=stratum,
+        audio=AUDIO,
+        reference=reference,
+        provenance=provenance,
+        weight=weight,
+    )
+
+
+def row(of: Clip, base: str, candidate: str) -> EvaluationRow:
+    return EvaluationRow(
+        utterance_id=of.utterance_id,
+        cluster=of.cluster,
+        stratum=of.stratum,
+        reference=of.reference,
+        base_hypothesis=base,
+        candidate_hypothesis=candidate,
+    )
+
+
+def part(
+    errors: Sequence[tuple[int, int]],
+    *,
+    stratum: Stratum = "errors",
+    weight: float = 1.0,
+    provenance: ClipProvenance = "human",
+    name: str = "holdout",
+    speakers: int = 12,
+) -> JudgedSet:
+    """A set in which utterance i, of speaker i modulo `speakers`, has the given word errors before and after, of ten words."""
+    clips = [
+        clip(f"s{number % speakers}/{stratum}{number}", stratum=stratum, weight=weight, provenance=provenance)
+        for number in range(len(errors))
+    ]
+    rows = [row(one, heard(base), heard(candidate)) for one, (base, candidate) in zip(clips, errors, strict=True)]
+    return judge_set(name, clips, rows, [], BASIC)
+
+
+def together(*parts: JudgedSet) -> JudgedSet:
+    return JudgedSet(name=parts[0].name, utterances=tuple(one for each in parts for one in each.utterances), set_aside=parts[0].set_aside)
+
+
+FIXED = [(5, 2 + number % 2) for number in range(48)]  # 48 reported errors: half of the wrong words corrected
+UNCHANGED = [(1, 1)] * 48
+SPOILT = [(1, 3 + number % 2) for number in range(48)]
+SAMPLE = part(UNCHANGED, stratum="traffic", weight=4.0)
+HOLDOUT = together(part(FIXED), SAMPLE)
+SUITE = part([(1, 1), (2, 1), (1, 2), (1, 1)] * 12, stratum="suite", name="names")
+POLICY = GatePolicy(suite_margins={"names": 0.05})
+
+
+def verdict(holdout: JudgedSet = HOLDOUT, *suites: JudgedSet, policy: GatePolicy = POLICY, reported_share: float | None = None) -> Verdict:
+    return decide_verdict(Evidence(holdout=holdout, suites=suites, reported_share=reported_share), policy, seed=12)
+
+
+def test_a_better_model_whose_suites_stay_good_is_accepted() -> None:
+    found = verdict(HOLDOUT, SUITE)
+    assert found.outcome == "accepted"
+    assert isinstance(found.superiority, Superiority)
+    assert isinstance(found.suites["names"], NonInferiority)
+    # errors: 48 * 5 + 4 * 48 = 432 of 10 * (48 + 4 * 48) = 2400 words before; candidate 24 * 2 + 24 * 3 + 192 = 312: 120 / 2400 = 5 points less
+    assert found.superiority.delta.estimate == pytest.approx(-0.05)
+    assert found.reasons[0].startswith("The candidate is better: weighted over traffic, WER changes by -5.00 points")
+    assert found.reasons[1].startswith("Suite names stays good")
+    assert found.notes == ()
+
+
+def test_identical_models_are_never_accepted() -> None:
+    found = verdict(together(part([(5, 5)] * 48), SAMPLE), part([(1, 1)] * 48, stratum="suite", name="names"))
+    assert found.outcome == "inconclusive"
+    assert "No significant gain" in found.reasons[0]
+    assert "p = 1.0000" in found.reasons[0]
+
+
+def test_a_worse_model_is_rejected() -> None:
+    found = verdict(together(part([(3, 5)] * 48), part(SPOILT, stratum="traffic", weight=4.0)), SUITE)
+    assert found.outcome == "rejected"
+    assert found.reasons[0].startswith("The candidate is worse: weighted over traffic, WER changes by +")
+
+
+def test_a_gain_on_reported_errors_does_not_outweigh_a_loss_on_the_rest_of_traffic() -> None:
+    found = verdict(together(part(FIXED), part([(0, 1)] * 48, stratum="traffic", weight=20.0)), SUITE)
+    assert found.outcome == "rejected"
+    assert found.strata[0].name == "holdout/errors"
+    assert found.strata[0].delta is not None
+    assert found.strata[0].delta.high < 0.0  # the stratum alone would have said "better"
+    assert not found.strata[0].decides
+
+
+def test_without_a_sample_of_traffic_nothing_is_accepted() -> None:
+    found = verdict(part(FIXED), SUITE)
+    assert found.outcome == "inconclusive"
+    assert "no sample of the traffic that nobody reported" in found.reasons[0]
+    assert isinstance(found.superiority, NotTestable)
+    assert found.sets[0].p_value is None
+    assert not found.sets[0].decides
+
+
+def test_a_loss_on_the_reported_errors_alone_is_a_loss_all_the_more() -> None:
+    found = verdict(part(SPOILT), SUITE)
+    assert found.outcome == "rejected"
+    assert "on the reported errors alone" in found.reasons[0]
+
+
+def test_suites_may_stand_for_traffic_by_the_policys_leave_with_a_note_at_the_top() -> None:
+    policy = GatePolicy(suite_margins={"names": 0.05}, suites_stand_for_traffic=True)
+    steady = part([(1, 1)] * 48, stratum="suite", name="names")
+    found = verdict(part(FIXED), steady, policy=policy, reported_share=0.5)
+    assert found.outcome == "accepted"
+    assert found.notes[0].startswith("Suites stand for the traffic that nobody reported")
+    # half of the traffic is reported: 48 suite utterances at weight 1; 48 * 5 + 48 = 288 errors of 960 words, candidate 120 + 48 = 168
+    assert isinstance(found.superiority, Superiority)
+    assert found.superiority.delta.estimate == pytest.approx(-120 / 960)
+
+
+def test_suites_weigh_as_much_as_the_traffic_they_stand_for() -> None:
+    policy = GatePolicy(suite_margins={"names": 0.05}, suites_stand_for_traffic=True)
+    steady = part([(1, 1)] * 48, stratum="suite", name="names")
+    found = verdict(part(FIXED), steady, policy=policy, reported_share=0.1)
+    # nine times as many unreported: 120 / (480 + 9 * 480)
+    assert isinstance(found.superiority, Superiority)
+    assert found.superiority.delta.estimate == pytest.approx(-120 / 4800)
+
+
+def test_suites_cannot_stand_for_traffic_of_unknown_size() -> None:
+    policy = GatePolicy(suite_margins={"names": 0.05}, suites_stand_for_traffic=True)
+    found = verdict(part(FIXED), SUITE, policy=policy)
+    assert found.outcome == "inconclusive"
+    assert "SttTraffic" in found.reasons[0]
+
+
+def test_a_sample_too_thin_for_its_weight_decides_nothing() -> None:
+    found = verdict(together(part(FIXED), part([(1, 1)] * 12, stratum="traffic", weight=400.0)), SUITE)
+    assert found.outcome == "inconclusive"
+    assert "too thin" in found.reasons[0]
+
+
+def test_too_few_speakers_decide_nothing_and_the_reason_says_how_many_are_needed() -> None:
+    few = together(part(FIXED, speakers=4), part(UNCHANGED, stratum="traffic", weight=4.0, speakers=4))
+    found = verdict(few, SUITE)
+    assert found.outcome == "inconclusive"
+    assert found.reasons[0].startswith("Too few speakers or calls: 4, and a verdict needs at least 5")
+    stricter = GatePolicy(suite_margins={"names": 0.05}, min_clusters=20)
+    assert "at least 20" in verdict(HOLDOUT, SUITE, policy=stricter).reasons[0]
+
+
+def test_differences_on_too_few_speakers_decide_nothing() -> None:
+    holdout = together(part([(5, 3) if number % 12 < 3 else (5, 5) for number in range(48)]), SAMPLE)
+    found = verdict(holdout, SUITE)
+    assert found.outcome == "inconclusive"
+    assert found.reasons[0].startswith("Too few differences: the models differ on 3 speakers")
+
+
+def test_one_speaker_permits_no_test() -> None:
+    found = verdict(together(part(FIXED, speakers=1), part(UNCHANGED, stratum="traffic", speakers=1)), SUITE)
+    assert found.outcome == "inconclusive"
+    assert "1 independent speaker" in found.reasons[0]
+
+
+def test_an_empty_holdout_permits_no_test() -> None:
+    found = verdict(JudgedSet(name="holdout", utterances=(), set_aside={}), SUITE)
+    assert found.outcome == "inconclusive"
+    assert found.sets[0].base.wer is None
+
+
+def test_an_open_question_is_sized() -> None:
+    noisy = [(5, 1), (3, 7), (5, 2), (4, 6)] * 12
+    holdout = together(part(noisy, speakers=11), part(UNCHANGED, stratum="traffic", weight=2.0, speakers=11))
+    found = verdict(holdout, SUITE)
+    assert found.outcome == "inconclusive"
+    assert "a gain of 10.0% of the WER would have shown here" in found.reasons[0]
+    found = verdict(holdout, SUITE, policy=GatePolicy(suite_margins={"names": 0.05}, gain_to_detect=0.02))
+    assert "further utterances like these are needed" in found.reasons[0]
+
+
+def test_a_suite_beyond_its_margin_rejects_whatever_the_gain() -> None:
+    found = verdict(HOLDOUT, part(SPOILT, stratum="suite", name="names"))
+    assert found.outcome == "rejected"
+    assert found.reasons[0].startswith("Suite names gets worse")
+
+
+def test_a_suite_that_is_not_shown_to_stay_good_leaves_the_question_open() -> None:
+    found = verdict(HOLDOUT, part([(0, 3), (3, 0), (1, 1), (2, 2)] * 3, stratum="suite", name="names"))
+    assert found.outcome == "inconclusive"
+    assert found.reasons[0].startswith("Suite names is not shown to stay good")
+    assert "further utterances" in found.reasons[0]
+
+
+def test_a_named_suite_that_was_not_evaluated_leaves_the_question_open() -> None:
+    found = verdict(HOLDOUT)
+    assert found.outcome == "inconclusive"
+    assert found.reasons[0] == "Suite names, which the policy names, was not evaluated."
+
+
+def test_a_suite_that_the_policy_does_not_name_is_reported_and_decides_nothing() -> None:
+    found = verdict(HOLDOUT, SUITE, part(SPOILT, stratum="suite", name="digits"))
+    assert found.outcome == "accepted"
+    assert {one.name: one.decides for one in found.sets} == {"holdout": True, "names": True, "digits": False}
+
+
+def test_without_any_suite_in_the_policy_the_report_says_so() -> None:
+    found = verdict(HOLDOUT, policy=GatePolicy())
+    assert found.outcome == "accepted"
+    assert "names no regression suite" in found.notes[0]
+
+
+def test_a_gain_surely_smaller_than_the_wanted_one_is_rejected() -> None:
+    # the WER falls by 120/432 = 28%; 90% is out of reach
+    found = verdict(HOLDOUT, SUITE, policy=GatePolicy(suite_margins={"names": 0.05}, min_relative_gain=0.9))
+    assert found.outcome == "rejected"
+    assert "short of the wanted gain of 90.0%" in found.reasons[0]
+
+
+def test_a_model_that_falls_silent_is_rejected() -> None:
+    clips = [clip(f"s{number % 12}/t{number}", stratum="traffic") for number in range(48)]
+    # better on what it answers, and silent for one utterance of each of six speakers: 6 of 96 utterances
+    rows = [row(one, heard(5), "" if number < 6 else heard(1)) for number, one in enumerate(clips)]
+    found = verdict(together(part(FIXED), judge_set("holdout", clips, rows, [], BASIC)), SUITE)
+    assert found.outcome == "rejected"
+    assert "returns nothing for 6.2%" in found.reasons[0]
+
+
+def test_silence_where_nothing_was_said_is_no_fault() -> None:
+    clips = [clip(f"s{number % 12}/t{number}", stratum="traffic", reference="") for number in range(48)]
+    rows = [row(one, "noise", "") for one in clips]
+    found = verdict(together(part(FIXED), SAMPLE, judge_set("holdout", clips, rows, [], BASIC)), SUITE)
+    assert found.outcome == "accepted"
+    assert found.sets[0].candidate.empty_rate == 0.0
+
+
+def test_too_much_set_aside_leaves_the_question_open() -> None:
+    found = verdict(JudgedSet(name="holdout", utterances=HOLDOUT.utterances, set_aside={"missing": 20}), SUITE)
+    assert found.outcome == "inconclusive"
+    # 20 of 96 + 20
+    assert found.reasons[0].startswith("17.2% of holdout could not be judged")
+    assert found.set_aside["holdout"] == {"missing": 20}
+
+
+def test_references_of_a_language_model_judge_only_by_the_policys_leave() -> None:
+    holdout = together(part(FIXED, provenance="llm"), SAMPLE)
+    assert verdict(holdout, SUITE).outcome == "inconclusive"
+    assert "written by a language model" in verdict(holdout, SUITE).reasons[0]
+    found = verdict(holdout, SUITE, policy=GatePolicy(suite_margins={"names": 0.05}, judge_on_llm_gold=True))
+    assert found.outcome == "accepted"
+    assert found.notes[0].startswith("48 of 144 references were written by a language model")
+
+
+def test_production_stands_for_a_reference_only_where_nobody_reported() -> None:
+    sample = part([(0, 0)] * 48, stratum="traffic", weight=4.0, provenance="champion")
+    found = verdict(together(part(FIXED), sample), SUITE)
+    assert found.outcome == "accepted"
+    assert "48 sampled utterances" in found.notes[0]
+    own_judge = verdict(together(part(FIXED, provenance="champion"), SAMPLE), SUITE)
+    assert own_judge.outcome == "inconclusive"
+    assert "production model's own transcripts" in own_judge.reasons[0]
+
+
+def test_the_holdout_holds_errors_and_traffic_only() -> None:
+    with pytest.raises(InvalidMessage, match="found replay"):
+        verdict(together(part(FIXED), part(UNCHANGED, stratum="replay")), SUITE)
+
+
+def test_a_set_that_comes_twice_is_refused() -> None:
+    with pytest.raises(InvalidMessage, match="expected each set once"):
+        verdict(HOLDOUT, SUITE, SUITE)
+
+
+def test_numbers_of_a_set_are_weighted_and_its_counts_are_not() -> None:
+    holdout = verdict(HOLDOUT, SUITE).sets[0]
+    assert (holdout.utterances, holdout.clusters, holdout.words) == (96, 12, 960)
+    assert holdout.base.wer is not None
+    assert holdout.base.wer.estimate == pytest.approx(432 / 2400)
+    assert holdout.base.wer.level == 0.95
+    # 48 * 5 + 48 * 1 words heard wrongly, none lost or invented
+    assert (holdout.base.substitutions, holdout.base.deletions, holdout.base.insertions) == (288, 0, 0)
+    assert holdout.relative_change is not None
+    assert holdout.relative_change.estimate == pytest.approx(-120 / 432)
+    assert holdout.delta is not None
+    assert holdout.delta.level == pytest.approx(0.9)
+
+
+def test_the_utterances_that_changed_most_are_shown() -> None:
+    found = verdict(HOLDOUT, SUITE)
+    assert len(found.best_fixes) == 10
+    assert {one.candidate_errors - one.base_errors for one in found.best_fixes} == {-3}
+    assert {one.set_name for one in found.worst_regressions} == {"names"}
+    assert all(one.candidate_errors > one.base_errors for one in found.worst_regressions)
+
+
+ONE, TWO = clip("s1/a"), clip("s2/b")
+
+
+def test_each_clip_has_both_hypotheses_or_is_set_aside_by_name() -> None:
+    aside = SetAside(utterance_id="s2/b", set_name="holdout", reason="changed")
+    elsewhere = SetAside(utterance_id="x", set_name="names", reason="missing")
+    found = judge_set("holdout", [ONE, TWO], [row(ONE, "a", "b")], [aside, elsewhere], BASIC)
+    assert [one.utterance_id for one in found.utterances] == ["s1/a"]
+    assert found.set_aside == {"changed": 1}
+    assert found.set_aside_share == 0.5
+
+
+def test_a_missing_utterance_is_an_error_and_not_dropped() -> None:
+    with pytest.raises(InvalidMessage, match="found 1 without hypotheses and not set aside: s2/b"):
+        judge_set("holdout", [ONE, TWO], [row(ONE, "a", "b")], [], BASIC)
+
+
+def test_an_utterance_that_nobody_asked_for_is_an_error() -> None:
+    with pytest.raises(InvalidMessage, match="that are no clip of the set: s2/b"):
+        judge_set("holdout", [ONE], [row(ONE, "a", "b"), row(TWO, "a", "b")], [], BASIC)
+
+
+def test_an_utterance_that_comes_twice_is_an_error() -> None:
+    with pytest.raises(InvalidMessage, match="more than once among the rows"):
+        judge_set("holdout", [ONE], [row(ONE, "a", "b"), row(ONE, "a", "c")], [], BASIC)
+    with pytest.raises(InvalidMessage, match="more than once among the clips"):
+        judge_set("holdout", [ONE, ONE], [row(ONE, "a", "b")], [], BASIC)
+
+
+def test_an_utterance_both_judged_and_set_aside_is_an_error() -> None:
+    aside = SetAside(utterance_id="s1/a", set_name="holdout", reason="silence")
+    with pytest.raises(InvalidMessage, match="both judged and set aside"):
+        judge_set("holdout", [ONE], [row(ONE, "a", "b")], [aside], BASIC)
+
+
+@pytest.mark.parametrize(("field", "value"), [("reference", "something easier"), ("cluster", "s9"), ("stratum", "traffic")])
+def test_a_row_that_contradicts_the_dataset_is_an_error_that_quotes_no_speech(field: str, value: str) -> None:
+    forged = row(ONE, "a", "b").model_copy(update={field: value})
+    with pytest.raises(InvalidMessage, match=f"expected the {field} of the dataset") as refused:
+        judge_set("holdout", [ONE], [forged], [], BASIC)
+    assert "easier" not in str(refused.value)
+
+
+def test_a_reference_written_otherwise_is_the_same_reference() -> None:
+    same = row(ONE, "a", "b").model_copy(update={"reference": WORDS.upper() + "."})
+    assert len(judge_set("holdout", [ONE], [same], [], BASIC).utterances) == 1

@@ -1,0 +1,174 @@
+"""The validation report as a document and as a page."""
+
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from pydantic import ValidationError
+
+from functions.validator.decide import Evidence, decide_verdict
+from functions.validator.evidence import JudgedSet, judge_set
+from functions.validator.report import Lineage, build_report, render_html
+from functions.validator.rules import GatePolicy
+from functions.validator.wording import interval_in_percent, interval_in_points, relative_change
+from shared.audio_source import AudioPin
+from shared.errors import CorruptObject
+from shared.rates import Interval
+from shared.training import Clip, EvaluationRow, SetAside
+from shared.verdict import ValidationReport, dump_report, parse_report
+from shared.wer import BASIC
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+LINEAGE = Lineage(
+    cycle=12,
+    version=12,
+    base_version=11,
+    model_manifest_sha256="a" * 64,
+    dataset_sha256="b" * 64,
+    spec_sha256="c" * 64,
+    result_sha256="d" * 64,
+    normaliser=BASIC.name_version,
+)
+POLICY = GatePolicy()
+
+
+def holdout(candidate: str = "call mister smith", reference: str = "call mister smith") -> JudgedSet:
+    clips, rows = [], []
+    for number in range(24):
+        name = f"<b>u{number}</b>"
+        stratum = "errors" if number % 2 else "traffic"
+        clips.append(
+            Clip(
+                utterance_id=name,
+                cluster=f"s{number % 8}",
+                stratum=stratum,
+                audio=AudioPin(uri="gs://calls/u.wav", generation=1, crc32c="AAAAAA==", size_bytes=1),
+                reference=reference,
+                provenance="human",
+                weight=1.0 if number % 2 else 2.0,
+            )
+        )
+        rows.append(
+            EvaluationRow(
+                utterance_id=name,
+                cluster=f"s{number % 8}",
+                stratum=stratum,
+                reference=reference,
+                base_hypothesis="fall sister smith" if number % 3 else "call mister smith",
+                candidate_hypothesis=candidate if number else "fall blister myth",
+            )
+        )
+    clips.append(clips[0].model_copy(update={"utterance_id": "gone"}))
+    return judge_set("holdout", clips, rows, [SetAside(utterance_id="gone", set_name="holdout", reason="too_short")], BASIC)
+
+
+def report(judged: JudgedSet | None = None) -> ValidationReport:
+    verdict = decide_verdict(Evidence(holdout=judged or holdout()), POLICY, seed=12)
+    return build_report(verdict, LINEAGE, POLICY, NOW)
+
+
+class Page(HTMLParser):
+    """Collects the tags, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(name for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_report_survives_storage_byte_for_byte() -> None:
+    stored = dump_report(report())
+    assert parse_report(stored) == report()
+    assert dump_report(parse_report(stored)) == stored
+
+
+def test_a_report_carries_what_the_deployer_verifies() -> None:
+    found = report()
+    assert found.outcome == "accepted"
+    assert (found.cycle, found.version, found.base_version) == (12, 12, 11)
+    assert found.model_manifest_sha256 == "a" * 64
+    assert found.created_at == NOW
+    assert found.normaliser == "retune-basic-1"
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"outcome": "accepted"}', b"\xff", b"[]"])
+def test_bytes_that_are_no_report_are_refused(data: bytes) -> None:
+    with pytest.raises(CorruptObject, match="validation report"):
+        parse_report(data)
+
+
+def test_an_unknown_field_or_a_short_digest_is_refused() -> None:
+    stored = dump_report(report())
+    with pytest.raises(CorruptObject):
+        parse_report(stored.replace(b'"outcome"', b'"out_come"'))
+    with pytest.raises(CorruptObject):
+        parse_report(stored.replace(b"a" * 64, b"a" * 63))
+
+
+def test_a_report_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        report().outcome = "rejected"  # type: ignore[misc]
+
+
+def test_a_report_has_a_schema() -> None:
+    schema = ValidationReport.model_json_schema()
+    assert schema["properties"]["outcome"]["enum"] == ["accepted", "rejected", "inconclusive"]
+    assert "Interval" in schema["$defs"]
+
+
+def test_the_page_shows_verdict_reasons_rates_and_lineage() -> None:
+    found = report()
+    text = Page(render_html(found)).text
+    assert "Model v12 against v11: accepted" in text
+    for shown in (*found.reasons, *found.notes, "a" * 64, "b" * 64, "c" * 64, "d" * 64, "retune-basic-1", "2026-01-05T09:00:00+00:00"):
+        assert shown in text
+    assert "holdout: 1 too short" in text
+    # before: 8 reported and 8 sampled utterances with 2 errors: (8 * 2 + 2 * 8 * 2) / (3 * (12 + 24)) = 48 / 108
+    assert found.sets[0].base.wer is not None
+    assert found.sets[0].base.wer.estimate == pytest.approx(48 / 108)
+    assert "44.4% (" in text
+    assert "fell by" in text
+    assert "fall blister myth" in text
+
+
+def test_what_was_said_is_text_and_never_markup() -> None:
+    evil = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+    page = render_html(report(holdout(candidate=evil, reference="call </bdi><script>mister</script> smith")))
+    parsed = Page(page)
+    assert "script" not in parsed.tags
+    assert "img" not in parsed.tags
+    assert "b" not in parsed.tags  # utterance ids are others' text as well
+    assert "onerror" not in parsed.attributes
+    assert evil in parsed.text
+    assert "&lt;script&gt;" in page
+
+
+def test_the_page_needs_nothing_else_and_permits_no_script() -> None:
+    page = render_html(report())
+    assert "default-src 'none'" in page
+    assert {"script", "link", "iframe", "img"}.isdisjoint(Page(page).tags)
+    assert {"src", "href"}.isdisjoint(Page(page).attributes)
+
+
+def test_a_report_without_measurable_rates_is_a_page_as_well() -> None:
+    text = Page(render_html(report(JudgedSet(name="holdout", utterances=(), set_aside={})))).text
+    assert "not measurable" in text
+    assert "inconclusive" in text
+    assert "every utterance was judged" in text
+
+
+def test_numbers_are_worded() -> None:
+    assert interval_in_percent(Interval(0.146, 0.12, 0.172, 0.95, 40)) == "14.6% (12.0 to 17.2)"
+    assert interval_in_points(Interval(-0.034, -0.047, -0.021, 0.9, 40)) == "-3.40 points (90% interval -4.70 to -2.10)"
+    assert relative_change(Interval(-0.38, -0.479, -0.271, 0.95, 40)) == "fell by 38.0% (95% interval 27.1 to 47.9)"
+    assert relative_change(Interval(0.02, -0.01, 0.05, 0.95, 40)) == "rose by 2.0% (95% interval -1.0 to 5.0)"

@@ -1,0 +1,277 @@
+"""All functions on in-memory ports, wired as in production, with a trainer that only tests have.
+
+The trainer of tests moves states and writes documents exactly in the order of the real one; its hypotheses are what
+the test says. It learns nothing and decides nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from functions.collector.handler import Collector
+from functions.deployer.handler import handler as deployer
+from functions.launcher.handler import handler as launcher
+from functions.launcher.opening import LaunchDeps
+from functions.launcher.seal import CorpusClip
+from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerRun
+from functions.runtime import Ports
+from functions.sweeper.handler import handler as sweeper
+from functions.validator.handler import handler as validator
+from functions.wiring import READS, subscription_name
+from shared import keys
+from shared.audio_source import AudioSource
+from shared.bus import Message, Outgoing
+from shared.cas import apply_with_cas, create, find
+from shared.config import Settings
+from shared.cycle import CODEC, CycleState, decide_begin_training
+from shared.errors import InvalidMessage
+from shared.events import TOPICS, Event, TrainingFailed, outgoing
+from shared.ids import derived_event_id
+from shared.objectstore import ObjectStore, crc32c_base64
+from shared.policy import Policy
+from shared.registry import CODEC as PRODUCTION
+from shared.registry import Production
+from shared.testing import builders
+from shared.testing.clock import FakeClock
+from shared.testing.memory_bus import MemoryBus
+from shared.testing.memory_store import MemoryStore
+from shared.training import (
+    BaseModelRef,
+    Clip,
+    EvaluationRef,
+    EvaluationRow,
+    FileDigest,
+    ModelManifest,
+    ObjectRef,
+    TrainingResult,
+    TrainingSpec,
+    completed_event,
+    document_bytes,
+    lines_bytes,
+    parse_document,
+    parse_lines,
+    sha256_hex,
+)
+
+BUCKET = "gs://retune-test"
+POLICY = Policy(
+    min_error_cases=60,
+    min_corrected_cases=10_000,
+    auto_approve_finetuning=True,
+    auto_deploy=True,
+    cooldown_s=0.0,
+    min_trainable_clips=1,
+    min_speakers=2,
+)
+Hypothesis = Callable[[Clip], str]
+
+
+def right(clip: Clip) -> str:
+    return clip.reference
+
+
+def wrong(clip: Clip) -> str:
+    return "call back"
+
+
+class FakeTrainers:
+    """Trainers that exist by name; `run` does the work of one when the test says so."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, TrainerRun] = {}
+        self.started: list[str] = []
+        self.answer: NoCapacity | Refused | None = None
+
+    def start(self, run: TrainerRun) -> Started | NoCapacity | Refused:
+        if self.answer is not None:
+            return self.answer
+        if run.name not in self.runs:
+            self.runs[run.name] = run
+            self.started.append(run.name)
+        return Started("here")
+
+    def delete(self, name: str) -> None:
+        self.runs.pop(name, None)
+
+    def list_names(self) -> list[str]:
+        return sorted(self.runs)
+
+
+class World:
+    """The whole system in memory; `settle` delivers until nothing is due."""
+
+    def __init__(self, policy: Policy = POLICY, *, store: MemoryStore | None = None) -> None:
+        self.clock = FakeClock()
+        self.store = store or MemoryStore(BUCKET, clock=self.clock)
+        self.calls = MemoryStore(builders.CALLS, clock=self.clock)
+        self.bus = MemoryBus(self.clock)
+        settings = Settings(bucket=BUCKET, project="test", audio_prefixes=(builders.CALLS,), policy=policy, count_interval_s=0, linger_s=0)
+        self.ports = Ports(self.store, self.bus, self.clock, settings)
+        self.audio = AudioSource(self.open_store, (builders.CALLS, f"{BUCKET}/corpora/"))
+        self.trainers = FakeTrainers()
+        self.deps = LaunchDeps(self.ports, self.audio, self.trainers)
+        self.outcomes: list[str] = []
+        self.quarantined: list[str] = []
+        self.handlers: dict[str, Callable[[Message], str]] = {
+            "collector": Collector(self.ports, self.audio.check),
+            "launcher": launcher(self.deps),
+            "validator": validator(self.ports),
+            "deployer": deployer(self.ports),
+            "sweeper": sweeper(self.deps),
+        }
+        self.store.put(keys.SPLIT_KEY, b"a key that tests share")
+        self._wire()
+
+    def open_store(self, uri: str) -> ObjectStore:
+        return {BUCKET: self.store, builders.CALLS: self.calls}[uri]
+
+    def _wire(self) -> None:
+        for topic in TOPICS:
+            self.bus.create_topic(topic)
+        for function, topics in READS.items():
+            for topic in topics:
+                name = subscription_name(function, topic)
+                self.bus.create_subscription(topic, name)
+                self.bus.subscribe(name, partial(self._deliver, function))
+
+    def _deliver(self, function: str, message: Message) -> None:
+        try:
+            self.outcomes.append(f"{function}: {self.handlers[function](message)}")
+        except InvalidMessage as error:
+            self.quarantined.append(f"{function}: {error}")
+
+    def publish(self, *events: Event) -> None:
+        for event in events:
+            self.bus.publish(outgoing(event))
+
+    def type(self, topic: str, text: str) -> None:
+        """Publish what a person types."""
+        self.bus.publish(Outgoing(topic, text.encode()))
+
+    def settle(self) -> None:
+        self.bus.drain()
+
+    def tick(self, seconds: float = 60.0) -> None:
+        self.clock.advance(seconds)
+        body = f'{{"event_id": "tick-{self.clock.now().isoformat()}"}}'.encode()
+        self.bus.publish(Outgoing("ticks", body, {"type": "Tick", "v": "1"}))
+        self.settle()
+
+    def record_calls(self, numbers: Sequence[int]) -> None:
+        """Put the audio of utterances where their audio_uri says."""
+        for number in numbers:
+            self.calls.put(f"u{number}.wav", builders.audio_bytes(number))
+
+    def install_model(self, version: int = 0) -> None:
+        """Make an imported model stable, as `retune models import --promote` does."""
+        self.write_model(version, base=None, learned=())
+        self.type("model-commands", f'{{"promote": {version}, "override": true, "reason": "first model", "by": "ana"}}')
+        self.settle()
+
+    def write_model(self, version: int, *, base: int | None, learned: tuple[int, ...]) -> ObjectRef:
+        weights = f"weights of v{version}".encode()
+        create(self.store, f"{keys.model(version)}model.safetensors", weights)
+        digest = FileDigest(name="model.safetensors", sha256=sha256_hex(weights), crc32c=crc32c_base64(weights), size_bytes=len(weights))
+        manifest = ModelManifest(
+            version=version,
+            origin="imported" if base is None else "trained",
+            created_at=self.clock.now(),
+            files=(digest,),
+            base_version=base,
+            learned=learned,
+        )
+        stored = create(self.store, keys.manifest(version), document_bytes(manifest))
+        return ObjectRef(key=keys.manifest(version), sha256=sha256_hex(stored.data))
+
+    def add_suite(self, name: str, numbers: Sequence[int]) -> None:
+        clips = [CorpusClip(utterance_id=f"u{n}", audio=builders.pin(n), reference="fall back", speaker=f"speaker:s{n}") for n in numbers]
+        self.store.put(keys.suite(name), lines_bytes(clips))
+
+    def state(self, cycle: int) -> CycleState:
+        found = find(self.store, keys.state(cycle))
+        assert found is not None, f"cycle {cycle} has no state; outcomes: {self.outcomes}"
+        return CODEC.parse(found.data)
+
+    def production(self) -> Production:
+        found = find(self.store, keys.PRODUCTION)
+        return PRODUCTION.parse(found.data) if found else Production()
+
+    def train(self, cycle: int, *, base: Hypothesis = wrong, candidate: Hypothesis = right) -> str:
+        """Do the work of the trainer that was started for a cycle, in the real one's order of calls."""
+        run = next((run for run in self.trainers.runs.values() if run.cycle == cycle), None)
+        if run is None:
+            return "no trainer"
+        return self.work(run, base=base, candidate=candidate)
+
+    def work(self, run: TrainerRun, *, base: Hypothesis = wrong, candidate: Hypothesis = right) -> str:
+        refusal = self.begin(run)
+        if refusal:
+            self.trainers.delete(run.name)
+            return refusal
+        result = self._result(run, base, candidate)
+        stored = create(self.store, keys.result(run.cycle), document_bytes(result))
+        winner = parse_document(TrainingResult, stored.data, what="result")
+        self.bus.publish(outgoing(completed_event(winner)))
+        self.trainers.delete(run.name)
+        return "completed"
+
+    def begin(self, run: TrainerRun) -> str:
+        """Do the trainer's first act; return why it must not work."""
+        if find(self.store, keys.result(run.cycle)) is not None:
+            return "result.json exists"
+        now = self.clock.now()
+        decision = apply_with_cas(
+            self.store,
+            keys.state(run.cycle),
+            CODEC,
+            lambda state: decide_begin_training(state, run.attempt, at=now, cause=f"start {run.name}"),
+            sleep=lambda _: None,
+        )
+        return decision.reason
+
+    def fail(self, cycle: int, reason: str = "internal") -> None:
+        run = next(run for run in self.trainers.runs.values() if run.cycle == cycle)
+        assert self.begin(run) == ""
+        identity = derived_event_id("TrainingFailed", str(cycle), str(run.attempt))
+        self.publish(
+            TrainingFailed.model_validate(
+                {"event_id": identity, "occurred_at": self.clock.now(), "cycle": cycle, "attempt": run.attempt, "reason": reason}
+            )
+        )
+
+    def _result(self, run: TrainerRun, base: Hypothesis, candidate: Hypothesis) -> TrainingResult:
+        stored = self.store.get(keys.spec(run.cycle))
+        spec = parse_document(TrainingSpec, stored.data, what="spec")
+        evaluations = []
+        for clip_set in spec.sets:
+            if clip_set.role == "judge":
+                clips = parse_lines(Clip, self.store.get(clip_set.ref.key).data, what=clip_set.name)
+                data = lines_bytes(_row(clip, base(clip), candidate(clip)) for clip in clips)
+                key = keys.evaluation(run.cycle, clip_set.name)
+                create(self.store, key, data)
+                evaluations.append(EvaluationRef(name=clip_set.name, ref=ObjectRef(key=key, sha256=sha256_hex(data)), rows=len(clips)))
+        manifest = parse_document(ModelManifest, self.store.get(spec.base.manifest.key).data, what="manifest")
+        model = self.write_model(run.cycle, base=spec.base.version, learned=(*manifest.learned, run.cycle))
+        return TrainingResult(
+            cycle=run.cycle,
+            attempt=run.attempt,
+            finished_at=self.clock.now(),
+            spec_sha256=sha256_hex(stored.data),
+            base=BaseModelRef(version=spec.base.version, manifest=spec.base.manifest),
+            manifest=model,
+            evaluations=tuple(evaluations),
+            set_aside=(),
+            lambda_trials=(),
+            scale=1.0,
+            train={},
+        )
+
+
+def _row(clip: Clip, base: str, candidate: str) -> EvaluationRow:
+    return EvaluationRow(
+        utterance_id=clip.utterance_id,
+        cluster=clip.cluster,
+        stratum=clip.stratum,
+        reference=clip.reference,
+        base_hypothesis=base,
+        candidate_hypothesis=candidate,
+    )

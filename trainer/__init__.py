@@ -1,0 +1,1 @@
+"""The GPU container: data, fine-tuning, evaluation and export. The only place with torch."""
