@@ -111,8 +111,6 @@ def apply_with_cas(
     key: str,
     codec: Codec[State],
     decide: Callable[[State | None], Decision[State]],
-    *,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Decision[State]:
     """Load, decide, commit; on a conflict load and decide again (5 tries with jitter).
 
@@ -126,10 +124,14 @@ def apply_with_cas(
         retry=retry_if_exception_type(Conflict),
         stop=stop_after_attempt(TRIES),
         wait=wait_random_exponential(multiplier=0.1, max=2.0),
-        sleep=sleep,
+        sleep=_pause,
         reraise=True,
     )
     return retrying(_apply_once, store, key, codec, decide)
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def _apply_once(store: ObjectStore, key: str, codec: Codec[State], decide: Callable[[State | None], Decision[State]]) -> Decision[State]:

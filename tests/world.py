@@ -24,7 +24,7 @@ from shared.cas import apply_with_cas, create, find
 from shared.config import Settings
 from shared.cycle import CODEC, CycleState, decide_begin_training
 from shared.errors import InvalidMessage
-from shared.events import TOPICS, Event, TrainingFailed, outgoing
+from shared.events import TOPICS, Event, Tick, TrainingFailed, outgoing, parse_event
 from shared.ids import derived_event_id
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.policy import Policy
@@ -111,6 +111,7 @@ class World:
         self.deps = LaunchDeps(self.ports, self.audio, self.trainers)
         self.outcomes: list[str] = []
         self.quarantined: list[str] = []
+        self.acknowledged: set[str] = set()
         self.handlers: dict[str, Callable[[Message], str]] = {
             "collector": Collector(self.ports, self.audio.check),
             "launcher": launcher(self.deps),
@@ -136,6 +137,8 @@ class World:
     def _deliver(self, function: str, message: Message) -> None:
         try:
             self.outcomes.append(f"{function}: {self.handlers[function](message)}")
+            if function == "collector":
+                self.acknowledged.add(parse_event(message).event_id)
         except InvalidMessage as error:
             self.quarantined.append(f"{function}: {error}")
 
@@ -151,10 +154,14 @@ class World:
         self.bus.drain()
 
     def tick(self, seconds: float = 60.0) -> None:
+        """Let time pass, publish a tick and settle."""
         self.clock.advance(seconds)
-        body = f'{{"event_id": "tick-{self.clock.now().isoformat()}"}}'.encode()
-        self.bus.publish(Outgoing("ticks", body, {"type": "Tick", "v": "1"}))
+        self.publish_tick()
         self.settle()
+
+    def publish_tick(self) -> None:
+        now = self.clock.now()
+        self.publish(Tick(event_id=f"tick-{now.isoformat()}", occurred_at=now))
 
     def record_calls(self, numbers: Sequence[int]) -> None:
         """Put the audio of utterances where their audio_uri says."""
@@ -224,7 +231,6 @@ class World:
             keys.state(run.cycle),
             CODEC,
             lambda state: decide_begin_training(state, run.attempt, at=now, cause=f"start {run.name}"),
-            sleep=lambda _: None,
         )
         return decision.reason
 

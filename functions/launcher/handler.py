@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from functions.launcher import decide
-from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch, request_cycle, running_cycle
+from functions.launcher.opening import LaunchDeps, carry_on, find_state, newest_states, relaunch, request_cycle, running_cycle
 from functions.launcher.trainers import TrainerRun
 from shared import keys, ledger
 from shared.bus import Message
@@ -56,15 +56,17 @@ def handler(deps: LaunchDeps) -> Callable[[Message], str]:
     return lambda message: handle(message, deps)
 
 
-def _target(deps: LaunchDeps, cycle: int | None) -> int | None:
-    if cycle is not None:
-        return cycle
-    state = running_cycle(deps.ports)
+def _target(deps: LaunchDeps, event: FinetuneApproved | FinetuneCancelled) -> int | None:
+    """Return the cycle that a command is about: the named one, the one that it has moved already, or the running one."""
+    if event.cycle is not None:
+        return event.cycle
+    moved = next((state for state in newest_states(deps.ports) if any(entry.cause == event.event_id for entry in state.history)), None)
+    state = moved or running_cycle(deps.ports)
     return state.cycle if state else None
 
 
 def _approve(deps: LaunchDeps, event: FinetuneApproved) -> str:
-    cycle = _target(deps, event.cycle)
+    cycle = _target(deps, event)
     if cycle is None:
         return "approve: no cycle awaits approval"
     now = deps.ports.clock.now()
@@ -74,7 +76,7 @@ def _approve(deps: LaunchDeps, event: FinetuneApproved) -> str:
 
 
 def _cancel(deps: LaunchDeps, event: FinetuneCancelled) -> str:
-    cycle = _target(deps, event.cycle)
+    cycle = _target(deps, event)
     if cycle is None:
         return "cancel: no cycle is running"
     now = deps.ports.clock.now()

@@ -48,9 +48,14 @@ def find_state(ports: Ports, cycle: int) -> CycleState | None:
 
 def running_cycle(ports: Ports) -> CycleState | None:
     """Return the one cycle that has not ended, if there is one."""
+    return next((state for state in newest_states(ports) if not state.ended), None)
+
+
+def newest_states(ports: Ports) -> list[CycleState]:
+    """Return the states of the head and of the cycle before it: no other can be running."""
     head = ledger.read_head(ports.store)
     states = [find_state(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE]
-    return next((state for state in states if state is not None and not state.ended), None)
+    return [state for state in states if state is not None]
 
 
 def recent_states(ports: Ports, head: int) -> list[CycleState]:

@@ -130,7 +130,10 @@ def draft(ports: Ports, cycle: int, events: Sequence[Event]) -> list[Row]:
 
 
 def _earlier(ports: Ports, cycle: int) -> tuple[list[int], list[list[Row]]]:
-    """Return the datasets sealed within the horizon before ledger `cycle` opened, oldest first."""
+    """Return the datasets sealed within the horizon before ledger `cycle` opened, oldest first.
+
+    A ledger that waits for its seal (its cycle was cancelled before it prepared) stands in as it would be sealed now.
+    """
     if cycle == ledger.FIRST_CYCLE:
         return [], []
     state = find(ports.store, keys.state(cycle - 1))
@@ -138,12 +141,10 @@ def _earlier(ports: Ports, cycle: int) -> tuple[list[int], list[list[Row]]]:
     cycles, earlier = [], []
     for number in range(cycle - 1, ledger.FIRST_CYCLE - 1, -1):
         sealed = find_dataset(ports, number)
-        if sealed is None:
-            continue
-        if sealed.stored.info.updated < opened - CONSUME_HORIZON:
+        if sealed is not None and sealed.stored.info.updated < opened - CONSUME_HORIZON:
             break
         cycles.append(number)
-        earlier.append(sealed.rows)
+        earlier.append(sealed.rows if sealed else draft(ports, number, ledger.read_events(ports.store, number)))
     return cycles[::-1], earlier[::-1]
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from functions.launcher.seal import CorpusClip, Lineage, Sealed, read_corpus, read_split_key
+from functions.launcher.seal import CorpusClip, Lineage, Sealed, find_dataset, read_corpus, read_split_key
 from functions.runtime import Ports
-from shared import keys
+from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
 from shared.dataset import accumulate, clip, cluster_of, holdout_clips, split_of
@@ -63,13 +63,12 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> 
     def replayed(split: str) -> list[Clip]:
         return [item for item in replay if item.cluster not in fenced and split_of(item.cluster, policy) == split]
 
-    _add_to_holdout(ports, audio, cycle, sealed)
     sets: list[tuple[str, SetRole, Sequence[Clip]]] = [
         ("train-errors", "train_errors", [clip(row, stratum="errors") for row in usable if row.split == "train"]),
         ("train-replay", "train_replay", replayed("train")),
         ("dev-errors", "dev_errors", [clip(row, stratum="errors") for row in usable if row.split == "dev"]),
         ("dev-replay", "dev_replay", replayed("dev")),
-        ("holdout", "judge", _holdout(ports, cycle)),
+        ("holdout", "judge", _holdout(ports, audio, cycle)),
         *((f"{SUITE}{name}", "judge", [_corpus_clip(item, split_key, "suite") for item in clips]) for name, clips in suites.items()),
     ]
     return tuple(_write_set(ports, cycle, name, role, clips) for name, role, clips in sets)
@@ -92,13 +91,24 @@ def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequen
     return ClipSet(name=name, role=role, ref=ref, clips=len(parse_lines(Clip, stored.data, what=ref.key)))
 
 
-def _add_to_holdout(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> None:
-    """Write what this dataset adds to the holdout, its audio copied, once."""
-    if find(ports.store, keys.holdout(cycle)) is not None:
-        return
+def _holdout(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:
+    """Return the holdout in use: what every dataset so far has added, also those whose cycle never came to a spec."""
+    added = [_added(ports, audio, number) for number in range(ledger.FIRST_CYCLE, cycle + 1)]
+    return accumulate(added, ports.settings.policy.holdout_cap)
+
+
+def _added(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:
+    """Return what a dataset adds to the holdout, its audio copied; written once."""
+    found = find(ports.store, keys.holdout(cycle))
+    if found is not None:
+        return parse_lines(Clip, found.data, what=found.info.key)
+    sealed = find_dataset(ports, cycle)
+    if sealed is None:
+        raise InvariantBroken(f"holdout of cycle {cycle}: expected {keys.dataset(cycle)}, found none")
     clips = holdout_clips(sealed.rows, judge_on_llm_gold=ports.settings.policy.judge_on_llm_gold)
     copied = [item for item in (_copy(ports, audio, item) for item in clips) if item is not None]
-    create(ports.store, keys.holdout(cycle), lines_bytes(copied), content_type="application/x-ndjson")
+    stored = create(ports.store, keys.holdout(cycle), lines_bytes(copied), content_type="application/x-ndjson")
+    return parse_lines(Clip, stored.data, what=stored.info.key)
 
 
 def _copy(ports: Ports, audio: AudioSource, item: Clip) -> Clip | None:
@@ -111,12 +121,3 @@ def _copy(ports: Ports, audio: AudioSource, item: Clip) -> Clip | None:
     info = stored.info
     pin = AudioPin(uri=f"{ports.store.uri}/{info.key}", generation=info.generation, crc32c=info.crc32c, size_bytes=info.size_bytes)
     return item.model_copy(update={"audio": pin})
-
-
-def _holdout(ports: Ports, cycle: int) -> list[Clip]:
-    batches = []
-    for number in range(1, cycle + 1):
-        found = find(ports.store, keys.holdout(number))
-        if found is not None:
-            batches.append(parse_lines(Clip, found.data, what=found.info.key))
-    return accumulate(batches, ports.settings.policy.holdout_cap)
