@@ -133,10 +133,13 @@ def check_key(key: str) -> str:
     """Return `key` if it is a legal object name.
 
     Raises:
-        InvalidMessage: it is empty, longer than 1024 bytes, `.`/`..`, or holds a line break or NUL
+        InvalidMessage: it is empty, not UTF-8, longer than 1024 bytes, `.`/`..`, or holds a line break or NUL
             (Cloud Storage, "Object name requirements").
     """
-    encoded = key.encode("utf-8", errors="surrogatepass")
+    try:
+        encoded = key.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidMessage(f"object name {key[:80]!r}: expected UTF-8, found {error.reason}") from error
     if not key or len(encoded) > MAX_KEY_BYTES or key in {".", ".."} or any(c in key for c in "\r\n\0"):
         raise InvalidMessage(f"object name {key[:80]!r}: expected 1-{MAX_KEY_BYTES} bytes without line breaks, found {len(encoded)} bytes")
     return key

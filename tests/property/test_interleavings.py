@@ -1,6 +1,7 @@
 """Two writers at once, every order of their store calls: nothing is lost, nothing happens twice."""
 
 from collections.abc import Callable
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,12 +152,8 @@ def test_one_rollback_by_two_deployers_happens_once(schedule: list[int]) -> None
     for version in (1, 2):
         world.write_model(version, base=0, learned=(version,))
         command = Command(cause=f"p{version}", at=world.clock.now(), by="test", reason="test")
-        apply_with_cas(
-            world.store,
-            keys.PRODUCTION,
-            CODEC,
-            lambda found, v=version, c=command: decide_promote(found, v, c, champion=None, override=True),
-        )
+        promote = partial(decide_promote, version=version, command=command, champion=None, override=True)
+        apply_with_cas(world.store, keys.PRODUCTION, CODEC, promote)
     rollback = builders.message(RollbackRequested(event_id="r1", occurred_at=world.clock.now()))
     outcomes = interleave(world.store, schedule, lambda: deploy(rollback, world.ports), lambda: deploy(rollback, world.ports))
     assert not any(isinstance(outcome, Exception) for outcome in outcomes), outcomes
