@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AwareDatetime, Field
 
 from shared.audio_source import AudioPin
-from shared.events import Event, ReferenceProvenance, SttCorrection, SttError, SttSample, Utterance
+from shared.events import Event, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
 from shared.policy import Policy
 from shared.training import Clip, ClipProvenance, Frozen, SetAsideReason
 
@@ -36,6 +36,7 @@ class Row(Frozen):
         cluster: keyed hash of speaker, else session, else audio; decides `split`.
         weight: inverse of the probability with which the utterance came to us: 1 for an error, 1/p for a sample of
             rate p; None = the rate is unknown.
+        utterances: served in the interval that a traffic row tells of.
         set_aside: why nobody can use the row, for good.
     """
 
@@ -57,6 +58,7 @@ class Row(Frozen):
     error_type: str | None = None
     language: str | None = None
     speaker: str | None = None
+    utterances: Annotated[int, Field(ge=0)] | None = None
     set_aside: SetAsideReason | None = None
     detail: str = ""
 
@@ -145,6 +147,8 @@ def _fresh(event: Event) -> Row:
         return base.model_copy(
             update={"utterance_id": event.utterance_id, "reference": event.reference, "reference_provenance": event.reference_provenance}
         )
+    if isinstance(event, SttTraffic):
+        return base.model_copy(update={"utterances": event.utterances, "model_version": event.model_version})
     if not isinstance(event, Utterance):
         return base
     details = event.model_dump(
@@ -224,7 +228,6 @@ def finish(
     policy: Policy,
     *,
     suite_clusters: frozenset[str],
-    utterances: int,
 ) -> list[Row]:
     """Pin, split and set aside: the last step of a seal.
 
@@ -234,9 +237,8 @@ def finish(
         split_key: key of the speaker hash.
         policy: the shares.
         suite_clusters: speakers of regression suites: they never enter train or dev.
-        utterances: counted traffic of the ledger; the share of samples in it stands for a rate that samples did not tell.
     """
-    rate = estimated_rate(rows, utterances)
+    rate = estimated_rate(rows)
     seen: dict[tuple[Kind, str], str] = {}
     finished = []
     for row in rows:
@@ -259,8 +261,9 @@ def finish(
     return finished
 
 
-def estimated_rate(rows: Sequence[Row], utterances: int) -> float | None:
-    """Return the share of traffic that was sampled, where the samples did not tell it; None = unknown."""
+def estimated_rate(rows: Sequence[Row]) -> float | None:
+    """Return the share of counted traffic that was sampled, for samples that did not tell their rate; None = unknown."""
+    utterances = sum(row.utterances or 0 for row in rows if row.origin == "fresh")
     samples = sum(row.kind == "sample" and row.origin == "fresh" for row in rows)
     return min(samples / utterances, 1.0) if samples and utterances else None
 

@@ -75,8 +75,8 @@ class Policy(Frozen):
     preparing_lease_s: Annotated[float, Field(gt=0)] = 900.0
     heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     decline_backoff_s: Annotated[float, Field(ge=0)] = 300.0
-    dev_share: Annotated[float, Field(gt=0, lt=1)] = 0.12
-    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    dev_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     holdout_cap: Annotated[int, Field(ge=1)] = 3000
     judge_on_llm_gold: bool = False
     validation: ValidationPolicy = ValidationPolicy()

@@ -102,6 +102,7 @@ class ValidationReport(_Frozen):
         spec_sha256: digest of the training specification.
         result_sha256: digest of the trainer's result, hence of the evaluation judged here.
         normaliser: name and version of the text normalisation.
+        left_out: clips and events that nobody could use, by set and reason; `dataset` = before any set was made.
         created_at: time of the verdict, UTC.
     """
 
@@ -121,6 +122,7 @@ class ValidationReport(_Frozen):
     spec_sha256: Sha256
     result_sha256: Sha256
     normaliser: str
+    left_out: dict[str, dict[str, int]]
     created_at: AwareDatetime
 
 

@@ -116,7 +116,6 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
         read_split_key(ports),
         ports.settings.policy,
         suite_clusters=suites,
-        utterances=sum(ledger.count(ports.store, cycle).utterances_by_version.values()),
     )
     stored = create(ports.store, keys.dataset(cycle), lines_bytes(rows), content_type="application/x-ndjson")
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))

@@ -1,9 +1,11 @@
 """The validator: a finished training in, a verdict out: report first, then the state, then the event."""
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from functions.runtime import Ports
+from functions.validator.announce import judged_event
 from functions.validator.decide import Evidence, Verdict, decide_verdict
 from functions.validator.evidence import judge_set
 from functions.validator.report import Lineage, build_report, render_html
@@ -12,18 +14,9 @@ from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC, CycleState, Status, move
+from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.events import (
-    CandidateAccepted,
-    CandidateInconclusive,
-    CandidateRejected,
-    Judged,
-    TrainingCompleted,
-    TrainingFailed,
-    TrainingPreempted,
-    parse_event,
-)
-from shared.ids import derived_event_id
+from shared.events import TrainingCompleted, TrainingFailed, TrainingPreempted, parse_event
 from shared.log import bind
 from shared.policy import Policy
 from shared.training import (
@@ -43,11 +36,6 @@ from shared.wer import BASIC
 HOLDOUT = "holdout"
 SUITE = "suite-"
 SEED = 20_110
-_EVENTS: dict[str, type[Judged]] = {
-    "accepted": CandidateAccepted,
-    "rejected": CandidateRejected,
-    "inconclusive": CandidateInconclusive,
-}
 
 
 def handle(message: Message, ports: Ports) -> str:
@@ -113,26 +101,14 @@ def _conclude(ports: Ports, event: TrainingCompleted, report: ValidationReport) 
     return f"cycle {event.cycle} is {report.outcome}: {report.reasons[0]}"
 
 
-def judged_event(report: ValidationReport) -> Judged:
-    """Return the event that tells of a verdict: the same one each time."""
-    cls = _EVENTS[report.outcome]
-    digest = sha256_hex(dump_report(report))
-    return cls(
-        event_id=derived_event_id(cls.__name__, digest, str(report.cycle)),
-        occurred_at=report.created_at,
-        cycle=report.cycle,
-        report_sha256=digest,
-        manifest_sha256=report.model_manifest_sha256,
-    )
-
-
 @dataclass(frozen=True)
 class _Documents:
-    """The trainer's documents as stored, with their digests."""
+    """The documents of a cycle as stored, with their digests, and the share of its traffic that was reported."""
 
     spec: TrainingSpec
     result: TrainingResult
     lineage: Lineage
+    reported_share: float | None
 
 
 def judge(ports: Ports, cycle: int) -> ValidationReport:
@@ -168,6 +144,7 @@ def _documents(ports: Ports, cycle: int) -> _Documents:
     spec = parse_document(TrainingSpec, stored_spec.data, what=keys.spec(cycle))
     result = parse_document(TrainingResult, stored_result.data, what=keys.result(cycle))
     manifest = ports.store.get(keys.manifest(cycle)).data
+    rows = parse_lines(Row, ports.store.get(spec.dataset.key).data, what=spec.dataset.key)
     parse_document(ModelManifest, manifest, what=keys.manifest(cycle))
     lineage = Lineage(
         cycle=cycle,
@@ -178,8 +155,27 @@ def _documents(ports: Ports, cycle: int) -> _Documents:
         spec_sha256=sha256_hex(stored_spec.data),
         result_sha256=sha256_hex(stored_result.data),
         normaliser=BASIC.name_version,
+        left_out=_left_out(rows, result),
     )
-    return _Documents(spec, result, lineage)
+    return _Documents(spec, result, lineage, _reported_share(rows))
+
+
+def _left_out(rows: Sequence[Row], result: TrainingResult) -> dict[str, dict[str, int]]:
+    """Count what nobody could use, by set and reason."""
+    aside: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.set_aside is not None and row.kind != "correction":
+            aside["dataset"][row.set_aside] += 1
+    for entry in result.set_aside:
+        aside[entry.set_name][entry.reason] += 1
+    return {name: dict(sorted(reasons.items())) for name, reasons in sorted(aside.items())}
+
+
+def _reported_share(rows: Sequence[Row]) -> float | None:
+    """Return the share of served utterances that were reported as errors; None = no traffic was counted."""
+    served = sum(row.utterances or 0 for row in rows if row.origin == "fresh")
+    errors = sum(row.kind == "error" and row.origin == "fresh" and row.set_aside != "duplicate" for row in rows)
+    return min(errors / served, 1.0) if served else None
 
 
 def _evidence(ports: Ports, documents: _Documents) -> Evidence:
@@ -204,7 +200,8 @@ def _evidence(ports: Ports, documents: _Documents) -> Evidence:
     holdout = next((judged for judged in sets if judged.name == HOLDOUT), None)
     if holdout is None:
         raise InvalidMessage(f"spec of cycle {spec.cycle}: expected a set named {HOLDOUT}, found {[judged.name for judged in sets]}")
-    return Evidence(holdout=holdout, suites=tuple(judged for judged in sets if judged is not holdout))
+    suites = tuple(judged for judged in sets if judged is not holdout)
+    return Evidence(holdout=holdout, suites=suites, reported_share=documents.reported_share)
 
 
 def _verified(ports: Ports, ref: ObjectRef) -> bytes:

@@ -1,5 +1,6 @@
 """The validation report: assembled from a verdict, and as one HTML page that needs nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ class Lineage:
     spec_sha256: str
     result_sha256: str
     normaliser: str
+    left_out: Mapping[str, Mapping[str, int]]
 
 
 def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime) -> ValidationReport:
@@ -45,6 +47,7 @@ def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created
         spec_sha256=lineage.spec_sha256,
         result_sha256=lineage.result_sha256,
         normaliser=lineage.normaliser,
+        left_out={name: dict(reasons) for name, reasons in lineage.left_out.items()},
         created_at=created_at,
     )
 

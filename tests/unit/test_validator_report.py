@@ -28,6 +28,7 @@ LINEAGE = Lineage(
     spec_sha256="c" * 64,
     result_sha256="d" * 64,
     normaliser=BASIC.name_version,
+    left_out={"holdout": {"too_short": 2}, "dataset": {"missing": 1}},
 )
 POLICY = GatePolicy()
 
@@ -132,7 +133,8 @@ def test_the_page_shows_verdict_reasons_rates_and_lineage() -> None:
     assert "Model v12 against v11: accepted" in text
     for shown in (*found.reasons, *found.notes, "a" * 64, "b" * 64, "c" * 64, "d" * 64, "retune-basic-1", "2026-01-05T09:00:00+00:00"):
         assert shown in text
-    assert "holdout: 1 too short" in text
+    assert "holdout: 2 too short" in text
+    assert "dataset: 1 missing" in text
     # before: 8 reported and 8 sampled utterances with 2 errors: (8 * 2 + 2 * 8 * 2) / (3 * (12 + 24)) = 48 / 108
     assert found.sets[0].base.wer is not None
     assert found.sets[0].base.wer.estimate == pytest.approx(48 / 108)
@@ -161,10 +163,11 @@ def test_the_page_needs_nothing_else_and_permits_no_script() -> None:
 
 
 def test_a_report_without_measurable_rates_is_a_page_as_well() -> None:
-    text = Page(render_html(report(JudgedSet(name="holdout", utterances=(), set_aside={})))).text
+    empty = report(JudgedSet(name="holdout", utterances=(), set_aside={}))
+    text = Page(render_html(empty.model_copy(update={"left_out": {}}))).text
     assert "not measurable" in text
     assert "inconclusive" in text
-    assert "every utterance was judged" in text
+    assert "every clip could be used" in text
 
 
 def test_numbers_are_worded() -> None:
