@@ -20,7 +20,7 @@ from shared.bus import Message
 from shared.cas import create
 from shared.clock import Clock
 from shared.errors import InvalidMessage
-from shared.log import bind, fresh, log
+from shared.log import TRACE, bind, fresh, log
 from shared.objectstore import ObjectStore
 
 Handler = Callable[[Message], str]
@@ -37,9 +37,9 @@ def serve(request: Request, handle: Handler, *, function: str, store: ObjectStor
     Raises:
         Exception: whatever the handler raised beyond `InvalidMessage`: the framework answers 500, Pub/Sub redelivers.
     """
-    if request.method == "GET":
+    if request.method in {"GET", "HEAD"}:
         return "ok", 200
-    fresh(function=function, trace=_trace(request.headers))
+    fresh(function=function, **{TRACE: _trace(request.headers)})
     body = request.get_data()
     try:
         message = decode(request.headers, body, now=clock.now())
@@ -47,7 +47,8 @@ def serve(request: Request, handle: Handler, *, function: str, store: ObjectStor
         outcome = handle(message)
     except InvalidMessage as error:
         key = quarantine(store, function=function, reason=str(error), body=body, now=clock.now())
-        log(f"quarantined: {error}", severity="WARNING", key=key)
+        # The reason quotes what was found, which may be a transcript: it stays in the object.
+        log("quarantined: malformed", severity="WARNING", key=key)
         return DONE
     except Exception as error:
         log(f"failed, to be delivered again: {type(error).__name__}: {error}", severity="ERROR")
@@ -66,19 +67,21 @@ def decode(headers: Headers, body: bytes, *, now: datetime) -> Message:
         envelope = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"request: expected a Pub/Sub push envelope in JSON, found {body[:60]!r}") from error
+    event_id, event_time = headers.get("ce-id"), headers.get("ce-time")
     if isinstance(envelope, dict) and "specversion" in envelope:
-        envelope = envelope.get("data")
+        event_id, event_time, envelope = envelope.get("id"), envelope.get("time"), envelope.get("data")
     inner = envelope.get("message") if isinstance(envelope, dict) else None
     if not isinstance(envelope, dict) or not isinstance(inner, dict):
         raise InvalidMessage(f"request: expected a Pub/Sub push envelope with a message, found {body[:60]!r}")
-    message_id = inner.get("messageId") or inner.get("message_id") or headers.get("ce-id") or hashlib.sha256(body).hexdigest()[:32]
+    message_id = inner.get("messageId") or inner.get("message_id") or event_id or hashlib.sha256(body).hexdigest()[:32]
+    attempt, subscription = envelope.get("deliveryAttempt"), envelope.get("subscription")
     return Message(
         data=_data(inner),
-        attributes={str(key): str(value) for key, value in (inner.get("attributes") or {}).items()},
+        attributes=_attributes(inner),
         message_id=str(message_id),
-        publish_time=_time(inner.get("publishTime") or inner.get("publish_time") or headers.get("ce-time"), now),
-        delivery_attempt=envelope.get("deliveryAttempt"),
-        subscription=envelope.get("subscription"),
+        publish_time=_time(inner.get("publishTime") or inner.get("publish_time") or event_time, now),
+        delivery_attempt=attempt if isinstance(attempt, int) else None,
+        subscription=subscription if isinstance(subscription, str) else None,
     )
 
 
@@ -87,6 +90,13 @@ def _data(inner: dict[str, Any]) -> bytes:
         return base64.b64decode(inner.get("data") or "", validate=True)
     except (binascii.Error, ValueError, TypeError) as error:
         raise InvalidMessage(f"request: expected base64 in message.data, found {str(inner.get('data'))[:60]!r}") from error
+
+
+def _attributes(inner: dict[str, Any]) -> dict[str, str]:
+    found = inner.get("attributes") or {}
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise InvalidMessage(f"request: expected strings by name in message.attributes, found {str(found)[:60]!r}")
+    return found
 
 
 def _time(text: str | None, now: datetime) -> datetime:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from shared.errors import RetuneError
+from shared.audio_source import AudioSource
+from shared.errors import InvalidMessage, RetuneError
 from shared.policy import Policy
 from shared.training import Frozen
 
@@ -28,6 +29,16 @@ class BadSettings(RetuneError):  # noqa: N818 - the taxonomy's names say the fac
     """The environment does not describe a deployable; the text lists every problem and what to set."""
 
 
+def _check_prefixes(prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    if any("," in prefix for prefix in prefixes):
+        raise ValueError("expected no comma, which parts prefixes")
+    try:
+        AudioSource(allowed_prefixes=prefixes)
+    except InvalidMessage as error:
+        raise ValueError(str(error)) from error
+    return prefixes
+
+
 class Settings(Frozen):
     """What a deployable needs to know.
 
@@ -42,9 +53,9 @@ class Settings(Frozen):
         linger_s: how long a flush waits for company.
     """
 
-    bucket: Annotated[str, Field(pattern=r"^(gs://[a-z0-9][a-z0-9._-]{1,220}|file:///.+)$")]
+    bucket: Annotated[str, Field(pattern=r"^(gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]|file:///.+)$")]
     project: Annotated[str, Field(min_length=1)]
-    audio_prefixes: Annotated[tuple[str, ...], Field(min_length=1)]
+    audio_prefixes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_check_prefixes)]
     policy: Policy = Policy()
     launcher: Literal["local"] = "local"
     work_dir: Path = Path(".retune/work")

@@ -5,6 +5,9 @@ import sys
 from contextvars import ContextVar
 from typing import Any, Literal, TextIO
 
+TRACE = "logging.googleapis.com/trace"
+"""The field by which Cloud Logging ties a line to its request."""
+
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 _context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 - replaced whole, never mutated

@@ -16,7 +16,8 @@ class _Batch:
         self.events: list[Event] = []
         self.full = threading.Event()
         self.done = threading.Event()
-        self.error: Exception | None = None
+        # Until a write has ended well: whatever interrupts the leader must not acknowledge the others.
+        self.error: Exception | None = Retryable("the request that was to write it has ended")
 
 
 class GroupCommit:
@@ -43,8 +44,8 @@ class GroupCommit:
         """Return when `event` is durable.
 
         Raises:
-            Exception: what the write raised; nobody knows whether the events are durable, so none is acknowledged.
-            Retryable: the write took longer than `patience_s`.
+            Retryable: its batch was not written, or not in `patience_s`; nobody knows whether the event is durable, so it
+                is not acknowledged. That the write found something malformed is no fault of the event.
         """
         batch, leads = self._join(event)
         if leads:
@@ -52,8 +53,6 @@ class GroupCommit:
         elif not batch.done.wait(self._patience_s):
             raise Retryable(f"event {event.event_id}: expected its batch to be written in {self._patience_s} s, it still is under way")
         if batch.error is not None:
-            if leads:
-                raise batch.error
             raise Retryable(f"event {event.event_id}: its batch was not written: {batch.error}") from batch.error
 
     def _join(self, event: Event) -> tuple[_Batch, bool]:
@@ -67,13 +66,18 @@ class GroupCommit:
         return batch, leads
 
     def _lead(self, batch: _Batch) -> None:
-        batch.full.wait(self._linger_s)
-        with self._lock:
-            if self._open is batch:
-                self._open = None
         try:
+            batch.full.wait(self._linger_s)
+            self._close(batch)
             self._write(batch.events)
+            batch.error = None
         except Exception as error:  # noqa: BLE001 - handed to every request of the batch, each raises it
             batch.error = error
         finally:
+            self._close(batch)
             batch.done.set()
+
+    def _close(self, batch: _Batch) -> None:
+        with self._lock:
+            if self._open is batch:
+                self._open = None

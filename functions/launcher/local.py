@@ -1,7 +1,8 @@
 """Trainers as processes of this machine: `python -m trainer`, one lock file per trainer.
 
 The kernel keeps the books: a trainer holds an exclusive lock on its file from before it starts until it has ended, in
-whatever way. So two launchers start one process, and a dead trainer is never taken for a living one.
+whatever way. So two launchers start one process, and a dead trainer is never taken for a living one. To look at a lock is
+to hold it for a moment, so launchers take turns: a look must not pass for a trainer.
 """
 
 import fcntl
@@ -9,12 +10,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from functions.launcher.trainers import Refused, Started, TrainerRun
+from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerRun
+from shared.errors import Retryable
 
 GRACE_S = 10.0
 _WRITE_PID_THEN_RUN = 'echo $$ >"$0" && exec "$@"'
@@ -36,20 +39,23 @@ class LocalLauncher:
         self._command = tuple(command or (sys.executable, "-m", "trainer"))
         self._children: list[subprocess.Popen[bytes]] = []
 
-    def start(self, run: TrainerRun) -> Started | Refused:
+    def start(self, run: TrainerRun) -> Started | NoCapacity | Refused:
         """Start one process; see `TrainerLauncher.start`."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._reap()
-        lock = os.open(self._lock_file(run.name), os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return self._spawn(run, lock)
-        except BlockingIOError:
-            return Started(f"the process that holds {self._lock_file(run.name)}")
-        except OSError as error:
-            return Refused(f"{self._command[0]}: {error}")
-        finally:
-            os.close(lock)
+        with self._turn():
+            self._reap()
+            lock = os.open(self._lock_file(run.name), os.O_CREAT | os.O_RDWR)
+            try:
+                if not _take(lock, fcntl.LOCK_EX):
+                    return Started(f"the process that holds {self._lock_file(run.name)}")
+                os.ftruncate(lock, 0)  # the process id of an earlier life may be a stranger's now
+                return self._spawn(run, lock)
+            except BlockingIOError as error:
+                return NoCapacity(f"{self._command[0]}: {error}")
+            except OSError as error:
+                return Refused(f"{self._command[0]}: {error}")
+            finally:
+                os.close(lock)
 
     def _spawn(self, run: TrainerRun, lock: int) -> Started:
         arguments = [*self._command, "--spec", run.spec_uri, "--attempt", str(run.attempt)]
@@ -70,7 +76,7 @@ class LocalLauncher:
         """End a process and wait for it; see `TrainerLauncher.delete`.
 
         Raises:
-            RetryError: it lives on after SIGKILL.
+            Retryable: it lives on after SIGKILL.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self._lives(name):
@@ -78,13 +84,12 @@ class LocalLauncher:
             self._kill(name, number)
             try:
                 self._wait(name)
-            except RetryError:
+            except RetryError as error:
                 if number == signal.SIGKILL:
-                    raise
+                    raise Retryable(f"trainer {name}: expected it to end after SIGKILL, it lives on") from error
 
     def list_names(self) -> list[str]:
         """Return the trainers whose process lives; see `TrainerLauncher.list_names`."""
-        self._reap()
         return [path.stem for path in sorted(self._folder.glob("retune-trainer-*.lock")) if self._lives(path.stem)]
 
     def _wait(self, name: str) -> None:
@@ -95,18 +100,25 @@ class LocalLauncher:
         return self._folder / f"{name}.lock"
 
     def _lives(self, name: str) -> bool:
-        self._reap()
-        try:
-            lock = os.open(self._lock_file(name), os.O_RDWR)
-        except FileNotFoundError:
+        if not self._lock_file(name).exists():
             return False
+        with self._turn():
+            self._reap()
+            lock = os.open(self._lock_file(name), os.O_RDWR)
+            try:
+                return not _take(lock, fcntl.LOCK_SH)
+            finally:
+                os.close(lock)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other launcher of this folder, in whatever thread or process, starts or looks."""
+        turn = os.open(self._folder / "launchers.lock", os.O_CREAT | os.O_RDWR)
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            yield
         finally:
-            os.close(lock)
-        return False
+            os.close(turn)
 
     def _kill(self, name: str, number: signal.Signals) -> None:
         try:
@@ -116,3 +128,12 @@ class LocalLauncher:
 
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]
+
+
+def _take(lock: int, kind: int) -> bool:
+    """Take a lock if it is free; it goes with the last open descriptor."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

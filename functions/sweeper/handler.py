@@ -7,7 +7,7 @@ from functions.launcher import decide as launch
 from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch
 from functions.launcher.trainers import TrainerRun, parse_name
 from functions.sweeper.decide import Need, decide_need
-from functions.validator.handler import judged_event
+from functions.validator.announce import judged_event
 from shared import keys, ledger
 from shared.bus import Message
 from shared.cas import apply_with_cas, find

@@ -1,0 +1,25 @@
+"""The event that tells of a verdict; the sweeper announces with it as well, without the validator's statistics."""
+
+from shared.events import CandidateAccepted, CandidateInconclusive, CandidateRejected, Judged
+from shared.ids import derived_event_id
+from shared.training import sha256_hex
+from shared.verdict import ValidationReport, dump_report
+
+_EVENTS: dict[str, type[Judged]] = {
+    "accepted": CandidateAccepted,
+    "rejected": CandidateRejected,
+    "inconclusive": CandidateInconclusive,
+}
+
+
+def judged_event(report: ValidationReport) -> Judged:
+    """Return the event that tells of a verdict: the same one each time."""
+    cls = _EVENTS[report.outcome]
+    digest = sha256_hex(dump_report(report))
+    return cls(
+        event_id=derived_event_id(cls.__name__, digest, str(report.cycle)),
+        occurred_at=report.created_at,
+        cycle=report.cycle,
+        report_sha256=digest,
+        manifest_sha256=report.model_manifest_sha256,
+    )

@@ -1,0 +1,112 @@
+"""Settings: from the environment and back, all problems at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.config import VARIABLES, BadSettings, Settings
+from shared.policy import Policy, SuitePolicy, ValidationPolicy
+
+LEAST = {"RETUNE_BUCKET": "gs://retune", "GOOGLE_CLOUD_PROJECT": "p", "RETUNE_AUDIO_PREFIXES": "gs://calls"}
+
+
+def problems(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(BadSettings) as caught:
+        Settings.from_env(environ)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def test_three_variables_are_enough() -> None:
+    settings = Settings.from_env(LEAST)
+    assert settings == Settings(bucket="gs://retune", project="p", audio_prefixes=("gs://calls",))
+    assert (settings.policy, settings.launcher, settings.count_interval_s, settings.linger_s) == (Policy(), "local", 10.0, 0.02)
+
+
+def test_an_empty_environment_names_every_variable_that_must_be_set() -> None:
+    assert problems({}) == ["RETUNE_BUCKET: not set", "GOOGLE_CLOUD_PROJECT: not set", "RETUNE_AUDIO_PREFIXES: not set"]
+
+
+def test_all_problems_are_reported_together_each_with_what_was_found() -> None:
+    found = problems(
+        {
+            "RETUNE_BUCKET": "retune",
+            "RETUNE_AUDIO_PREFIXES": "gs://calls,https://evil",
+            "RETUNE_POLICY": "{not JSON",
+            "RETUNE_LAUNCHER": "kubernetes",
+            "RETUNE_COUNT_INTERVAL_S": "soon",
+            "RETUNE_LINGER_S": "-1",
+        }
+    )
+    assert [problem.split(":")[0] for problem in found] == [
+        "RETUNE_POLICY",
+        "RETUNE_BUCKET",
+        "GOOGLE_CLOUD_PROJECT",
+        "RETUNE_AUDIO_PREFIXES",
+        "RETUNE_LAUNCHER",
+        "RETUNE_COUNT_INTERVAL_S",
+        "RETUNE_LINGER_S",
+    ]
+    assert "found '{not JSON'" in found[0]
+    assert found[1].endswith("found 'retune'")
+    assert "expected gs://bucket/key or file:///path" in found[3]
+    assert found[5].endswith("found 'soon'")
+
+
+def test_a_wrong_number_in_the_policy_is_named_by_its_path() -> None:
+    (problem,) = problems({**LEAST, "RETUNE_POLICY": '{"validation": {"alpha": 2}}'})
+    assert problem.startswith("RETUNE_POLICY.validation.alpha: ")
+    (problem,) = problems({**LEAST, "RETUNE_POLICY": '{"min_eror_cases": 2}'})
+    assert problem.startswith("RETUNE_POLICY.min_eror_cases: Extra inputs are not permitted")
+    (problem,) = problems({**LEAST, "RETUNE_POLICY": "[]"})
+    assert problem.startswith("RETUNE_POLICY: ")
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t"])
+def test_a_blank_variable_is_not_set(blank: str) -> None:
+    assert problems({**LEAST, "GOOGLE_CLOUD_PROJECT": blank}) == ["GOOGLE_CLOUD_PROJECT: not set"]
+    assert Settings.from_env({**LEAST, "RETUNE_POLICY": blank}).policy == Policy()
+
+
+@pytest.mark.parametrize("prefixes", ["gs://calls,file:///srv/calls", " gs://calls , file:///srv/calls ,"])
+def test_prefixes_are_parted_by_commas_whatever_stands_around_them(prefixes: str) -> None:
+    settings = Settings.from_env({**LEAST, "RETUNE_AUDIO_PREFIXES": prefixes})
+    assert settings.audio_prefixes == ("gs://calls", "file:///srv/calls")
+
+
+@pytest.mark.parametrize("prefixes", [",", "gs://", "file:///", "/srv/calls", "gs://calls/../other"])
+def test_a_prefix_that_allows_everything_or_nothing_is_refused_before_the_first_message(prefixes: str) -> None:
+    (problem,) = problems({**LEAST, "RETUNE_AUDIO_PREFIXES": prefixes})
+    assert problem.startswith("RETUNE_AUDIO_PREFIXES")
+
+
+@pytest.mark.parametrize("bucket", ["gs://retune-", "gs://Retune", "gs://retune/folder", "file://relative", "retune"])
+def test_a_bucket_that_no_store_could_open_is_refused(bucket: str) -> None:
+    (problem,) = problems({**LEAST, "RETUNE_BUCKET": bucket})
+    assert problem.startswith("RETUNE_BUCKET: ")
+
+
+def test_settings_survive_the_way_through_the_environment() -> None:
+    settings = Settings(
+        bucket="gs://retune",
+        project="p",
+        audio_prefixes=("gs://calls", "file:///srv/calls"),
+        policy=Policy(min_error_cases=7, validation=ValidationPolicy(suites={"numbers": SuitePolicy(margin=0.02)})),
+        work_dir=Path("/var/retune"),
+        count_interval_s=2.5,
+        linger_s=0.0,
+    )
+    environ = settings.to_env()
+    assert Settings.from_env(environ) == settings
+    assert set(environ) == set(VARIABLES.values())
+    assert json.loads(environ["RETUNE_POLICY"]) == {"min_error_cases": 7, "validation": {"suites": {"numbers": {"margin": 0.02}}}}
+
+
+def test_a_prefix_with_a_comma_would_not_survive_and_is_refused() -> None:
+    with pytest.raises(ValidationError, match="expected no comma"):
+        Settings(bucket="gs://retune", project="p", audio_prefixes=("gs://calls/a,b",))
+
+
+def test_every_field_has_its_variable() -> None:
+    assert set(VARIABLES) == set(Settings.model_fields)

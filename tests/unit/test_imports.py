@@ -1,0 +1,29 @@
+"""What a function loads before its first request: the start of an instance is paid by whoever waits for it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from functions.wiring import READS
+from infra.bundle import ROOT
+
+TRAINER_ONLY = {"torch", "transformers", "peft", "soundfile"}
+LATER = {"google.cloud.compute_v1", "google.cloud.storage", "google.cloud.pubsub_v1", "grpc", "scipy"}
+"""Loaded at the first request that needs them."""
+STATISTICS = {"numpy", "scipy", "jiwer", "rapidfuzz"}
+FORBIDDEN = {function: TRAINER_ONLY | LATER | (set() if function == "validator" else STATISTICS) for function in READS}
+PROGRAM = "import functions.{function}.main, json, sys; print(json.dumps(sorted(sys.modules)))"
+
+
+def loaded(function: str) -> set[str]:
+    command = [sys.executable, "-c", PROGRAM.format(function=function)]
+    return set(json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout))
+
+
+@pytest.mark.parametrize("function", READS)
+def test_a_functions_entry_point_loads_nothing_that_it_may_not_need(function: str) -> None:
+    modules = loaded(function)
+    assert f"functions.{function}.handler" in modules
+    assert FORBIDDEN[function] & modules == set()
