@@ -56,6 +56,16 @@ def until(router: ModelRouter[Model], fact: Callable[[], bool]) -> None:
         assert router._cond.wait_for(fact, timeout=GIVEN_UP_S)
 
 
+def while_time_goes_by(router: ModelRouter[Model], clock: ManualClock, fact: Callable[[], bool]) -> None:
+    """Let one poll interval after the other pass until a background thread has brought a fact about."""
+    for _ in range(600):
+        with router._cond:
+            if router._cond.wait_for(fact, timeout=0.05):
+                return
+        clock.advance(30.0)
+    raise AssertionError("it never came about")
+
+
 def downloads(store: MemoryModelStore, version: int) -> int:
     return store.reads.count(f"models/{version:06d}/weights.safetensors")
 
@@ -148,8 +158,7 @@ def test_polling_swaps_models_while_sessions_go_on(tmp_path: Path) -> None:
         router.refresh()
         held = router.choose("anyone")
         store.put_production(2, 2)
-        clock.advance(30.0)
-        until(router, lambda: router.status().stable == 2)
+        while_time_goes_by(router, clock, lambda: router.status().stable == 2)
         assert router.choose("anyone").model.text == "weights 2"
         assert held.model.text == "weights 1"
         gone = weakref.ref(held.model)
@@ -257,11 +266,9 @@ def test_a_canary_ends_at_once_while_another_model_is_being_downloaded(tmp_path:
     with routing(store, tmp_path, clock=clock, poll_s=30.0) as router:
         assert router.wait_for(2, GIVEN_UP_S)
         store.put_production(2, 3, canary=(2, 99))
-        clock.advance(30.0)
-        assert store.begun.wait(GIVEN_UP_S)
+        while_time_goes_by(router, clock, store.begun.is_set)
         store.put_production(3, 3)
-        clock.advance(30.0)
-        until(router, lambda: router.status().canary is None)
+        while_time_goes_by(router, clock, lambda: router.status().canary is None)
         assert {router.choose(f"call-{number}").version for number in range(100)} == {1}
         store.gate.set()
         assert router.wait_for(3, GIVEN_UP_S)
@@ -299,9 +306,9 @@ def test_the_cache_holds_what_serves_and_two_versions_to_roll_back_to(tmp_path: 
         assert sorted(path.name for path in tmp_path.iterdir()) == ["000003", "000004"]
 
 
-def test_a_file_may_lie_under_a_key_of_its_own(tmp_path: Path) -> None:
+def test_a_file_may_have_another_name_in_the_bucket(tmp_path: Path) -> None:
     store = store_with()
-    store.put_model(1, {"weights.safetensors": b"elsewhere"}, keys={"weights.safetensors": "attempt-2/weights.safetensors"})
+    store.put_model(1, {"weights.safetensors": b"elsewhere"}, stored_names={"weights.safetensors": "weights-2.safetensors"})
     with routing(store, tmp_path) as router:
         router.refresh()
         assert router.choose("anyone").model.text == "elsewhere"
@@ -363,18 +370,16 @@ def test_a_move_that_is_announced_is_followed_at_once_and_an_old_one_is_not_look
     assert [stream.cancelled for stream in subscriber.streams] == [True]
 
 
-def test_a_subscription_that_ends_is_opened_again_at_the_next_poll(tmp_path: Path) -> None:
+def test_a_subscription_that_ends_is_opened_again_at_the_next_poll(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock, subscriber = ManualClock(), FakeSubscriber()
     settings: dict[str, Any] = {"clock": clock, "poll_s": 30.0, "subscription": "projects/p/subscriptions/s", "subscriber": subscriber}
     with routing(store_with(), tmp_path, **settings) as router:
         assert router.wait_for(1, GIVEN_UP_S)
-        until(router, lambda: not router._woken)
         subscriber.streams[0].ended = LookupError("no such subscription")
-        clock.advance(30.0)
-        until(router, lambda: router.status().problems == {"subscription": "LookupError: no such subscription"})
+        while_time_goes_by(router, clock, lambda: len(subscriber.streams) == 2)
+        assert "no such subscription" in caplog.text
+        while_time_goes_by(router, clock, lambda: router.status().problems == {})
         assert len(subscriber.streams) == 2
-        clock.advance(30.0)
-        until(router, lambda: router.status().problems == {})
 
 
 @pytest.mark.parametrize(("data", "seq"), [(b'{"seq": 4}', 4), (b'{"seq": true}', None), (b"[4]", None), (b"4", None), (b"", None)])
@@ -419,9 +424,10 @@ def test_an_alias_of_a_later_release_is_understood() -> None:
         ({"name": "../weights"}, "expected a plain file name"),
         ({"name": ".."}, "expected a plain file name"),
         ({"name": "a\n"}, "expected a plain file name"),
-        ({"key": "../000001/weights"}, "expected a key below the model's folder"),
-        ({"key": "/weights"}, "expected a key below the model's folder"),
-        ({"key": "a//b"}, "expected a key below the model's folder"),
+        ({"name": ".hidden"}, "expected a plain file name"),
+        ({"stored_name": "../000001/weights"}, "expected a plain stored_name"),
+        ({"stored_name": "/weights"}, "expected a plain stored_name"),
+        ({"stored_name": 3}, "expected a plain stored_name"),
         ({"sha256": "0" * 63}, "expected a sha256"),
         ({"size_bytes": -1}, "expected a whole number"),
         ({"name": "manifest.json"}, "expected each name once and none called manifest"),
