@@ -34,7 +34,7 @@ class AudioPin(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str = Field(min_length=1)
-    generation: int | None = Field(ge=1)
+    generation: int | None = Field(default=None, ge=1)
     crc32c: str = Field(pattern=r"^[A-Za-z0-9+/]{6}==$")
     size_bytes: int = Field(ge=0)
 

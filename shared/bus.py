@@ -97,9 +97,13 @@ class Bus(Publisher, Protocol):
         ...
 
     def pull(self, subscription: str, *, limit: int = 100) -> list[Received]:
-        """Return up to `limit` messages that are due, maybe none; each must be acknowledged with `ack`."""
+        """Return up to `limit` messages that are due, maybe none; each must be settled with `ack` or `nack`."""
         ...
 
     def ack(self, subscription: str, ack_ids: Iterable[str]) -> None:
         """Acknowledge pulled messages."""
+        ...
+
+    def nack(self, subscription: str, ack_ids: Iterable[str]) -> None:
+        """Give pulled messages back: they are due again after their back-off."""
         ...

@@ -95,6 +95,11 @@ class CycleState(Frozen):
         return self.status in ENDED
 
     @property
+    def imported(self) -> bool:
+        """True when the number belongs to an imported model: nothing was ever trained under it."""
+        return self.history[0].status in ENDED
+
+    @property
     def opened_by(self) -> str:
         """The event_id that opened the cycle."""
         return self.history[0].cause

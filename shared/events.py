@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.bus import Message, Outgoing
-from shared.errors import InvalidMessage
+from shared.errors import CorruptObject, InvalidMessage
 
 STT_ERRORS = "stt-errors"
 FINETUNE_TRIGGERS = "finetune-triggers"
@@ -340,12 +340,12 @@ def parse_stored(line: str | bytes) -> Event:
     """Parse an event that we wrote into a ledger ourselves.
 
     Raises:
-        InvalidMessage: the line is not an event.
+        CorruptObject: the line is not an event.
     """
     try:
         event: Event = _ADAPTER.validate_json(line)
     except ValidationError as error:
-        raise InvalidMessage(f"stored event: {_describe(error)}") from error
+        raise CorruptObject(f"stored event: {_describe(error)}") from error
     return event
 
 

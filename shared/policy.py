@@ -169,7 +169,7 @@ def _brakes(
     if evidence.trainable == 0:
         held.append("no clip can be trained on: not one error has a person's reference and readable audio")
     if not forced:
-        ended = [state.since for state in history if state.ended and state.status != Status.CANCELLED]
+        ended = [state.since for state in history if state.ended and state.status != Status.CANCELLED and not state.imported]
         rest_until = max(ended) + timedelta(seconds=policy.cooldown_s) if ended else now
         if rest_until > now:
             not_before = rest_until

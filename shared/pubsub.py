@@ -189,6 +189,15 @@ class PubSubBus:
             with _translated(name):
                 self._subscriber().acknowledge(request=request, **self._bounded())
 
+    def nack(self, subscription: str, ack_ids: Iterable[str]) -> None:
+        """Give pulled messages back: they are due again after their back-off."""
+        name = self._subscription(subscription)
+        ids = list(ack_ids)
+        for start in range(0, len(ids), _ACK_BATCH):
+            request = {"subscription": name, "ack_ids": ids[start : start + _ACK_BATCH], "ack_deadline_seconds": 0}
+            with _translated(name):
+                self._subscriber().modify_ack_deadline(request=request, **self._bounded())
+
     def close(self) -> None:
         """End the running subscriptions and release the connections; the bus may not be used afterwards."""
         with self._lock:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.audio_source import AudioPin
-from shared.errors import InvalidMessage
+from shared.errors import CorruptObject
 from shared.events import Digest, TrainingCompleted
 from shared.ids import derived_event_id
 
@@ -98,7 +98,7 @@ class TrainingConfig(Frozen):
     epochs: Annotated[int, Field(ge=1, le=1000)] = 12
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
     max_batch_s: Annotated[float, Field(gt=0)] = 160.0
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -267,14 +267,15 @@ def parse_document(cls: type[Document], data: bytes, *, what: str) -> Document:
     """Parse a stored document.
 
     Raises:
-        InvalidMessage: it is not one, saying which field of `what` is wrong.
+        CorruptObject: it is not one, saying which field of `what` is wrong. Not InvalidMessage: the message that made somebody read
+            the document is not at fault and must not be quarantined for it.
     """
     try:
         return cls.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidMessage(f"{what}: expected a valid {cls.__name__}, found {where or 'document'}: {first['msg']}") from error
+        raise CorruptObject(f"{what}: expected a valid {cls.__name__}, found {where or 'document'}: {first['msg']}") from error
 
 
 def parse_lines(cls: type[Document], data: bytes, *, what: str) -> list[Document]:

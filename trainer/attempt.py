@@ -1,0 +1,265 @@
+"""The work of one attempt, from the spec to `result.json`.
+
+spec, base model, clips         each verified against its digest
+train, choose scale, export     left out when an earlier attempt died between its manifest and its result
+evaluate                        base and candidate as they would be served, on every set that judges
+smoke test                      a fresh process hears the same
+models/n/..., manifest.json     create only, the manifest last
+result.json                     if absent
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared import keys
+from shared.bus import Publisher
+from shared.cas import create, find
+from shared.clock import Clock
+from shared.errors import CorruptObject, InvalidMessage
+from shared.objectstore import ObjectStore, StoredObject
+from shared.training import (
+    EvaluationRef,
+    Frozen,
+    LambdaTrial,
+    ModelManifest,
+    ObjectRef,
+    TrainingResult,
+    TrainingSpec,
+    document_bytes,
+    lines_bytes,
+    parse_document,
+    sha256_hex,
+)
+from shared.wer import BASIC
+from trainer.data import AudioFetcher, ClipLoader, UsableClip
+from trainer.dataset import Dataset, load_dataset, training_clips
+from trainer.evaluate import evaluate
+from trainer.export import digest_folder, export
+from trainer.failures import RunFailed, RunStopped
+from trainer.finetune import finetune
+from trainer.heartbeat import why_unwanted
+from trainer.model import AcousticModel, default_device, load_model
+from trainer.preemption import Preemption
+from trainer.progress import Progress
+from trainer.recogniser import Recogniser
+from trainer.smoke import check_same_transcripts, transcribe_in_fresh_process
+from trainer.spec import LoadedSpec, fetch_model, load_spec
+from trainer.sweep import decide_scale, sweep
+from trainer.upload import upload_files
+
+PACKAGES = ("numpy", "peft", "safetensors", "soundfile", "tokenizers", "torch", "transformers")
+SMOKE_CLIPS = 4
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """Everything outside that a run touches.
+
+    Attributes:
+        work_dir: an empty local folder for the base model, audio, export and train log.
+        audio: makes the source of clips from the spec's allowed prefixes.
+        smoke_test: transcribes audio files with a model folder, elsewhere.
+    """
+
+    store: ObjectStore
+    publisher: Publisher
+    clock: Clock
+    work_dir: Path
+    audio: Callable[[tuple[str, ...]], AudioFetcher]
+    smoke_test: Callable[[Path, Sequence[Path]], list[str]] = transcribe_in_fresh_process
+    device: torch.device = field(default_factory=default_device)
+    heartbeat_s: float = 20.0
+    preemption: Preemption = field(default_factory=Preemption)
+
+
+class TrainingOutcome(Frozen):
+    """What training made, kept in the manifest so that a later attempt can finish what this one began."""
+
+    scale: float
+    scale_reason: str
+    trials: tuple[LambdaTrial, ...]
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at work."""
+
+    deps: Dependencies
+    cycle: int
+    number: int
+    progress: Progress
+
+    @property
+    def base_folder(self) -> Path:
+        """Where the verified base model lies."""
+        return self.deps.work_dir / "base"
+
+    @property
+    def candidate_folder(self) -> Path:
+        """Where the candidate lies, exported or downloaded."""
+        return self.deps.work_dir / "candidate"
+
+    def check_wanted(self) -> None:
+        """Look at the state itself before something is written for good.
+
+        Raises:
+            RunStopped: the cycle no longer wants this attempt.
+        """
+        if reason := why_unwanted(self.deps.store, self.cycle, self.number):
+            raise RunStopped(reason)
+
+
+def carry_out(attempt: Attempt) -> TrainingResult:
+    """Do the work and write `result.json`.
+
+    Raises:
+        RunFailed: with a typed reason.
+        RunStopped: the cycle no longer wants this attempt, or another process of it was faster.
+    """
+    store, progress = attempt.deps.store, attempt.progress
+    progress.enter("loading the base model")
+    loaded = load_spec(store, attempt.cycle)
+    base_manifest = fetch_model(store, loaded.spec.base.manifest, attempt.base_folder)
+    model = _load_base(attempt, loaded.spec, base_manifest)
+    loader = ClipLoader(_audio_source(attempt, loaded.spec), model, loaded.spec.config, attempt.deps.work_dir / "audio")
+    dataset = load_dataset(loaded.spec, store, loader, progress)
+
+    standing = find(store, keys.manifest(attempt.cycle))
+    outcome = _adopt(attempt, loaded, standing) if standing else _train(attempt, loaded.spec, model, dataset)
+    candidate = _load_candidate(attempt)
+    evaluations = _evaluate(attempt, Recogniser.load(attempt.base_folder, attempt.deps.device), candidate, dataset)
+    if standing is None:
+        _smoke_test(attempt, candidate, dataset)
+        standing = _store_model(attempt, loaded, base_manifest, outcome)
+
+    attempt.check_wanted()
+    attempt.deps.preemption.disarm()
+    result = TrainingResult(
+        cycle=attempt.cycle,
+        attempt=attempt.number,
+        finished_at=attempt.deps.clock.now(),
+        spec_sha256=loaded.sha256,
+        base=loaded.spec.base,
+        manifest=ObjectRef(key=standing.info.key, sha256=sha256_hex(standing.data)),
+        evaluations=evaluations,
+        set_aside=dataset.set_aside,
+        lambda_trials=outcome.trials,
+        scale=outcome.scale,
+        train={**outcome.figures, "scale_reason": outcome.scale_reason, "run_s": round(progress.elapsed_s, 1)},
+    )
+    data = document_bytes(result)
+    if create(store, keys.result(attempt.cycle), data).data != data:
+        raise RunStopped(f"cycle {attempt.cycle} has a result of another process")
+    return result
+
+
+def _load_base(attempt: Attempt, spec: TrainingSpec, manifest: ModelManifest) -> AcousticModel:
+    try:
+        model = load_model(attempt.base_folder, attempt.deps.device)
+    except CorruptObject as error:
+        raise RunFailed("bad_base_model", str(error)) from error
+    expected = (spec.base.version, spec.config.sampling_rate_hz, spec.config.sampling_rate_hz)
+    found = (manifest.version, manifest.sampling_rate_hz, model.sampling_rate_hz)
+    if found != expected:
+        raise RunFailed("bad_base_model", f"version, rate in manifest and preprocessor (Hz): expected {expected}, found {found}")
+    return model
+
+
+def _audio_source(attempt: Attempt, spec: TrainingSpec) -> AudioFetcher:
+    try:
+        return attempt.deps.audio(spec.audio_prefixes)
+    except InvalidMessage as error:
+        raise RunFailed("bad_spec", str(error)) from error
+
+
+def _train(attempt: Attempt, spec: TrainingSpec, model: AcousticModel, dataset: Dataset) -> TrainingOutcome:
+    """Fine-tune, choose the scale on dev and leave the candidate in its folder."""
+    config, progress = spec.config, attempt.progress
+    tuned = finetune(model, training_clips(dataset, config.replay_ratio, config.seed), config, progress)
+    trials = sweep(tuned.adapted, dataset.by_role["dev_errors"], dataset.by_role["dev_replay"], config, progress)
+    choice = decide_scale(trials, config.clean_margin)
+    progress.log("chosen", scale=choice.scale, reason=choice.reason)
+    progress.enter("exporting")
+    export(tuned.adapted, choice.scale, attempt.base_folder, attempt.candidate_folder)
+    figures = {**tuned.figures, **dataset.figures()}
+    return TrainingOutcome(scale=choice.scale, scale_reason=choice.reason, trials=tuple(trials), figures=figures)
+
+
+def _adopt(attempt: Attempt, loaded: LoadedSpec, standing: StoredObject) -> TrainingOutcome:
+    """Take over the complete model of an attempt that died before its result: the manifest's name is taken for ever."""
+    manifest = parse_document(ModelManifest, standing.data, what=standing.info.key)
+    if manifest.spec_sha256 != loaded.sha256:
+        raise RunFailed("internal", f"{standing.info.key}: expected a model of spec {loaded.sha256}, found {manifest.spec_sha256}")
+    attempt.progress.enter("taking over a complete model")
+    fetch_model(attempt.deps.store, ObjectRef(key=standing.info.key, sha256=sha256_hex(standing.data)), attempt.candidate_folder)
+    return TrainingOutcome.model_validate(manifest.details["outcome"])
+
+
+def _load_candidate(attempt: Attempt) -> Recogniser:
+    try:
+        return Recogniser.load(attempt.candidate_folder, attempt.deps.device)
+    except CorruptObject as error:
+        raise RunFailed("smoke_test_failed", str(error)) from error
+
+
+def _evaluate(attempt: Attempt, base: Recogniser, candidate: Recogniser, dataset: Dataset) -> tuple[EvaluationRef, ...]:
+    """Store what both models hear; the names hold a digest, so that two attempts never write the same object."""
+    stored = []
+    for name, clips in dataset.judges.items():
+        rows = evaluate(base, candidate, clips, name, attempt.progress)
+        data = lines_bytes(rows)
+        key = keys.evaluation(attempt.cycle, f"{name}-{sha256_hex(data)[:32]}")
+        create(attempt.deps.store, key, data, content_type="application/x-ndjson")
+        stored.append(EvaluationRef(name=name, ref=ObjectRef(key=key, sha256=sha256_hex(data)), rows=len(rows)))
+    return tuple(stored)
+
+
+def _smoke_test(attempt: Attempt, candidate: Recogniser, dataset: Dataset) -> None:
+    attempt.progress.enter("smoke test")
+    clips = typical_clips(list(chain(*dataset.judges.values(), *dataset.by_role.values())))
+    expected = candidate.transcribe([clip.waveform() for clip in clips])
+    found = attempt.deps.smoke_test(attempt.candidate_folder, [clip.path for clip in clips])
+    check_same_transcripts(expected, found)
+
+
+def typical_clips(clips: Sequence[UsableClip]) -> list[UsableClip]:
+    """Return a few clips of about median length."""
+    by_length = sorted(clips, key=lambda clip: clip.samples)
+    start = max(0, (len(by_length) - SMOKE_CLIPS) // 2)
+    return by_length[start : start + SMOKE_CLIPS]
+
+
+def _store_model(attempt: Attempt, loaded: LoadedSpec, base: ModelManifest, outcome: TrainingOutcome) -> StoredObject:
+    attempt.progress.enter("uploading")
+    attempt.check_wanted()
+    store, spec = attempt.deps.store, loaded.spec
+    manifest = ModelManifest(
+        version=attempt.cycle,
+        origin="trained",
+        created_at=attempt.deps.clock.now(),
+        files=upload_files(store, attempt.cycle, attempt.candidate_folder, digest_folder(attempt.candidate_folder)),
+        base_version=spec.base.version,
+        learned=tuple(sorted({*base.learned, attempt.cycle})),
+        dataset_sha256=spec.dataset.sha256,
+        spec_sha256=loaded.sha256,
+        normaliser=BASIC.name_version,
+        sampling_rate_hz=spec.config.sampling_rate_hz,
+        details={
+            "attempt": attempt.number,
+            "config": spec.config.model_dump(mode="json"),
+            "outcome": outcome.model_dump(mode="json"),
+            "packages": {name: version(name) for name in PACKAGES},
+        },
+    )
+    data = document_bytes(manifest)
+    stored = create(store, keys.manifest(attempt.cycle), data)
+    if stored.data != data:
+        raise RunStopped(f"cycle {attempt.cycle} has a model of another process, which the next attempt takes over")
+    return stored

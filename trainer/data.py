@@ -1,0 +1,201 @@
+"""Audio and references of a cycle's clips: fetched, decoded and checked; what cannot be used is set aside with a reason."""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile
+
+from shared.audio_source import AudioPin
+from shared.errors import CorruptObject, InvalidMessage, NotFound
+from shared.training import Clip, SetAside, SetAsideReason, SetRole, TrainingConfig
+from shared.wer import normalise
+from trainer.decode import Unspellable, ctc_frames_needed
+from trainer.model import AcousticModel, Samples
+
+DOWNLOADS = 16
+MIN_JUDGED_S = 0.1
+MAX_JUDGED_S = 600.0
+"""What a set that judges may hold; training and dev clips have the narrower bounds of the config."""
+SILENCE_PEAK = 2e-4
+"""No sample above -74 dB of full scale, six steps of 16 bits: a muted line, whatever the reference says."""
+
+
+class AudioFetcher(Protocol):
+    """What we need of `shared.audio_source.AudioSource`."""
+
+    def fetch(self, pin: AudioPin) -> bytes:
+        """Return the very bytes that were pinned.
+
+        Raises:
+            NotFound: they are gone.
+            CorruptObject: other bytes stand there.
+            InvalidMessage: the address lies under no allowed prefix.
+        """
+        ...
+
+
+class ClipRefused(Exception):  # noqa: N818 - says the fact, as the taxonomy does
+    """One clip cannot be used."""
+
+    def __init__(self, reason: SetAsideReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: SetAsideReason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long a clip may be, in seconds."""
+
+    min_s: float
+    max_s: float
+
+
+@dataclass(frozen=True)
+class UsableClip:
+    """A checked clip; its audio waits on the local disk.
+
+    Attributes:
+        path: the audio file as fetched.
+        samples: its length.
+        labels: what CTC is to spell; empty in a set that judges.
+    """
+
+    clip: Clip
+    path: Path
+    samples: int
+    labels: tuple[int, ...]
+
+    def waveform(self) -> Samples:
+        """Decode the audio: `(samples,)` float32 in [-1, 1]."""
+        samples: Samples
+        samples, _ = soundfile.read(self.path, dtype="float32")
+        return samples
+
+
+def decode_audio(data: bytes, rate_hz: int, bounds: Bounds) -> Samples:
+    """Decode one mono audio file (anything libsndfile reads).
+
+    Raises:
+        ClipRefused: empty, not_audio, wrong_rate, too_short or too_long. A wrong rate is never resampled in silence: the
+            service that served the clip did not, either.
+    """
+    if not data:
+        raise ClipRefused("empty", "expected audio, found 0 bytes")
+    try:
+        with soundfile.SoundFile(BytesIO(data)) as file:
+            if file.samplerate != rate_hz:
+                raise ClipRefused("wrong_rate", f"expected {rate_hz} Hz, found {file.samplerate}")
+            if file.channels != 1:
+                raise ClipRefused("not_audio", f"expected one channel, found {file.channels}")
+            limit = int(bounds.max_s * rate_hz)
+            # a header may claim any length: never read more than one sample past the limit
+            samples: Samples = file.read(limit + 1, dtype="float32")
+    except soundfile.SoundFileError as error:
+        raise ClipRefused("not_audio", f"expected an audio file, found {len(data)} bytes that are none: {error}") from error
+    if not samples.size:
+        raise ClipRefused("empty", "expected samples, found a header alone")
+    if samples.size > limit:
+        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s, found more")
+    if samples.size < bounds.min_s * rate_hz:
+        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s, found {samples.size / rate_hz:.3f}")
+    if not np.isfinite(samples).all():
+        raise ClipRefused("not_audio", "expected finite samples, found NaN or infinity")
+    return samples
+
+
+def check_labels(clip: Clip, samples: int, model: AcousticModel, config: TrainingConfig) -> tuple[int, ...]:
+    """Return the labels of a training clip.
+
+    Raises:
+        ClipRefused: bad_reference (empty, or characters that the vocabulary cannot spell), or too_dense: CTC has fewer
+            frames than the labels need, so that its loss is infinite, or nobody speaks that fast.
+    """
+    try:
+        labels = model.vocabulary.encode(clip.reference)
+    except Unspellable as error:
+        raise ClipRefused("bad_reference", str(error)) from error
+    if not labels:
+        raise ClipRefused("bad_reference", "expected words, found none")
+    frames, needed = model.frames_of(samples), ctc_frames_needed(labels)
+    if frames < needed:
+        raise ClipRefused("too_dense", f"expected at most {frames} CTC frames, found labels that need {needed}")
+    rate = len(labels) * model.sampling_rate_hz / samples
+    if rate > config.max_chars_per_s:
+        raise ClipRefused("too_dense", f"expected at most {config.max_chars_per_s:g} characters a second, found {rate:.1f}")
+    return tuple(labels)
+
+
+class ClipLoader:
+    """Fetches clips into a folder, many at a time, and checks each."""
+
+    def __init__(self, audio: AudioFetcher, model: AcousticModel, config: TrainingConfig, folder: Path) -> None:
+        self._audio = audio
+        self._model = model
+        self._config = config
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def load(self, clips: Sequence[Clip], set_name: str, role: SetRole) -> Iterator[UsableClip | SetAside]:
+        """Yield for each clip, in order, what became of it.
+
+        Raises:
+            Retryable: a store could not be reached.
+        """
+        with ThreadPoolExecutor(DOWNLOADS) as pool:
+            yield from pool.map(lambda clip: self._load_or_set_aside(clip, set_name, role), clips)
+
+    def _load_or_set_aside(self, clip: Clip, set_name: str, role: SetRole) -> UsableClip | SetAside:
+        try:
+            return self._load_one(clip, role)
+        except ClipRefused as refusal:
+            return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
+
+    def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
+        judges = role == "judge"
+        bounds = Bounds(MIN_JUDGED_S, MAX_JUDGED_S) if judges else Bounds(self._config.min_duration_s, self._config.max_duration_s)
+        data = self._fetch(clip.audio)
+        samples = decode_audio(data, self._model.sampling_rate_hz, bounds)
+        if normalise(clip.reference) and float(np.abs(samples).max()) < SILENCE_PEAK:
+            raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale")
+        labels = () if judges else check_labels(clip, samples.size, self._model, self._config)
+        return UsableClip(clip, self._keep(data), samples.size, labels)
+
+    def _fetch(self, pin: AudioPin) -> bytes:
+        try:
+            return self._audio.fetch(pin)
+        except NotFound as error:
+            raise ClipRefused("missing", str(error)) from error
+        except CorruptObject as error:
+            raise ClipRefused("changed", str(error)) from error
+        except InvalidMessage as error:
+            raise ClipRefused("not_allowed", str(error)) from error
+
+    def _keep(self, data: bytes) -> Path:
+        path = self._folder / sha256(data).hexdigest()
+        if not path.exists():
+            part = path.with_suffix(f".{secrets.token_hex(4)}")
+            part.write_bytes(data)
+            part.replace(path)
+        return path
+
+
+def drop_repeated(clips: Sequence[Clip], set_name: str) -> tuple[list[Clip], list[SetAside]]:
+    """Keep the first clip of each utterance: a repeated one would weigh twice in training."""
+    first: dict[str, Clip] = {}
+    repeated = [clip for clip in clips if first.setdefault(clip.utterance_id, clip) is not clip]
+    aside = [SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason="duplicate") for clip in repeated]
+    return list(first.values()), aside
+
+
+def leaked(by_role: Mapping[SetRole, Sequence[Clip]]) -> list[str]:
+    """Return the utterances that are trained or tuned on and also judge: there must be none."""
+    judging = {clip.utterance_id for clip in by_role.get("judge", ())}
+    return sorted({clip.utterance_id for role, clips in by_role.items() if role != "judge" for clip in clips} & judging)

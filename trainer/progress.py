@@ -1,0 +1,91 @@
+"""What a run shows while it works: a bar for people, JSON lines for machines, and a number for the heartbeat."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from shared.clock import Clock
+
+Item = TypeVar("Item")
+LOG_FILE_SECONDS = 15.0
+"""How often the bar prints a line where stderr is a file."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the run is: `done` of `total` pieces of `phase`."""
+
+    phase: str
+    done: int
+    total: int
+
+
+class Progress:
+    """The run's progress. The training thread moves it on; the heartbeat reads `position` and may interrupt it.
+
+    Attributes:
+        log_path: the train log: one JSON object a line, each with the time `at`, `phase` and an `event`.
+    """
+
+    def __init__(self, log_path: Path, clock: Clock) -> None:
+        self.log_path = log_path
+        self._clock = clock
+        self._position = Position("starting", 0, 0)
+        self._interruption: Exception | None = None
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+
+    @property
+    def position(self) -> Position:
+        """Where the run is now."""
+        with self._lock:
+            return self._position
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start of the run."""
+        return time.monotonic() - self._started
+
+    def interrupt(self, error: Exception) -> None:
+        """Have the training thread raise `error` at its next piece of work."""
+        with self._lock:
+            self._interruption = error
+
+    def check(self) -> None:
+        """Raise what `interrupt` was given, if anything."""
+        with self._lock:
+            interruption = self._interruption
+        if interruption:
+            raise interruption
+
+    def enter(self, phase: str, total: int = 0) -> None:
+        """Begin a phase of `total` pieces and say so in the log."""
+        self.check()
+        with self._lock:
+            self._position = Position(phase, 0, total)
+        self.log("phase", total=total)
+
+    def track(self, items: Iterable[Item], phase: str, total: int) -> Iterator[Item]:
+        """Yield `items` behind a progress bar, checking before each whether to stop."""
+        self.enter(phase, total)
+        interval = 0.2 if sys.stderr.isatty() else LOG_FILE_SECONDS
+        with tqdm(total=total, desc=phase, file=sys.stderr, mininterval=interval, dynamic_ncols=True, unit="") as bar:
+            for done, item in enumerate(items, 1):
+                self.check()
+                yield item
+                with self._lock:
+                    self._position = Position(phase, done, total)
+                bar.update()
+
+    def log(self, event: str, **figures: Any) -> None:
+        """Append one line to the train log."""
+        line = {"at": self._clock.now().isoformat(), "phase": self.position.phase, "event": event, **figures}
+        with self.log_path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
