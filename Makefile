@@ -7,6 +7,9 @@ VENV312 := .venv312
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
+# Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: help demo up test test-312 lint types check bench schemas clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)

@@ -6,7 +6,7 @@ Every event of a ledger becomes one row, so that consume-once can be checked by 
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, TypeAlias
 
@@ -64,7 +64,7 @@ class Row(Frozen):
 
     @property
     def trainable(self) -> bool:
-        """An error that a model can learn from: human reference, readable audio, a train speaker."""
+        """An error that a model can learn from: a reference, readable audio, a train speaker."""
         return self.usable and self.kind == "error" and self.split == "train"
 
     @property
@@ -74,10 +74,11 @@ class Row(Frozen):
 
     @property
     def waiting(self) -> bool:
-        """Still waits for a reference (an error) or for its error (a correction)."""
+        """Still waits for a reference (an error; a person's, where it is held out to judge) or for its error (a correction)."""
         if self.set_aside is not None:
             return False
-        return (self.kind == "error" and self.reference is None) or self.kind == "correction"
+        unjudged = self.split == "holdout" and self.reference_provenance == "llm"
+        return (self.kind == "error" and (self.reference is None or unjudged)) or self.kind == "correction"
 
 
 def cluster_of(split_key: bytes, *, speaker: str | None) -> str:
@@ -113,7 +114,7 @@ def join(
     consumed = {row.event_id for rows in earlier for row in rows}
     fresh = [_fresh(event) for event in events if event.event_id not in consumed]
     rows = _joined([*carried(earlier, learned, cycles, now), *fresh])
-    return _without_duplicates(rows)
+    return _without_duplicates(rows, lambda row: row.utterance_id, "reported before in")
 
 
 def carried(earlier: Sequence[Sequence[Row]], learned: frozenset[int], cycles: Sequence[int], now: datetime) -> list[Row]:
@@ -173,21 +174,21 @@ def _speaker(event: Utterance) -> str | None:
 
 
 def _joined(rows: Sequence[Row]) -> list[Row]:
-    """Give every utterance the best reference that any of its corrections brought, and drop spent corrections' wait."""
+    """Give every utterance the best reference that its corrections or its sample brought, and drop spent corrections' wait."""
     best: dict[str, Row] = {}
     for row in rows:
-        if row.kind == "correction" and row.utterance_id is not None:
+        if row.kind != "error" and row.reference is not None and row.utterance_id is not None:
             present = best.get(row.utterance_id)
             if present is None or _strength(row) >= _strength(present):
                 best[row.utterance_id] = row
-    heard = {row.utterance_id for row in rows if row.kind in {"error", "sample"}}
+    reported = {row.utterance_id for row in rows if row.kind == "error"}
     joined = []
     for row in rows:
-        correction = best.get(row.utterance_id or "")
-        if row.kind in {"error", "sample"} and correction is not None and _strength(correction) > _strength(row):
-            update = {"reference": correction.reference, "reference_provenance": correction.reference_provenance}
+        strongest = best.get(row.utterance_id or "")
+        if row.kind in {"error", "sample"} and strongest is not None and _strength(strongest) > _strength(row):
+            update = {"reference": strongest.reference, "reference_provenance": strongest.reference_provenance}
             joined.append(row.model_copy(update=update))
-        elif row.kind == "correction" and row.utterance_id in heard:
+        elif row.kind == "correction" and row.utterance_id in reported:
             joined.append(row.model_copy(update={"set_aside": "duplicate", "detail": "joined to its utterance"}))
         else:
             joined.append(row)
@@ -200,21 +201,22 @@ def _strength(row: Row) -> int:
     return 2 if row.reference_provenance == "human" else 1
 
 
-def _without_duplicates(rows: Sequence[Row]) -> list[Row]:
-    """Set aside what reports one utterance again: the first with the strongest reference stays, per kind."""
+def _without_duplicates(rows: Sequence[Row], identity: Callable[[Row], str | None], detail: str) -> list[Row]:
+    """Set aside what repeats an error or a sample: the first with the strongest reference stays, per kind."""
     kept: dict[tuple[Kind, str], Row] = {}
     for row in rows:
-        if row.kind in {"error", "sample"} and row.set_aside is None and row.utterance_id is not None:
-            present = kept.get((row.kind, row.utterance_id))
+        name = identity(row)
+        if row.kind in {"error", "sample"} and row.set_aside is None and name is not None:
+            present = kept.get((row.kind, name))
             if present is None or _strength(row) > _strength(present):
-                kept[row.kind, row.utterance_id] = row
+                kept[row.kind, name] = row
     result = []
     for row in rows:
-        keeper = kept.get((row.kind, row.utterance_id or ""))
+        keeper = kept.get((row.kind, identity(row) or ""))
         if keeper is None or row.set_aside is not None or keeper.event_id == row.event_id:
             result.append(row)
         else:
-            result.append(row.model_copy(update={"set_aside": "duplicate", "detail": f"reported before in {keeper.event_id}"}))
+            result.append(row.model_copy(update={"set_aside": "duplicate", "detail": f"{detail} {keeper.event_id}"}))
     return result
 
 
@@ -239,7 +241,6 @@ def finish(
         suite_clusters: speakers of regression suites: they never enter train or dev.
     """
     rate = estimated_rate(rows)
-    seen: dict[tuple[Kind, str], str] = {}
     finished = []
     for row in rows:
         if row.audio_uri is None or row.set_aside is not None:
@@ -249,22 +250,21 @@ def finish(
         if isinstance(outcome, tuple):
             finished.append(row.model_copy(update={"set_aside": outcome[0], "detail": outcome[1][:300]}))
             continue
-        digest = f"{outcome.crc32c}:{outcome.size_bytes}"
-        cluster = cluster_of(split_key, speaker=row.speaker or f"audio:{digest}")
+        cluster = cluster_of(split_key, speaker=row.speaker or f"audio:{_digest(outcome)}")
         split = "holdout" if cluster in suite_clusters else split_of(cluster, policy)
         weight = row.weight or (1.0 / rate if rate else None)
-        update = {"audio": outcome, "cluster": cluster, "split": split, "weight": weight}
-        first = seen.setdefault((row.kind, digest), row.event_id)
-        if first != row.event_id:
-            update |= {"set_aside": "duplicate", "detail": f"same audio as {first}"}
-        finished.append(row.model_copy(update=update))
-    return finished
+        finished.append(row.model_copy(update={"audio": outcome, "cluster": cluster, "split": split, "weight": weight}))
+    return _without_duplicates(finished, lambda row: _digest(row.audio) if row.audio else None, "same audio as")
+
+
+def _digest(audio: AudioPin) -> str:
+    return f"{audio.crc32c}:{audio.size_bytes}"
 
 
 def estimated_rate(rows: Sequence[Row]) -> float | None:
     """Return the share of counted traffic that was sampled, for samples that did not tell their rate; None = unknown."""
     utterances = sum(row.utterances or 0 for row in rows if row.origin == "fresh")
-    samples = sum(row.kind == "sample" and row.origin == "fresh" for row in rows)
+    samples = sum(row.kind == "sample" and row.origin == "fresh" and row.set_aside is None for row in rows)
     return min(samples / utterances, 1.0) if samples and utterances else None
 
 
@@ -288,7 +288,11 @@ def clip(row: Row, *, stratum: Literal["errors", "traffic"]) -> Clip:
 
 
 def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]:
-    """Return what a dataset adds to the holdout: errors with a person's reference, and sampled traffic."""
+    """Return what a dataset adds to the holdout: errors with a person's reference, and sampled traffic that nobody reported.
+
+    The served hypothesis stands for the reference of a sample only where no report speaks against it.
+    """
+    reported = {row.utterance_id for row in rows if row.kind == "error"}
     clips = []
     for row in rows:
         if row.split != "holdout" or row.set_aside is not None or row.audio is None:
@@ -296,7 +300,7 @@ def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]
         trusted = row.reference is not None and (row.reference_provenance == "human" or judge_on_llm_gold)
         if row.kind == "error" and trusted:
             clips.append(clip(row, stratum="errors"))
-        elif row.kind == "sample" and row.weight is not None:
+        elif row.kind == "sample" and row.weight is not None and row.utterance_id not in reported:
             plain = row if trusted else row.model_copy(update={"reference": None, "reference_provenance": None})
             clips.append(clip(plain, stratum="traffic"))
     return clips

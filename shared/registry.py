@@ -191,7 +191,14 @@ def decide_rollback(production: Production | None, version: int | None, command:
     if not good:
         return Decision(None, reason=f"{_name(target)} has no good version before it: import or promote another one first")
     return _moved(
-        now, command, kind="rollback", version=target, stable=good[0], previous=tuple(good[1:]), withdrawn=withdrawn, canary=now.canary
+        now,
+        command,
+        kind="rollback",
+        version=target,
+        stable=good[0],
+        canary=None if canary == good[0] else now.canary,
+        previous=tuple(good[1:]),
+        withdrawn=withdrawn,
     )
 
 

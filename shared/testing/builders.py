@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.audio_source import AudioPin
 from shared.bus import Message
+from shared.cycle import CycleState, Entry, Status
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, outgoing
 from shared.objectstore import crc32c_base64
 from shared.testing.clock import START
@@ -63,3 +64,20 @@ def pin(number: int) -> AudioPin:
 def audio_bytes(number: int) -> bytes:
     """Return what lies at the audio_uri of utterance `u<number>` in tests that decode no audio."""
     return f"audio of u{number}".encode()
+
+
+def cycle_state(
+    status: Status,
+    *,
+    cycle: int = 1,
+    attempt: int = 1,
+    at: datetime = START,
+    opened: Status = Status.PREPARING,
+    reason: str = "because",
+) -> CycleState:
+    """Return a cycle that opened and came to `status` at the same time, whatever moves the table allows."""
+    ways = (opened,) if status == opened else (opened, status)
+    entries = tuple(
+        Entry(status=way, at=at, by="somebody", cause=f"{way} {cycle}", reason=reason, attempt=attempt) for way in ways
+    )
+    return CycleState(cycle=cycle, status=status, attempt=attempt, history=entries)

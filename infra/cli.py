@@ -1,0 +1,283 @@
+"""Retune's command line. The same commands work on the local stack and on Google Cloud: the environment says which."""
+
+import getpass
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+import infra.dlq
+import infra.explain
+import infra.models
+import infra.people
+import infra.status
+from infra.errors import EXIT_CODES, OK, REFUSED
+from infra.model_tables import render_model, render_models
+from infra.people import Answer, Person
+from infra.session import open_session, read_policy
+from infra.terminal import answering, show
+from shared.policy import Policy
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, epilog=EXIT_CODES)
+models = typer.Typer(no_args_is_help=True, help="Models in the registry.")
+dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
+app.add_typer(models, name="models")
+app.add_typer(dlq, name="dlq")
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for machines.")]
+By = Annotated[str, typer.Option(default_factory=_me, help="Who asks; recorded as a claim.", show_default="you")]
+Reason = Annotated[str | None, typer.Option(help="Why; recorded.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")]
+VersionArgument = Annotated[str, typer.Argument(help="A version, such as v12.")]
+CycleArgument = Annotated[int | None, typer.Argument(min=1, help="A cycle; by default the one that runs.")]
+
+LOCAL = Path(".retune")
+TIMEOUT_S = 30.0
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.command()
+def up(
+    sample_errors: Annotated[int, typer.Option(min=0, help="Report so many errors of synthetic calls.")] = 0,
+    pubsub: Annotated[Literal["embedded", "emulator"], typer.Option(help="Our own Pub/Sub, or Google's emulator.")] = "embedded",
+    no_model: Annotated[bool, typer.Option("--no-model", help="Leave an empty bucket without the shipped model.")] = False,
+    tick_seconds: Annotated[float, typer.Option(min=0.1, help="Time between two sweeps.")] = 60.0,
+    gcs_port: Port = 0,
+    pubsub_port: Port = 0,
+    rest_port: Port = 0,
+    directory: Dir = LOCAL,
+) -> None:
+    """Run the local stack until Ctrl-C; the policy is the one in RETUNE_POLICY, if set."""
+    from infra.local.baseline import TRAINING
+    from infra.local.stack import StackConfig
+    from infra.local.up import up as run
+
+    with answering():
+        config = StackConfig(
+            directory=directory,
+            policy=read_policy(Policy(training=TRAINING)),
+            pubsub=pubsub,
+            tick_s=tick_seconds,
+            gcs_port=gcs_port,
+            pubsub_port=pubsub_port,
+            rest_port=rest_port,
+        )
+        code = run(config, sample_errors=sample_errors, first_model=not no_model, tell=lambda line: print(line, flush=True))
+    raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for reports and logs; an earlier demo's is replaced.")] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(help="Draws calls, callers and the split.")] = 0,
+) -> None:
+    """Show the whole loop on this machine: errors in, a better model out (exit code 1 if it did not come out better)."""
+    from infra.local.demo import run
+
+    with answering():
+        code = run(out, seed)
+    raise typer.Exit(code)
+
+
+@app.command()
+def env(directory: Dir = LOCAL, as_json: Json = False) -> None:
+    """Print what makes this shell talk to the running local stack: eval "$(retune env)"."""
+    from infra.local.state_folder import export_lines, read_env
+
+    with answering():
+        variables = read_env(directory)
+    print(json.dumps(variables, indent=1) if as_json else "\n".join(export_lines(variables)))
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show what is collected, which cycle runs and how far it is, and what serves."""
+    with answering(), open_session() as session:
+        report = infra.status.look(session.ports)
+    show(report, infra.status.render(report), as_json=as_json)
+
+
+@app.command()
+def explain(
+    force: Annotated[bool, typer.Option("--force", help="Explain what a person's force would do.")] = False, as_json: Json = False
+) -> None:
+    """Tell why a cycle would start now (exit code 0) or would not (1), on an exact count."""
+    with answering(), open_session() as session:
+        explanation = infra.explain.explain(session.ports, forced=force)
+    show(explanation, infra.explain.render(explanation), as_json=as_json)
+    raise typer.Exit(OK if explanation.decision.should_trigger else REFUSED)
+
+
+@app.command()
+def trigger(by: By, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
+    """Start a cycle now: skips thresholds, cooldown and approval; nothing else."""
+    with answering(), open_session() as session:
+        answer = infra.people.trigger(session.ports, _person(by, reason, wait, timeout))
+    _answer(answer, as_json=as_json)
+
+
+@app.command()
+def approve(
+    by: By,
+    cycle: CycleArgument = None,
+    reason: Reason = None,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Let the cycle that awaits approval go on."""
+    with answering(), open_session() as session:
+        answer = infra.people.approve(session.ports, _person(by, reason, wait, timeout), cycle)
+    _answer(answer, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    by: By,
+    cycle: CycleArgument = None,
+    reason: Reason = None,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Cancel the cycle that runs; its errors go into the next one."""
+    with answering(), open_session() as session:
+        answer = infra.people.cancel(session.ports, _person(by, reason, wait, timeout), cycle)
+    _answer(answer, as_json=as_json)
+
+
+@app.command()
+def promote(
+    by: By,
+    version: VersionArgument,
+    override: Annotated[bool, typer.Option("--override", help="Without evidence, on your word; needs a reason.")] = False,
+    reason: Reason = None,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Make an accepted version stable."""
+    number = _version(version)
+    if override and not reason:
+        raise typer.BadParameter("--override needs --reason: it stays in the audit log for ever")
+    with answering(), open_session() as session:
+        answer = infra.people.promote(session.ports, _person(by, reason, wait, timeout), number, override=override)
+    _answer(answer, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    by: By,
+    version: Annotated[str | None, typer.Argument(help="A live version; by default the canary, else the stable one.")] = None,
+    reason: Reason = None,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Withdraw a live version and serve the last good one before it."""
+    number = None if version is None else _version(version)
+    with answering(), open_session() as session:
+        answer = infra.people.rollback(session.ports, _person(by, reason, wait, timeout), number)
+    _answer(answer, as_json=as_json)
+
+
+@models.command("list")
+def models_list(as_json: Json = False) -> None:
+    """List the models."""
+    with answering(), open_session() as session:
+        views = infra.models.list_models(session.ports)
+    show(views, render_models(views), as_json=as_json)
+
+
+@models.command("show")
+def models_show(version: VersionArgument, as_json: Json = False) -> None:
+    """Show one model."""
+    number = _version(version)
+    with answering(), open_session() as session:
+        view = infra.models.show_model(session.ports, number)
+    show(view, render_model(view), as_json=as_json)
+
+
+@models.command("import")
+def models_import(
+    by: By,
+    source: Annotated[str, typer.Argument(help="A folder with a Wav2Vec2ForCTC, or its name on the Hugging Face hub.")],
+    make_stable: Annotated[bool | None, typer.Option("--promote/--no-promote", help="Make it stable; by default the first one is.")] = None,
+    reason: Reason = None,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Check a model, convert it to safetensors and bring it in: the first is v0, a later one takes the next cycle's number."""
+    with answering(), open_session() as session:
+        person = _person(by, reason, True, timeout)
+        imported = infra.models.import_model(
+            session.ports, source, person, make_stable=make_stable, tell=lambda line: typer.echo(line, err=True)
+        )
+    promotion, name = imported.promotion, f"v{imported.version}"
+    next_step = promotion.text if promotion else f"make it stable with `retune promote {name} --override --reason WHY`"
+    show(imported, f"{name} is imported; {next_step}", as_json=as_json)
+    raise typer.Exit(REFUSED if promotion is not None and promotion.outcome == "refused" else OK)
+
+
+@dlq.command("list")
+def dlq_list(as_json: Json = False) -> None:
+    """Show dead letters, and what is in quarantine with the reasons."""
+    with answering(), open_session() as session:
+        report = infra.dlq.list_dead(session)
+    show(report, infra.dlq.render(report), as_json=as_json)
+
+
+@dlq.command("replay")
+def dlq_replay(
+    subscription: Annotated[str | None, typer.Option(help="Only what this subscription's function refused.")] = None,
+    wanted: Annotated[str | None, typer.Option("--id", help="Only this message, by its own or the event's id.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish dead letters again, with the identity that they had."""
+    if everything == (wanted is not None):
+        raise typer.BadParameter("say which: --id ID, or --all")
+    with answering(), open_session() as session:
+        letters = infra.dlq.replay(
+            session, subscription=subscription, wanted=lambda letter: everything or wanted in {letter.message_id, letter.original_id}
+        )
+    text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
+    show(letters, text, as_json=as_json)
+    raise typer.Exit(OK if letters or everything else REFUSED)
+
+
+def _person(by: str, reason: str | None, wait: bool, timeout: float) -> Person:
+    return Person(by=by, reason=reason, wait_s=timeout if wait else None)
+
+
+def _version(text: str) -> int:
+    if not re.fullmatch(r"v?\d{1,6}", text):
+        raise typer.BadParameter(f"expected a version such as v12, found {text!r}")
+    return int(text.removeprefix("v"))
+
+
+def _answer(answer: Answer, *, as_json: bool) -> NoReturn:
+    show(answer, answer.text, as_json=as_json)
+    raise typer.Exit(REFUSED if answer.outcome == "refused" else OK)
+
+
+if __name__ == "__main__":
+    main()

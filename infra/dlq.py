@@ -1,0 +1,180 @@
+"""What functions refused: dead letters, which can be published again, and quarantined messages, which say why they cannot.
+
+Each push subscription has a dead-letter topic, and that topic a pull subscription of the same name, so that nothing is lost.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import AwareDatetime
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from functions.wiring import READS, dead_letter_topic, subscription_name
+from infra.errors import Refused
+from infra.session import Session
+from infra.wording import when
+from shared.bus import Outgoing, Received
+from shared.events import ORIGINAL_ID_ATTRIBUTE
+from shared.objectstore import ObjectStore
+from shared.training import Frozen
+
+QUARANTINE = "quarantine/"
+SHOWN = 100
+SOURCE = "CloudPubSubDeadLetterSource"
+"""Pub/Sub's own attributes on a dead letter begin with this."""
+
+
+class DeadLetter(Frozen):
+    """A message that a function refused too often.
+
+    Attributes:
+        subscription: whose function refused it.
+        message_id: of the dead letter.
+        original_id: the event's own id, or the one it has for the handlers.
+        dead_since: when it was given up.
+    """
+
+    subscription: str
+    topic: str
+    message_id: str
+    original_id: str
+    type: str
+    deliveries: int | None
+    dead_since: AwareDatetime
+    size_bytes: int
+
+
+class Quarantined(Frozen):
+    """A message that can never be handled, with the reason."""
+
+    key: str
+    function: str
+    reason: str
+    at: AwareDatetime
+    body_bytes: int
+
+
+class DlqReport(Frozen):
+    """Everything that was refused; of the quarantine the newest."""
+
+    dead: tuple[DeadLetter, ...]
+    quarantined: tuple[Quarantined, ...]
+    quarantined_total: int
+
+
+def subscriptions() -> dict[str, str]:
+    """Return every function's subscription and the topic that it reads."""
+    return {subscription_name(function, topic): topic for function, topics in READS.items() for topic in topics}
+
+
+def list_dead(session: Session) -> DlqReport:
+    """Look at what was refused; every dead letter is given back."""
+    pulled = _pull_all(session, subscriptions())
+    dead = [_describe(subscription, received) for subscription, all_of_it in pulled.items() for received in all_of_it]
+    for subscription, all_of_it in pulled.items():
+        session.bus.nack(dead_letter_topic(subscription), [received.ack_id for received in all_of_it])
+    store = session.ports.store
+    names = [info.key for info in store.list(QUARANTINE)]
+    return DlqReport(
+        dead=tuple(sorted(dead, key=lambda letter: letter.dead_since)),
+        quarantined=tuple(_read_quarantined(store, names[-SHOWN:])),
+        quarantined_total=len(names),
+    )
+
+
+def replay(session: Session, *, subscription: str | None, wanted: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
+    """Publish dead letters to the topic that they came from, with the identity that they had; then acknowledge each.
+
+    Args:
+        session: the outside world.
+        subscription: only what this one's function refused; None = all.
+        wanted: picks the letters; the others are given back.
+
+    Raises:
+        Refused: there is no such subscription.
+    """
+    known = subscriptions()
+    if subscription is not None and subscription not in known:
+        raise Refused(f"subscription {subscription}: expected one of {sorted(known)}")
+    replayed = []
+    for name, all_of_it in _pull_all(session, [subscription] if subscription else known).items():
+        for received in all_of_it:
+            letter = _describe(name, received)
+            if not wanted(letter):
+                session.bus.nack(dead_letter_topic(name), [received.ack_id])
+                continue
+            session.ports.publisher.publish(_again(letter, received))
+            session.bus.ack(dead_letter_topic(name), [received.ack_id])
+            replayed.append(letter)
+    return replayed
+
+
+def _pull_all(session: Session, names: Iterable[str]) -> dict[str, list[Received]]:
+    """Pull every dead letter, side by side, since an empty subscription has each pull wait."""
+    names = list(names)
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+        return dict(zip(names, pool.map(lambda name: _drain(session, dead_letter_topic(name)), names), strict=True))
+
+
+def _drain(session: Session, subscription: str) -> list[Received]:
+    letters: dict[str, Received] = {}
+    while batch := session.bus.pull(subscription, limit=1000):
+        new = {received.message.message_id: received for received in batch if received.message.message_id not in letters}
+        letters |= new
+        if not new:
+            break  # leases have ended while we pulled: the first ones come round again
+    return list(letters.values())
+
+
+def _describe(subscription: str, received: Received) -> DeadLetter:
+    message = received.message
+    count = message.attributes.get(f"{SOURCE}DeliveryCount", "")
+    return DeadLetter(
+        subscription=subscription,
+        topic=subscriptions()[subscription],
+        message_id=message.message_id,
+        original_id=_original_id(received),
+        type=message.attributes.get("type", ""),
+        deliveries=int(count) if count.isdigit() else None,
+        dead_since=message.publish_time,
+        size_bytes=len(message.data),
+    )
+
+
+def _original_id(received: Received) -> str:
+    message = received.message
+    try:
+        payload = json.loads(message.data)
+    except (ValueError, RecursionError):
+        payload = None
+    named = payload.get("event_id") if isinstance(payload, dict) else None
+    return str(named or message.attributes.get(ORIGINAL_ID_ATTRIBUTE) or f"pubsub:{message.message_id}")
+
+
+def _again(letter: DeadLetter, received: Received) -> Outgoing:
+    kept = {key: value for key, value in received.message.attributes.items() if not key.startswith((SOURCE, "goog"))}
+    return Outgoing(letter.topic, received.message.data, {**kept, ORIGINAL_ID_ATTRIBUTE: letter.original_id})
+
+
+def _read_quarantined(store: ObjectStore, names: Iterable[str]) -> Iterable[Quarantined]:
+    for key in names:
+        document = json.loads(store.get(key).data)
+        fields = {name: document[name] for name in ("function", "reason", "at", "body_bytes")}
+        yield Quarantined.model_validate({"key": key, **fields})
+
+
+def render(report: DlqReport) -> RenderableType:
+    """Return the report for people."""
+    if not report.dead and not report.quarantined:
+        return Text("Nothing was refused.")
+    dead = Table("subscription", "message", "type", "event", "deliveries", "dead since", title="Dead letters: `retune dlq replay`")
+    for letter in report.dead:
+        since = when(letter.dead_since)
+        dead.add_row(letter.subscription, letter.message_id, letter.type, letter.original_id, str(letter.deliveries or ""), since)
+    lost = Table("function", "at", "reason", "object", title=f"Quarantine: {len(report.quarantined)} of {report.quarantined_total}")
+    for item in report.quarantined:
+        lost.add_row(item.function, when(item.at), Text(item.reason[:300]), item.key)
+    return Group(*([dead] if report.dead else []), *([lost] if report.quarantined else []))

@@ -1,0 +1,13 @@
+"""A tiny wav2vec2 for the local demo, trained from scratch on synthetic speech, with the script that makes it.
+
+`model/` holds the trained folder. `python -m infra.local.baseline --out DIR` makes it again.
+"""
+
+from pathlib import Path
+
+from shared.training import TrainingConfig
+
+MODEL_DIR = Path(__file__).parent / "model"
+
+TRAINING = TrainingConfig(learning_rate=3e-3, epochs=8, replay_ratio=2.0)
+"""What suits a model of 0.74 M parameters: larger ones want a smaller rate."""

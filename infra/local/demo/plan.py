@@ -1,0 +1,48 @@
+"""The sizes of the demo and the policy that its operator has set."""
+
+from dataclasses import dataclass
+
+from infra.local.baseline import TRAINING
+from shared.policy import Policy, SuitePolicy, ValidationPolicy
+
+SUITE = "clean"
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """How much speech the demo makes.
+
+    Attributes:
+        callers: people who call while errors are collected; with the fresh ones more than 60.
+        suite_callers: those of them who also speak the regression suite: the launcher keeps them out of training.
+        fresh_callers: people who call for the first time when the new model serves.
+        phone_share: share of the calls on the new phone line, where the shift is; the others come over the old line.
+        sample_rate: share of all calls that the service publishes as a random sample.
+        errors: reported errors that cross the threshold.
+        calls_at_most: if so many calls do not cross it, something is broken.
+        replay_clips, suite_clips: trusted clips of the old line, against forgetting and to prove that nothing was forgotten.
+        fresh_calls: calls on the phone line on which old and new model are compared at the end.
+    """
+
+    seed: int = 0
+    callers: int = 50
+    suite_callers: int = 12
+    fresh_callers: int = 12
+    phone_share: float = 0.8
+    sample_rate: float = 0.25
+    errors: int = 650
+    calls_at_most: int = 2000
+    replay_clips: int = 1000
+    suite_clips: int = 560
+    fresh_calls: int = 280
+
+    def policy(self) -> Policy:
+        """Return the policy: every rule of production, with a threshold that a demo reaches in a minute."""
+        return Policy(
+            min_error_cases=self.errors,
+            min_corrected_cases=self.errors,
+            auto_approve_finetuning=True,
+            auto_deploy=True,
+            validation=ValidationPolicy(suites={SUITE: SuitePolicy(margin=0.02)}),
+            training=TRAINING,
+        )

@@ -1,0 +1,70 @@
+"""Every function under functions-framework, in one process, each on a listening socket that the parent has bound.
+
+    python -m infra.local.serve_functions collector=3 launcher=4 ...      (name=file descriptor)
+
+It serves until its standard input ends: when the stack closes it, or is killed. Then requests under way are finished and
+the trainers that the functions started are ended.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from functions_framework import create_app
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+import functions
+from functions.launcher.local import LocalLauncher
+from shared.config import Settings
+
+HOST = "127.0.0.1"
+TRAINERS = "trainers"
+"""Folder of the local launcher below the work folder."""
+
+
+class _Handler(WSGIRequestHandler):
+    # A connection a request: one that is kept alive would hold its thread, and the end would wait for it.
+    protocol_version = "HTTP/1.0"
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Leave the log to the functions."""
+
+
+class _Server(ThreadedWSGIServer):
+    daemon_threads = False  # so that closing waits for requests under way
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until standard input ends."""
+    servers = [_serve(*argument.split("=")) for argument in arguments]
+    threads = [threading.Thread(target=server.serve_forever, args=(0.05,), name="function-server") for server in servers]
+    for thread in threads:
+        thread.start()
+    sys.stdin.buffer.read()
+    for server in servers:
+        server.shutdown()
+    for thread in threads:
+        thread.join()
+    end_trainers(Settings.from_env().work_dir)
+    return 0
+
+
+def end_trainers(work_dir: Path) -> list[str]:
+    """End every trainer that was started with this work folder; return their names."""
+    launcher = LocalLauncher(work_dir / TRAINERS)
+    names = launcher.list_names()
+    for name in names:
+        launcher.delete(name)
+    return names
+
+
+def _serve(name: str, descriptor: str) -> _Server:
+    make_app: Callable[..., Any] = create_app  # functions-framework has no annotations
+    app = make_app("entry", str(Path(functions.__file__).parent / name / "main.py"))
+    return _Server(HOST, 0, app, _Handler, fd=int(descriptor))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,214 @@
+"""Models in the registry: a person's own brought in, and what is there.
+
+convert   a Wav2Vec2ForCTC is checked and becomes safetensors, in a process of its own: the only place with torch
+number    the first is v0; a later one takes the number of the cycle that collects, opened and ended in one write
+upload    create only, the manifest last
+promote   through the deployer, like any other move of the alias
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from functions.launcher.opening import find_state
+from functions.runtime import Ports
+from infra.errors import Refused
+from infra.people import Answer, Person, promote, read_production
+from infra.processes import environment
+from shared import keys, ledger
+from shared.cas import TRIES, create, find
+from shared.cycle import CODEC, Status, open_cycle
+from shared.errors import Conflict
+from shared.ids import version_name
+from shared.training import FileDigest, Frozen, ModelManifest, document_bytes, parse_document
+from shared.verdict import ValidationReport, parse_report
+from shared.whole_file import ChecksumWriter, read_blocks
+from trainer.upload import upload_files
+
+BY = "retune models import"
+Convert = Callable[[str, Path], dict[str, Any]]
+"""Checks a model (a folder or a name on the hub), writes it to the folder, and returns details for the manifest."""
+
+
+class Imported(Frozen):
+    """An imported model.
+
+    Attributes:
+        promotion: what came of making it stable; None = not asked for.
+    """
+
+    version: int
+    files: tuple[FileDigest, ...]
+    details: dict[str, Any]
+    promotion: Answer | None
+
+
+class ModelView(Frozen):
+    """A model and what became of it.
+
+    Attributes:
+        role: stable, canary, previous, withdrawn, or nothing of these.
+        verdict: the validator's word on it; None = it was not judged.
+    """
+
+    version: int
+    role: str
+    verdict: ValidationReport | None
+    manifest: ModelManifest
+
+
+def convert_with_trainer(source: str, folder: Path) -> dict[str, Any]:
+    """Check and convert a model in a process that may load torch.
+
+    Raises:
+        Refused: it is no model that can be trained and served, or the trainer's packages are not installed.
+    """
+    command = [sys.executable, "-m", "trainer.importing", source, str(folder)]
+    done = subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        if "ModuleNotFoundError" in said[-1]:
+            raise Refused(f"models are checked with the trainer's packages: run `pip install 'retune[trainer]'` ({said[-1]})")
+        raise Refused(f"not imported: {said[-1]}")
+    details: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return details
+
+
+def import_model(
+    ports: Ports,
+    source: str,
+    person: Person,
+    *,
+    make_stable: bool | None = None,
+    convert: Convert = convert_with_trainer,
+    tell: Callable[[str], None] = print,
+) -> Imported:
+    """Bring a model into the registry.
+
+    Args:
+        ports: the outside world.
+        source: a folder, or a name on the Hugging Face hub.
+        person: who asks.
+        make_stable: promote it; None = only if no model is stable yet.
+        convert: checks and converts.
+        tell: is told what goes on.
+
+    Raises:
+        Refused: it is no such model, or a cycle is running.
+        NoAnswer: the deployer did not move the alias in time.
+    """
+    production = read_production(ports)
+    first = find(ports.store, keys.manifest(0)) is None
+    if not first:
+        _refuse_while_running(ports)
+    with TemporaryDirectory(prefix="retune-import-") as scratch:
+        folder = Path(scratch) / "model"
+        tell(f"checking {source}")
+        details = convert(source, folder)
+        version = 0 if first else _claim_number(ports)
+        tell(f"uploading {version_name(version)}")
+        manifest = _upload(ports, version, folder, details)
+    promotion = None
+    if make_stable or (make_stable is None and (production is None or production.stable is None)):
+        tell(f"making {version_name(version)} stable")
+        named = person.model_copy(update={"reason": person.reason or f"imported from {source}"[:1000]})
+        promotion = promote(ports, named, version, override=True)
+    return Imported(version=version, files=manifest.files, details=details, promotion=promotion)
+
+
+def list_models(ports: Ports) -> list[ModelView]:
+    """Return every complete model, the oldest first."""
+    complete = [info.key for info in ports.store.list(keys.MODELS) if info.key.endswith("/manifest.json")]
+    return [_view(ports, keys.cycle_of(key)) for key in complete]
+
+
+def show_model(ports: Ports, version: int) -> ModelView:
+    """Return one model.
+
+    Raises:
+        Refused: there is no such model.
+    """
+    if find(ports.store, keys.manifest(version)) is None:
+        raise Refused(f"{version_name(version)}: expected {ports.store.uri}/{keys.manifest(version)}, found no such object")
+    return _view(ports, version)
+
+
+def _view(ports: Ports, version: int) -> ModelView:
+    stored = ports.store.get(keys.manifest(version))
+    report = find(ports.store, keys.report(version))
+    return ModelView(
+        version=version,
+        role=_role(ports, version),
+        verdict=parse_report(report.data) if report else None,
+        manifest=parse_document(ModelManifest, stored.data, what=stored.info.key),
+    )
+
+
+def _role(ports: Ports, version: int) -> str:
+    production = read_production(ports)
+    if production is None:
+        return ""
+    roles = {
+        "stable": version == production.stable,
+        "canary": production.canary is not None and version == production.canary.version,
+        "withdrawn": version in production.withdrawn,
+        "previous": version in production.previous,
+    }
+    return next((role for role, holds in roles.items() if holds), "")
+
+
+def _refuse_while_running(ports: Ports) -> None:
+    head = ledger.read_head(ports.store)
+    for cycle in (head, head - 1):
+        state = find_state(ports, cycle)
+        if state is not None and not state.ended:
+            raise Refused(
+                f"cycle {cycle} is {state.status}: an imported model takes the next cycle's number; "
+                "wait until it has ended, or run `retune cancel`"
+            )
+
+
+def _claim_number(ports: Ports) -> int:
+    """Take the number of the cycle that collects: its state opens as ended, and the head moves past it."""
+    for _ in range(TRIES):
+        _refuse_while_running(ports)
+        cycle = ledger.read_head(ports.store)
+        cause = f"import-{uuid.uuid4().hex}"
+        reason = "imported; nothing was measured"
+        state = open_cycle(cycle, Status.INCONCLUSIVE, at=ports.clock.now(), by=BY, cause=cause, reason=reason)
+        winner = CODEC.parse(create(ports.store, keys.state(cycle), document_bytes(state)).data)
+        if winner.ended:
+            ledger.move_head(ports.store, cycle)
+        if winner.opened_by == cause:
+            return cycle
+    raise Conflict(f"import: expected a free cycle number within {TRIES} tries, found each taken; try again")
+
+
+def _upload(ports: Ports, version: int, folder: Path, details: dict[str, Any]) -> ModelManifest:
+    files = [_digest(path) for path in sorted(folder.iterdir())]
+    manifest = ModelManifest(
+        version=version,
+        origin="imported",
+        created_at=ports.clock.now(),
+        files=upload_files(ports.store, version, folder, files),
+        details=details,
+    )
+    data = document_bytes(manifest)
+    if create(ports.store, keys.manifest(version), data).data != data:
+        raise Refused(f"{version_name(version)}: another import was faster; see `retune models list`")
+    return manifest
+
+
+def _digest(path: Path) -> FileDigest:
+    checksum, digest = ChecksumWriter(None), hashlib.sha256()
+    with path.open("rb") as file:
+        for block in read_blocks(file, path.stat().st_size):
+            checksum.write(block)
+            digest.update(block)
+    return FileDigest(name=path.name, sha256=digest.hexdigest(), crc32c=checksum.crc32c, size_bytes=checksum.size_bytes)

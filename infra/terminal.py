@@ -1,0 +1,54 @@
+"""How a command answers: a document for machines or a text for people, and an exit code."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
+
+from infra.errors import REFUSED, TIMEOUT, UNREACHABLE, NoAnswer, Refused, Unreachable
+from shared.errors import NotFound, Retryable, RetuneError
+
+PIPE_COLUMNS = 160
+"""A pipe has no width of its own."""
+
+
+def show(document: BaseModel | Sequence[BaseModel], rendered: RenderableType, *, as_json: bool) -> None:
+    """Print a document, or a list of them, as JSON; else what was rendered of it."""
+    if as_json:
+        dumped = [item.model_dump(mode="json") for item in ([document] if isinstance(document, BaseModel) else document)]
+        typer.echo(json.dumps(dumped[0] if isinstance(document, BaseModel) else dumped, indent=1))
+    elif isinstance(rendered, str):
+        typer.echo(rendered)
+    else:
+        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(rendered)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn exceptions that say who must act into a text on standard error and an exit code.
+
+    Raises:
+        typer.Exit: with the code.
+    """
+    try:
+        yield
+    except NoAnswer as error:
+        _fail(error, TIMEOUT)
+    except Refused as error:
+        _fail(error, REFUSED)
+    except (Unreachable, Retryable, NotFound, GoogleAPIError, GoogleAuthError) as error:
+        _fail(error, UNREACHABLE)
+    except RetuneError as error:
+        _fail(error, REFUSED)
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    typer.echo(str(error), err=True)
+    raise typer.Exit(code) from error

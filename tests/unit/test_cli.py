@@ -1,0 +1,310 @@
+"""Each command on in-memory ports: what it says, and its exit code."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import infra.cli
+from functions.wiring import READS, dead_letter_topic, subscription_name
+from infra.session import Session
+from shared.bus import Outgoing
+from shared.events import FINETUNE_TRIGGERS, ORIGINAL_ID_ATTRIBUTE, STT_ERRORS
+from shared.testing import builders
+from tests.world import POLICY, World, right
+
+Retune = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Settling:
+    """Publishes, and has everything handled before it returns."""
+
+    world: World
+
+    def publish(self, message: Outgoing) -> str:
+        message_id = self.world.bus.publish(message)
+        self.world.settle()
+        return message_id
+
+
+def session_of(world: World, *, answered: bool = True) -> Session:
+    ports = replace(world.ports, publisher=Settling(world)) if answered else world.ports
+    return Session(ports, world.bus)
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.install_model()
+    made.record_calls(range(200))
+    return made
+
+
+@pytest.fixture
+def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
+    monkeypatch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(world)))
+    return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> Retune:
+    """The command line in a shell without any of our variables."""
+    for name in ("RETUNE_BUCKET", "GOOGLE_CLOUD_PROJECT", "RETUNE_AUDIO_PREFIXES", "STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda *arguments, **env: CliRunner().invoke(infra.cli.app, list(arguments), env=env)
+
+
+def report(world: World, count: int, **policy_free: Any) -> None:
+    world.publish(*(builders.error(n, **policy_free) for n in range(count)))
+    world.settle()
+
+
+def last_line(answered: Result) -> str:
+    """Return the answer itself: the functions log to the same standard output here."""
+    return answered.stdout.splitlines()[-1]
+
+
+# trigger, approve, cancel
+
+
+def test_a_trigger_is_answered_with_the_state_that_it_opened(world: World, retune: Retune) -> None:
+    report(world, 5)
+    answered = retune("trigger", "--by", "ana", "--reason", "the numbers are wrong")
+    assert (answered.exit_code, answered.stdout) == (0, "cycle 1 is preparing: forced by a person\n")
+    assert world.state(1).history[0].by == "ana (claimed)"
+
+
+def test_a_trigger_with_nothing_to_train_on_is_refused_with_the_reason(retune: Retune) -> None:
+    answered = retune("trigger", "--json")
+    assert answered.exit_code == 1
+    document = json.loads(answered.stdout)
+    assert document["outcome"] == "refused"
+    assert "no clip can be trained on" in document["text"]
+    assert len(document["event_id"]) == 32
+
+
+def test_a_trigger_while_a_cycle_runs_is_refused(world: World, retune: Retune) -> None:
+    report(world, 60)
+    answered = retune("trigger")
+    assert (answered.exit_code, answered.stdout) == (1, "cycle 2 declined: cycle 1 is preparing: one cycle at a time\n")
+
+
+def test_who_does_not_wait_learns_only_that_it_was_published(world: World, retune: Retune) -> None:
+    answered = retune("trigger", "--no-wait")
+    assert answered.exit_code == 0
+    assert answered.stdout.startswith("published to finetune-triggers as message ")
+
+
+def test_no_answer_in_time_is_exit_code_4(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(world, answered=False)))
+    answered = CliRunner().invoke(infra.cli.app, ["trigger", "--timeout", "0.1"])
+    assert answered.exit_code == 4
+    assert "no answer within 0.1 s" in answered.stderr
+
+
+def test_approve_lets_the_waiting_cycle_go_on() -> None:
+    world = World(POLICY.model_copy(update={"auto_approve_finetuning": False}))
+    world.install_model()
+    world.record_calls(range(60))
+    with _command_line(world) as retune:
+        assert (retune("approve").exit_code, retune("approve").stdout) == (1, "approve: no cycle awaits approval\n")
+        report(world, 60)
+        assert "retune approve" in retune("status").stdout
+        approved = retune("approve", "--reason", "go")
+        assert (approved.exit_code, approved.stdout) == (0, "cycle 1 is preparing: go\n")
+
+
+def test_cancel_ends_the_running_cycle_and_has_nothing_to_do_twice(world: World, retune: Retune) -> None:
+    report(world, 60)
+    cancelled = retune("cancel")
+    assert (cancelled.exit_code, cancelled.stdout) == (0, "cycle 1 is cancelled: cancelled by a person\n")
+    assert retune("cancel").exit_code == 1
+    again = retune("cancel", "1")
+    assert (again.exit_code, again.stdout) == (1, "cancel: cycle 1 is cancelled: nothing to cancel\n")
+    unknown = retune("cancel", "7")
+    assert unknown.exit_code == 1
+    assert "cycle 7: expected one that was opened" in unknown.stderr
+
+
+# promote, rollback
+
+
+def test_an_accepted_version_is_promoted_and_rolled_back() -> None:
+    world = World(POLICY.model_copy(update={"auto_deploy": False}))
+    world.install_model()
+    world.record_calls(range(200))
+    world.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)))
+    report(world, 60)
+    world.train(1, candidate=right)
+    world.settle()
+    assert world.production().stable == 0
+    with _command_line(world) as retune:
+        promoted = retune("promote", "v1")
+        assert (promoted.exit_code, last_line(promoted)) == (0, "promote v1: v1 is stable")
+        assert retune("promote", "v1").stdout == "v1 is stable already\n"
+        back = retune("rollback", "--reason", "customers complain")
+        assert (back.exit_code, last_line(back)) == (0, "rollback v1: v0 is stable")
+        refused = retune("promote", "1")
+        assert (refused.exit_code, refused.stdout) == (1, "v1: expected an accepted cycle, found it rolled_back\n")
+        assert retune("rollback").exit_code == 1
+
+
+def test_a_version_without_evidence_needs_an_override_and_a_reason(world: World, retune: Retune) -> None:
+    world.write_model(5, base=None, learned=())
+    refused = retune("promote", "v5")
+    assert refused.exit_code == 1
+    assert "expected verdicts/000005/report.json" in refused.stdout
+    assert retune("promote", "v5", "--override").exit_code == 2
+    assert retune("promote", "v5", "--override", "--reason", "I listened").stdout == "promote v5: v5 is stable\n"
+
+
+def test_what_is_no_version_is_wrong_usage(retune: Retune) -> None:
+    assert retune("promote", "latest").exit_code == 2
+
+
+# status, explain
+
+
+def test_status_shows_what_is_collected_and_what_serves(world: World, retune: Retune) -> None:
+    report(world, 3)
+    shown = retune("status")
+    assert shown.exit_code == 0
+    assert "Stable: v0" in shown.stdout
+    assert "cycle 1 with 3 errors (of 60 wanted)" in shown.stdout
+    document = json.loads(retune("status", "--json").stdout)
+    assert (document["collecting"], document["collected"]["errors"], document["running"]) == (1, 3, None)
+    assert document["production"]["stable"] == 0
+
+
+def test_status_shows_the_running_cycle_with_its_history(world: World, retune: Retune) -> None:
+    report(world, 60)
+    document = json.loads(retune("status", "--json").stdout)
+    assert document["running"]["state"]["status"] == "preparing"
+    assert [entry["cause"][:16] for entry in document["running"]["state"]["history"]] == ["ThresholdCrossed"]
+
+
+def test_explain_counts_exactly_and_says_no(world: World, retune: Retune) -> None:
+    report(world, 5)
+    report(world, 5)
+    explained = retune("explain")
+    assert explained.exit_code == 1
+    assert "Cycle 1 would not start now." in explained.stdout
+    assert "against: no threshold is reached" in explained.stdout
+    document = json.loads(retune("explain", "--json").stdout)
+    assert document["decision"]["metrics"]["errors"] == 5
+
+
+def test_explain_tells_what_a_force_would_do_and_leaves_no_trace(world: World, retune: Retune) -> None:
+    report(world, 5)
+    before = [(info.key, info.generation) for info in world.store.list("")]
+    explained = retune("explain", "--force")
+    assert (explained.exit_code, "for: forced by a person" in explained.stdout) == (0, True)
+    assert [(info.key, info.generation) for info in world.store.list("")] == before
+
+
+def test_explain_shows_the_last_refusal(world: World, retune: Retune) -> None:
+    retune("trigger")
+    assert "Last declined" in retune("explain").stdout
+
+
+# models
+
+
+def test_models_are_listed_with_their_roles(world: World, retune: Retune) -> None:
+    world.write_model(5, base=0, learned=(5,))
+    listed = json.loads(retune("models", "list", "--json").stdout)
+    assert [(view["version"], view["role"], view["manifest"]["origin"]) for view in listed] == [
+        (0, "stable", "imported"),
+        (5, "", "trained"),
+    ]
+    assert "v0" in retune("models", "list").stdout
+    assert "has learned 5" in retune("models", "show", "v5").stdout
+    missing = retune("models", "show", "v6")
+    assert (missing.exit_code, "expected gs://retune-test/models/000006/manifest.json" in missing.stderr) == (1, True)
+
+
+# dead letters
+
+
+@pytest.fixture
+def dead(world: World) -> Callable[[str, str, dict[str, str]], str]:
+    """Publish a dead letter of the launcher or collector; return its message id."""
+    names = [subscription_name(function, topic) for function, topics in READS.items() for topic in topics]
+    for name in names:
+        world.bus.create_topic(dead_letter_topic(name))
+        world.bus.create_subscription(dead_letter_topic(name), dead_letter_topic(name), min_backoff_s=0.0, max_backoff_s=0.0)
+
+    def publish(subscription: str, text: str, attributes: dict[str, str]) -> str:
+        source = {"CloudPubSubDeadLetterSourceDeliveryCount": "100", "CloudPubSubDeadLetterSourceSubscription": subscription}
+        return world.bus.publish(Outgoing(dead_letter_topic(subscription), text.encode(), {**attributes, **source}))
+
+    return publish
+
+
+def test_dead_letters_are_listed_and_stay(retune: Retune, dead: Callable[..., str]) -> None:
+    message_id = dead("launcher-finetune-triggers", '{"force": true}', {"origin": "test"})
+    for _ in range(2):
+        document = json.loads(retune("dlq", "list", "--json").stdout)
+        (letter,) = document["dead"]
+        assert (letter["subscription"], letter["deliveries"]) == ("launcher-finetune-triggers", 100)
+        assert letter["original_id"] == f"pubsub:{message_id}"
+
+
+def test_a_replayed_letter_keeps_attributes_and_identity_and_is_gone(world: World, retune: Retune, dead: Callable[..., str]) -> None:
+    message_id = dead("launcher-finetune-triggers", '{"force": true}', {"origin": "test"})
+    dead("collector-stt-errors", '{"event_id": "e77"}', {"type": "SttError"})
+    replayed = retune("dlq", "replay", "--id", message_id)
+    assert (replayed.exit_code, replayed.stdout) == (0, f"pubsub:{message_id} to finetune-triggers\n")
+    again = world.bus.published(FINETUNE_TRIGGERS)[-1]
+    assert again.attributes == {"origin": "test", ORIGINAL_ID_ATTRIBUTE: f"pubsub:{message_id}"}
+    assert json.loads(world.store.get("cycles/000001/declined.json").data)["cause"] == f"pubsub:{message_id}"
+    assert [letter["original_id"] for letter in json.loads(retune("dlq", "list", "--json").stdout)["dead"]] == ["e77"]
+    assert retune("dlq", "replay", "--all").exit_code == 0
+    assert world.bus.published(STT_ERRORS)[-1].attributes[ORIGINAL_ID_ATTRIBUTE] == "e77"
+    assert retune("dlq", "list").stdout == "Nothing was refused.\n"
+
+
+def test_replay_wants_to_know_which(retune: Retune, dead: Callable[..., str]) -> None:
+    assert retune("dlq", "replay").exit_code == 2
+    assert retune("dlq", "replay", "--id", "77").exit_code == 1
+    assert "expected one of" in retune("dlq", "replay", "--all", "--subscription", "nobody").stderr
+
+
+# settings
+
+
+def test_missing_settings_are_listed_with_what_to_do(outside: Retune) -> None:
+    answered = outside("status")
+    assert answered.exit_code == 3
+    assert "RETUNE_BUCKET: not set" in answered.stderr
+    assert 'eval "$(retune env)"' in answered.stderr
+
+
+def test_an_emulator_that_is_gone_is_named_at_once(outside: Retune) -> None:
+    settings = {"RETUNE_BUCKET": "gs://b-1", "GOOGLE_CLOUD_PROJECT": "p", "RETUNE_AUDIO_PREFIXES": "gs://calls"}
+    answered = outside("status", **settings, STORAGE_EMULATOR_HOST="http://127.0.0.1:1")
+    assert answered.exit_code == 3
+    assert "STORAGE_EMULATOR_HOST=http://127.0.0.1:1" in answered.stderr
+
+
+def test_env_without_a_stack_says_what_to_start(outside: Retune, tmp_path: Path) -> None:
+    answered = outside("env", "--dir", str(tmp_path / "none"))
+    assert (answered.exit_code, "run `retune up`" in answered.stderr) == (3, True)
+
+
+def test_a_policy_that_is_none_is_refused_before_anything_starts(outside: Retune, tmp_path: Path) -> None:
+    answered = outside("up", "--dir", str(tmp_path), RETUNE_POLICY='{"min_error_cases": 0}')
+    assert (answered.exit_code, "RETUNE_POLICY.min_error_cases" in answered.stderr) == (3, True)
+
+
+@contextmanager
+def _command_line(world: World) -> Iterator[Retune]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(world)))
+        yield lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
