@@ -6,7 +6,6 @@ upload    create only, the manifest last
 promote   through the deployer, like any other move of the alias
 """
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -26,9 +25,8 @@ from shared.cas import TRIES, create, find
 from shared.cycle import CODEC, Status, open_cycle
 from shared.errors import Conflict
 from shared.ids import version_name
-from shared.training import FileDigest, Frozen, ModelManifest, document_bytes, parse_document
+from shared.training import FileDigest, Frozen, ModelManifest, digest_folder, document_bytes, parse_document
 from shared.verdict import ValidationReport, parse_report
-from shared.whole_file import ChecksumWriter, read_blocks
 from trainer.upload import upload_files
 
 BY = "retune models import"
@@ -191,7 +189,7 @@ def _claim_number(ports: Ports) -> int:
 
 
 def _upload(ports: Ports, version: int, folder: Path, details: dict[str, Any]) -> ModelManifest:
-    files = [_digest(path) for path in sorted(folder.iterdir())]
+    files = digest_folder(folder)
     manifest = ModelManifest(
         version=version,
         origin="imported",
@@ -203,12 +201,3 @@ def _upload(ports: Ports, version: int, folder: Path, details: dict[str, Any]) -
     if create(ports.store, keys.manifest(version), data).data != data:
         raise Refused(f"{version_name(version)}: another import was faster; see `retune models list`")
     return manifest
-
-
-def _digest(path: Path) -> FileDigest:
-    checksum, digest = ChecksumWriter(None), hashlib.sha256()
-    with path.open("rb") as file:
-        for block in read_blocks(file, path.stat().st_size):
-            checksum.write(block)
-            digest.update(block)
-    return FileDigest(name=path.name, sha256=digest.hexdigest(), crc32c=checksum.crc32c, size_bytes=checksum.size_bytes)

@@ -62,6 +62,11 @@ class Settings(Frozen):
     count_interval_s: Annotated[float, Field(ge=0)] = 10.0
     linger_s: Annotated[float, Field(ge=0, le=5)] = 0.02
 
+    @property
+    def trainers_dir(self) -> Path:
+        """Where the local launcher keeps its trainers' locks and logs."""
+        return self.work_dir / "trainers"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from environment variables.

@@ -5,6 +5,7 @@ All of them are frozen, written once and referred to by digest.
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,7 @@ from shared.audio_source import AudioPin
 from shared.errors import CorruptObject
 from shared.events import Digest, TrainingCompleted
 from shared.ids import derived_event_id
+from shared.whole_file import ChecksumWriter, read_blocks
 
 Stratum = Literal["errors", "traffic", "suite", "replay"]
 ClipProvenance = Literal["human", "llm", "champion"]
@@ -291,3 +293,17 @@ def completed_event(result: TrainingResult) -> TrainingCompleted:
         cycle=result.cycle,
         attempt=result.attempt,
     )
+
+
+def digest_folder(folder: Path) -> list[FileDigest]:
+    """Return what a manifest says of every file in a model folder, by name."""
+    return [_digest(path) for path in sorted(folder.iterdir())]
+
+
+def _digest(path: Path) -> FileDigest:
+    checksum, digest = ChecksumWriter(None), hashlib.sha256()
+    with path.open("rb") as file:
+        for block in read_blocks(file, path.stat().st_size):
+            checksum.write(block)
+            digest.update(block)
+    return FileDigest(name=path.name, sha256=digest.hexdigest(), crc32c=checksum.crc32c, size_bytes=checksum.size_bytes)

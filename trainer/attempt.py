@@ -31,6 +31,7 @@ from shared.training import (
     ObjectRef,
     TrainingResult,
     TrainingSpec,
+    digest_folder,
     document_bytes,
     lines_bytes,
     parse_document,
@@ -40,7 +41,7 @@ from shared.wer import BASIC
 from trainer.data import AudioFetcher, ClipLoader, UsableClip
 from trainer.dataset import Dataset, load_dataset, training_clips
 from trainer.evaluate import evaluate
-from trainer.export import digest_folder, export
+from trainer.export import export
 from trainer.failures import RunFailed, RunStopped
 from trainer.finetune import finetune
 from trainer.heartbeat import why_unwanted

@@ -1,11 +1,8 @@
 """The candidate as a folder that anyone can load: merged weights as safetensors beside the base's vocabulary and preprocessor."""
 
 import shutil
-from hashlib import sha256
 from pathlib import Path
 
-from shared.training import FileDigest
-from shared.whole_file import ChecksumWriter, read_blocks
 from trainer.finetune import Adapted
 
 ONE_FILE = "1000GB"
@@ -26,17 +23,3 @@ def export(adapted: Adapted, scale: float, base_folder: Path, folder: Path) -> N
     for path in sorted(base_folder.iterdir()):
         if path.suffix != ".safetensors" and not path.name.endswith(".safetensors.index.json") and not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)
-
-
-def digest_folder(folder: Path) -> list[FileDigest]:
-    """Return name, digests and size of every file in a model folder, by name."""
-    return [_digest(path) for path in sorted(folder.iterdir())]
-
-
-def _digest(path: Path) -> FileDigest:
-    checksum, digest = ChecksumWriter(None), sha256()
-    with path.open("rb") as file:
-        for block in read_blocks(file, path.stat().st_size):
-            checksum.write(block)
-            digest.update(block)
-    return FileDigest(name=path.name, sha256=digest.hexdigest(), crc32c=checksum.crc32c, size_bytes=checksum.size_bytes)

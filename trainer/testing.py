@@ -25,11 +25,11 @@ from shared.training import (
     SetRole,
     TrainingConfig,
     TrainingSpec,
+    digest_folder,
     document_bytes,
     lines_bytes,
     sha256_hex,
 )
-from trainer.export import digest_folder
 from trainer.model import Samples
 
 RATE_HZ = 16_000

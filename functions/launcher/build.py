@@ -15,4 +15,4 @@ def launch_deps() -> LaunchDeps:
     ports = ports_from_env()
     settings = ports.settings
     prefixes = (*settings.audio_prefixes, f"{ports.store.uri}/corpora/")
-    return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), LocalLauncher(settings.work_dir / "trainers"))
+    return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), LocalLauncher(settings.trainers_dir))

@@ -20,8 +20,6 @@ from functions.launcher.local import LocalLauncher
 from shared.config import Settings
 
 HOST = "127.0.0.1"
-TRAINERS = "trainers"
-"""Folder of the local launcher below the work folder."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -47,13 +45,13 @@ def main(arguments: Sequence[str]) -> int:
         server.shutdown()
     for thread in threads:
         thread.join()
-    end_trainers(Settings.from_env().work_dir)
+    end_trainers(Settings.from_env())
     return 0
 
 
-def end_trainers(work_dir: Path) -> list[str]:
+def end_trainers(settings: Settings) -> list[str]:
     """End every trainer that was started with this work folder; return their names."""
-    launcher = LocalLauncher(work_dir / TRAINERS)
+    launcher = LocalLauncher(settings.trainers_dir)
     names = launcher.list_names()
     for name in names:
         launcher.delete(name)

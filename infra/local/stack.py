@@ -121,7 +121,7 @@ class Stack:
             folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo:
             undo.enter_context(only_one_in(self.directory))
-            end_trainers(self.settings.work_dir)  # of a stack that was killed
+            end_trainers(self.settings)  # of a stack that was killed
             gcs = undo.enter_context(ports_are_free(lambda: GcsServer(self._buckets, port=self.config.gcs_port)))
             self.env = {**self._google_env(gcs, undo), **self.settings.to_env()}
             self.functions = FunctionsProcess({**self.env, **self.config.environ}, self.functions_log, self.directory)
