@@ -14,7 +14,7 @@ from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
-from shared.errors import CorruptObject, InvalidMessage, NotFound
+from shared.errors import CorruptObject, NotFound
 from shared.events import (
     CanaryRequested,
     CandidateAccepted,
@@ -147,7 +147,7 @@ def check_model(ports: Ports, version: int) -> str | None:
         return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
     try:
         manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(version))
-    except InvalidMessage as error:
+    except CorruptObject as error:
         return str(error)
     found = {file.name: _stat(ports, file.key(keys.model(version))) for file in manifest.files}
     return check_files(manifest, found)
