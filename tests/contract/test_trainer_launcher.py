@@ -1,0 +1,57 @@
+"""What every launcher of trainers promises, whatever a trainer is there."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from functions.launcher.local import LocalLauncher
+from functions.launcher.trainers import Started, TrainerLauncher, TrainerRun, parse_name
+from tests.world import FakeTrainers
+
+FIRST = TrainerRun(12, 1, "gs://retune/cycles/000012/spec.json")
+SECOND = TrainerRun(12, 2, "gs://retune/cycles/000012/spec.json")
+
+
+@pytest.fixture(params=["memory", "local"])
+def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrainerLauncher]:
+    if request.param == "memory":
+        yield FakeTrainers()
+        return
+    local = LocalLauncher(tmp_path, command=(sys.executable, "-c", "import signal; signal.pause()"))
+    yield local
+    for name in local.list_names():
+        local.delete(name)
+
+
+def test_a_started_trainer_is_listed_until_it_is_deleted(launcher: TrainerLauncher) -> None:
+    assert launcher.list_names() == []
+    assert isinstance(launcher.start(FIRST), Started)
+    assert isinstance(launcher.start(SECOND), Started)
+    assert launcher.list_names() == [FIRST.name, SECOND.name]
+    launcher.delete(FIRST.name)
+    assert launcher.list_names() == [SECOND.name]
+
+
+def test_one_that_is_there_already_is_success(launcher: TrainerLauncher) -> None:
+    assert isinstance(launcher.start(FIRST), Started)
+    assert isinstance(launcher.start(FIRST), Started)
+    assert launcher.list_names() == [FIRST.name]
+
+
+def test_one_that_was_never_there_is_deleted_without_error(launcher: TrainerLauncher) -> None:
+    launcher.delete(FIRST.name)
+    assert launcher.list_names() == []
+
+
+def test_a_deleted_one_can_be_started_again(launcher: TrainerLauncher) -> None:
+    launcher.start(FIRST)
+    launcher.delete(FIRST.name)
+    assert isinstance(launcher.start(FIRST), Started)
+    assert launcher.list_names() == [FIRST.name]
+
+
+def test_a_name_tells_its_cycle_and_attempt() -> None:
+    assert parse_name(FIRST.name) == TrainerRun(12, 1)
+    assert parse_name("somebody-elses-vm") is None
