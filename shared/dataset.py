@@ -32,7 +32,7 @@ class Row(Frozen):
 
     Attributes:
         origin: fresh in exactly one dataset.
-        reference: from the event itself or from a correction; a person's word wins over a language model's.
+        reference: from the event itself, a correction or the sample of the utterance; a person's word wins over a language model's.
         cluster: keyed hash of speaker, else session, else audio; decides `split`.
         weight: inverse of the probability with which the utterance came to us: 1 for an error, 1/p for a sample of
             rate p; None = the rate is unknown.

@@ -53,5 +53,6 @@ def check_files(manifest: ModelManifest, found: Mapping[str, ObjectInfo | None])
         if info is None:
             return f"{version_name(manifest.version)}: expected {file.name}, found no such object"
         if (info.size_bytes, info.crc32c) != (file.size_bytes, file.crc32c):
-            return f"{version_name(manifest.version)}: expected {file.name} with CRC32C {file.crc32c}, found {info.crc32c}"
+            expected = f"{file.name} of {file.size_bytes} bytes with CRC32C {file.crc32c}"
+            return f"{version_name(manifest.version)}: expected {expected}, found {info.size_bytes} bytes with {info.crc32c}"
     return None

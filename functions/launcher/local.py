@@ -79,11 +79,8 @@ class LocalLauncher:
             Retryable: it lives on after SIGKILL.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if not self._lives(name):
-                return
-            self._kill(name, number)
             try:
-                self._wait(name)
+                self._end(name, number)
             except RetryError as error:
                 if number == signal.SIGKILL:
                     raise Retryable(f"trainer {name}: expected it to end after SIGKILL, it lives on") from error
@@ -92,9 +89,17 @@ class LocalLauncher:
         """Return the trainers whose process lives; see `TrainerLauncher.list_names`."""
         return [path.stem for path in sorted(self._folder.glob("retune-trainer-*.lock")) if self._lives(path.stem)]
 
-    def _wait(self, name: str) -> None:
-        retrying = Retrying(stop=stop_after_delay(GRACE_S), wait=wait_fixed(0.05), retry=retry_if_result(bool))
-        retrying(self._lives, name)
+    def _end(self, name: str, number: signal.Signals) -> None:
+        """Send one signal, as soon as the process has told its id, and wait until it is gone."""
+        unsent = [number]
+
+        def lives() -> bool:
+            alive = self._lives(name)
+            if alive and unsent and self._kill(name, number):
+                unsent.clear()
+            return alive
+
+        Retrying(stop=stop_after_delay(GRACE_S), wait=wait_fixed(0.05), retry=retry_if_result(bool))(lives)
 
     def _lock_file(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
@@ -120,11 +125,12 @@ class LocalLauncher:
         finally:
             os.close(turn)
 
-    def _kill(self, name: str, number: signal.Signals) -> None:
+    def _kill(self, name: str, number: signal.Signals) -> bool:
         try:
             os.killpg(int(self._lock_file(name).read_text()), number)
         except (ProcessLookupError, ValueError, FileNotFoundError):
-            return  # it has ended by itself, or has not become the trainer yet: the wait tells
+            return False  # it has ended by itself, or has not become the trainer yet
+        return True
 
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]

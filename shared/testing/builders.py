@@ -77,7 +77,5 @@ def cycle_state(
 ) -> CycleState:
     """Return a cycle that opened and came to `status` at the same time, whatever moves the table allows."""
     ways = (opened,) if status == opened else (opened, status)
-    entries = tuple(
-        Entry(status=way, at=at, by="somebody", cause=f"{way} {cycle}", reason=reason, attempt=attempt) for way in ways
-    )
+    entries = tuple(Entry(status=way, at=at, by="somebody", cause=f"{way} {cycle}", reason=reason, attempt=attempt) for way in ways)
     return CycleState(cycle=cycle, status=status, attempt=attempt, history=entries)

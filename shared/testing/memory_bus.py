@@ -126,11 +126,11 @@ class MemoryBus:
         """Acknowledge pulled messages; one whose lease is over stays."""
         self.engine.ack(self._subscription(subscription), ack_ids)
 
-    # beyond the port, as Pub/Sub has it
-
     def nack(self, subscription: str, ack_ids: Iterable[str]) -> None:
-        """Refuse pulled messages: they are due again after their back-off."""
+        """Give pulled messages back: they are due again after their back-off."""
         self.modify_ack_deadline(subscription, ack_ids, 0)
+
+    # beyond the port, as Pub/Sub has it
 
     def modify_ack_deadline(self, subscription: str, ack_ids: Iterable[str], seconds: float) -> None:
         """Have the leases of pulled messages end `seconds` from now."""

@@ -167,6 +167,27 @@ def test_a_pulled_message_is_away_until_acknowledged_and_then_gone(world: World)
     assert world.bus.pull(subscription) == []
 
 
+def test_a_pulled_message_that_is_given_back_is_pulled_again_as_another_attempt(world: World) -> None:
+    topic, dead_topic = world.topic(), world.topic()
+    subscription = world.subscription(topic, dead_letter_topic=dead_topic)
+    sent = {world.bus.publish(Outgoing(topic, b"1", {"k": "v"})) for _ in range(2)}
+    first = world.pull(subscription, 2)
+    world.bus.nack(subscription, [each.ack_id for each in first])
+    again = world.pull(subscription, 2)
+    assert {each.message.message_id for each in again} == sent
+    assert {each.message.delivery_attempt for each in again} == {2}
+    assert {(each.message.data, each.message.attributes["k"]) for each in again} == {(b"1", "v")}
+    assert not {each.ack_id for each in first} & {each.ack_id for each in again}
+    world.bus.ack(subscription, [each.ack_id for each in again])
+    assert world.bus.pull(subscription) == []
+
+
+def test_nothing_to_settle_is_no_error(world: World) -> None:
+    subscription = world.subscription(world.topic())
+    world.bus.ack(subscription, [])
+    world.bus.nack(subscription, [])
+
+
 def test_pull_returns_at_most_its_limit(world: World) -> None:
     topic = world.topic()
     subscription = world.subscription(topic)
@@ -258,6 +279,8 @@ def test_what_does_not_exist_is_not_found(world: World) -> None:
         world.bus.pull(nowhere)
     with pytest.raises(NotFound, match=nowhere):
         world.bus.ack(nowhere, ["ack"])
+    with pytest.raises(NotFound, match=nowhere):
+        world.bus.nack(nowhere, ["ack"])
     with pytest.raises(NotFound):
         world.bus.create_subscription(nowhere, nowhere)
     with pytest.raises(NotFound):

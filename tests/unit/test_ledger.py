@@ -1,0 +1,290 @@
+"""The ledger: what it counts, what compaction leaves, and where an append ends up."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import keys, ledger
+from shared.cas import commit, create, find
+from shared.errors import CorruptObject, InvariantBroken
+from shared.events import Event
+from shared.ledger import Index, Totals, count_events
+from shared.objectstore import ABSENT
+from shared.testing.builders import correction, error, sample, traffic
+from shared.testing.clock import START
+from shared.testing.memory_store import MemoryStore
+from shared.training import document_bytes, parse_document
+
+HOUR = timedelta(hours=1)
+
+
+def filled(*flushes: Sequence[Event]) -> MemoryStore:
+    """Return a store whose first ledger holds one segment per flush: `a`, `b`, ..."""
+    store = MemoryStore()
+    for number, events in enumerate(flushes):
+        ledger.append(store, events, chr(ord("a") + number))
+    return store
+
+
+def names(store: MemoryStore, cycle: int = 1) -> set[str]:
+    """Return what lies in a ledger, the random names of parts shortened."""
+    found = {info.key.removeprefix(keys.ledger(cycle)) for info in store.list(keys.ledger(cycle))}
+    return {"part" if name.startswith("part-") else name for name in found}
+
+
+def index_of(store: MemoryStore) -> Index:
+    return parse_document(Index, store.get(keys.ledger_index(1)).data, what="index")
+
+
+def once(store: MemoryStore, operation: str, key: str, act: Callable[[], object], *, before: bool = True) -> None:
+    """Do something right before (or after) the next such call of the store."""
+    left = [act]
+
+    def hook(found_operation: str, found_key: str) -> None:
+        if left and found_operation == operation and found_key.startswith(key):
+            left.pop()()
+
+    setattr(store, "before" if before else "after", hook)
+
+
+# totals
+
+
+def test_totals_count_each_kind_and_the_references() -> None:
+    events = [
+        error(1),
+        error(2, reference=None, model_version=4),
+        correction(2),
+        sample(3),
+        traffic(4, 70),
+        traffic(5, 30),
+        traffic(6, 5, version=4),
+    ]
+    assert count_events(events) == Totals(
+        events=7,
+        errors=2,
+        corrected=2,  # an error that came with a reference, and a correction
+        corrections=1,
+        samples=1,
+        errors_by_version={0: 1, 4: 1},
+        utterances_by_version={0: 100, 4: 5},
+        oldest=START,
+    )
+
+
+def test_the_oldest_is_the_oldest_error_and_nothing_else() -> None:
+    assert count_events([error(1, at=START + HOUR), error(2), error(3, at=START + 2 * HOUR)]).oldest == START
+    assert count_events([sample(1), correction(2), traffic(3, 9)]).oldest is None
+
+
+def test_the_sum_has_the_older_oldest_and_one_that_is_missing_does_not_count() -> None:
+    old, new, none = Totals(oldest=START), Totals(oldest=START + HOUR), Totals()
+    assert [(a + b).oldest for a, b in ((old, new), (new, old), (old, none), (none, new), (none, none))] == [
+        START,
+        START,
+        START,
+        START + HOUR,
+        None,
+    ]
+
+
+events = st.one_of(
+    st.builds(
+        lambda n, hours, version, reference: error(n, at=START + hours * HOUR, model_version=version, reference=reference),
+        st.integers(0, 30),
+        st.integers(0, 9),
+        st.integers(0, 2),
+        st.sampled_from([None, "fall back"]),
+    ),
+    st.builds(sample, st.integers(0, 30)),
+    st.builds(correction, st.integers(0, 30)),
+    st.builds(
+        lambda n, utterances, version: traffic(n, utterances, version=version), st.integers(0, 30), st.integers(1, 99), st.integers(0, 2)
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(events, max_size=8), st.lists(events, max_size=8))
+def test_totals_add_up(some: list[Event], others: list[Event]) -> None:
+    assert count_events(some) + count_events(others) == count_events([*some, *others])
+
+
+@settings(deadline=None)
+@given(st.lists(events, min_size=1, max_size=20, unique_by=lambda event: event.event_id), st.randoms(use_true_random=False))
+def test_without_duplicates_the_count_is_exact_however_often_the_ledger_was_compacted(every: list[Event], rng: random.Random) -> None:
+    store = MemoryStore()
+    for number, event in enumerate(every):
+        ledger.append(store, [event], f"token {number}")
+        if rng.random() < 0.3:
+            ledger.compact(store, 1, at_least=rng.randint(1, 4))
+    assert ledger.count(store, 1) == count_events(ledger.read_events(store, 1)) == count_events(every)
+
+
+def test_events_that_were_delivered_twice_are_counted_twice_and_read_once_in_the_order_of_time() -> None:
+    store = filled([error(2, at=START + HOUR), error(1)], [error(1), error(0, at=START + HOUR)])
+    assert ledger.count(store, 1).errors == 4
+    assert [event.event_id for event in ledger.read_events(store, 1)] == ["e1", "e0", "e2"]
+
+
+def test_an_empty_ledger_counts_and_reads_as_nothing() -> None:
+    store = MemoryStore()
+    assert ledger.count(store, 1) == Totals()
+    assert ledger.read_events(store, 1) == []
+
+
+def test_a_count_opens_no_segment() -> None:
+    store = filled([error(1)], [error(2)])
+    gets: list[str] = []
+    store.before = lambda operation, key: gets.append(key) if operation == "get" else None
+    ledger.count(store, 1)
+    assert gets == [keys.ledger_index(1)]
+
+
+def test_a_segment_without_its_counts_needs_a_person() -> None:
+    store = filled([error(1)])
+    store.put(keys.segment(1, "b"), b"")
+    with pytest.raises(InvariantBroken, match=r"ledger/000001/segment-b\.jsonl: expected metadata 'totals', found \[\]"):
+        ledger.count(store, 1)
+    store.put(keys.segment(1, "b"), b"", metadata={"totals": '{"errors": "many"}'})
+    with pytest.raises(CorruptObject, match=r"metadata of ledger/000001/segment-b\.jsonl: expected a valid Totals, found errors"):
+        ledger.count(store, 1)
+
+
+# compaction
+
+
+def test_a_compaction_folds_the_segments_into_one_part_and_deletes_them() -> None:
+    store = filled([error(1)], [error(2), traffic(1, 7)])
+    assert ledger.compact(store, 1) == 2
+    assert names(store) == {"index.json", "part"}
+    index = index_of(store)
+    assert index.totals == count_events([error(1), error(2), traffic(1, 7)])
+    assert index.pending == (keys.segment(1, "a"), keys.segment(1, "b"))
+
+
+def test_the_next_compaction_adds_a_part_and_forgets_what_was_pending_before() -> None:
+    store = filled([error(1)], [error(2)])
+    ledger.compact(store, 1)
+    first = index_of(store)
+    ledger.append(store, [error(3)], "c")
+    assert ledger.compact(store, 1, at_least=1) == 1
+    second = index_of(store)
+    assert second.parts[:1] == first.parts
+    assert len(second.parts) == 2
+    assert second.pending == (keys.segment(1, "c"),)
+    assert second.totals.errors == 3
+
+
+def test_few_segments_are_left_alone() -> None:
+    store = filled([error(1)])
+    assert ledger.compact(store, 1) == 0
+    assert names(store) == {"segment-a.jsonl"}
+
+
+def test_a_segment_that_is_pending_and_still_there_is_counted_and_read_once_and_then_deleted() -> None:
+    store = filled([error(1)], [error(2)])
+    left = store.get(keys.segment(1, "a"))
+    ledger.compact(store, 1)
+    store.put(left.info.key, left.data, metadata=left.info.metadata)  # its deletion never happened
+    assert ledger.look(store, 1).live == ()
+    assert ledger.count(store, 1).errors == 2
+    assert len(ledger.read_events(store, 1)) == 2
+    assert ledger.compact(store, 1) == 0
+    assert names(store) == {"index.json", "part"}
+
+
+def test_a_compactor_that_was_overtaken_deletes_nothing() -> None:
+    store = filled([error(1)], [error(2)])
+    faster = document_bytes(Index(totals=Totals(), parts=()))
+    once(store, "put", keys.ledger_index(1), lambda: commit(store, keys.ledger_index(1), faster, if_generation_match=ABSENT))
+    assert ledger.compact(store, 1) == 0
+    assert names(store) >= {"segment-a.jsonl", "segment-b.jsonl"}
+    assert ledger.count(store, 1).errors == 2
+
+
+def test_a_compactor_whose_segments_vanish_leaves_the_work_to_the_other() -> None:
+    store = filled([error(1)], [error(2)])
+    once(store, "get", keys.segment(1, "a"), lambda: ledger.compact(store, 1))
+    assert ledger.compact(store, 1) == 0
+    assert ledger.count(store, 1).errors == 2
+
+
+def test_a_reader_whose_segments_vanish_lists_again() -> None:
+    store = filled([error(1)], [error(2)])
+    once(store, "get", keys.segment(1, "a"), lambda: ledger.compact(store, 1))
+    assert len(ledger.read_events(store, 1)) == 2
+
+
+def test_a_reader_that_is_shown_what_is_never_there_gives_up() -> None:
+    store = filled([error(1)])
+    store.put(keys.ledger_index(1), document_bytes(Index(parts=("ledger/000001/part-gone.jsonl",))))
+    with pytest.raises(InvariantBroken, match="ledger 1: expected a stable listing within 10 tries"):
+        ledger.read_events(store, 1)
+
+
+# head and append
+
+
+def test_the_head_starts_at_one_and_only_moves_forward() -> None:
+    store = MemoryStore()
+    assert ledger.read_head(store) == 1
+    assert ledger.move_head(store, 1) == 2
+    assert ledger.move_head(store, 4) == 5
+    generation = store.stat(keys.HEAD).generation
+    assert [ledger.move_head(store, past) for past in (1, 3, 4)] == [5, 5, 5]
+    assert store.stat(keys.HEAD).generation == generation, "nothing was written"
+
+
+def test_an_append_follows_a_head_that_moves_twice_meanwhile() -> None:
+    store = MemoryStore()
+    first, second = keys.segment(1, "t"), keys.segment(2, "t")
+
+    def move_the_head(operation: str, key: str) -> None:
+        if operation == "put" and key in {first, second}:
+            store.put(keys.HEAD, b'{"cycle": 2}' if key == first else b'{"cycle": 3}')
+
+    store.after = move_the_head
+    assert ledger.append(store, [error(1)], "t") == 3
+    assert [names(store, cycle) for cycle in (1, 2, 3)] == [{"segment-t.jsonl"}] * 3
+    assert [event.event_id for event in ledger.read_events(store, 3)] == ["e1"]
+
+
+def test_a_flush_that_is_tried_again_writes_its_segment_once() -> None:
+    store = filled([error(1)])
+
+    def die() -> None:
+        raise RuntimeError("killed after the write")
+
+    once(store, "put", keys.segment(1, "b"), die, before=False)
+    with pytest.raises(RuntimeError, match="killed"):
+        ledger.append(store, [error(2)], "b")
+    assert ledger.append(store, [error(2)], "b") == 1
+    assert ledger.count(store, 1).errors == 2
+
+
+def test_what_was_written_reads_back_whatever_its_text() -> None:
+    odd = error(1, reference='caf\u00e9 \u2028 line\nbreak \x85 "quoted"', hypothesis="")
+    store = filled([odd, sample(2)], [error(3)])
+    ledger.compact(store, 1)
+    assert odd in ledger.read_events(store, 1)
+    assert len(ledger.read_events(store, 1)) == 3
+
+
+# garbage
+
+
+def test_a_sealed_ledger_is_collected_as_a_whole_and_no_other() -> None:
+    store = filled([error(1)], [error(2)])
+    ledger.compact(store, 1)
+    ledger.append(store, [error(3)], "c")
+    ledger.move_head(store, 1)
+    ledger.append(store, [error(4)], "d")
+    create(store, keys.dataset(1), b"")
+    assert ledger.collect_garbage(store, 1) == 3
+    assert (names(store), names(store, 2)) == (set(), {"segment-d.jsonl"})
+    assert find(store, keys.dataset(1)) is not None

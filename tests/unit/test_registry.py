@@ -1,0 +1,311 @@
+"""Moves of the production alias: what each changes, when it is refused, and what holds after any of them."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.cas import Decision
+from shared.cycle import Status
+from shared.errors import CorruptObject
+from shared.events import CanaryStarted, ModelDeployed, ModelRolledBack
+from shared.registry import (
+    CODEC,
+    KEEP_PREVIOUS,
+    Canary,
+    Command,
+    Move,
+    Production,
+    decide_canary,
+    decide_promote,
+    decide_rollback,
+    decide_withdraw,
+    event_of,
+    stable_version,
+    staleness,
+    state_of,
+)
+from shared.testing.clock import START
+
+LATER = START + timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def because(cause: str = "cause", at: datetime = LATER) -> Command:
+    return Command(cause=cause, at=at, by="ana (claimed)", reason="as asked")
+
+
+def canary(version: int, percent: int = 10) -> Canary:
+    return Canary(version=version, percent=percent, since=START)
+
+
+def old_move(seq: int, at: datetime) -> Move:
+    return Move(seq=seq, cause=f"old {seq}", kind="promote", version=1, stable_before=0, stable_after=1, at=at, by="x", reason="y")
+
+
+def made(decision: Decision[Production]) -> Production:
+    assert decision.state is not None, decision.reason
+    return decision.state
+
+
+SERVING = Production(seq=4, stable=2, previous=(1, 0), withdrawn=(3,))
+
+
+# promote
+
+
+def test_the_first_model_becomes_stable() -> None:
+    decision = decide_promote(None, 0, because(), champion=None, override=True)
+    state = made(decision)
+    assert (state.seq, state.stable, state.previous, state.withdrawn, state.canary) == (1, 0, (), (), None)
+    move = Move(
+        seq=1,
+        cause="cause",
+        kind="promote",
+        version=0,
+        stable_before=None,
+        stable_after=0,
+        at=LATER,
+        by="ana (claimed)",
+        reason="as asked",
+        override=True,
+    )
+    assert state.moves == (move,)
+    assert state.last == move
+    assert decision.reason == "as asked"
+
+
+def test_a_promotion_puts_the_version_before_it_first_in_line_for_a_rollback() -> None:
+    decision = decide_promote(SERVING, 5, because(), champion=2)
+    state = made(decision)
+    assert (state.seq, state.stable, state.previous, state.withdrawn) == (5, 5, (2, 1, 0), (3,))
+    (event,) = decision.events
+    assert isinstance(event, ModelDeployed)
+    assert (event.seq, event.version, event.stable, event.occurred_at, event.reason) == (5, 5, 5, LATER, "as asked")
+
+
+def test_a_version_that_comes_back_stands_in_line_once() -> None:
+    assert made(decide_promote(SERVING, 1, because(), champion=2)).previous == (2, 0)
+
+
+def test_the_line_for_a_rollback_keeps_the_newest_twenty() -> None:
+    long = Production(stable=50, previous=tuple(range(49, 29, -1)))
+    state = made(decide_promote(long, 51, because(), champion=50))
+    assert state.previous == tuple(range(50, 30, -1))
+    assert len(state.previous) == KEEP_PREVIOUS == 20
+
+
+def test_a_canary_that_is_promoted_is_no_canary_any_more_and_another_goes_on() -> None:
+    assert made(decide_promote(SERVING.model_copy(update={"canary": canary(5)}), 5, because(), champion=2)).canary is None
+    assert made(decide_promote(SERVING.model_copy(update={"canary": canary(6)}), 5, because(), champion=2)).canary == canary(6)
+
+
+@pytest.mark.parametrize(
+    ("version", "champion", "reason"),
+    [
+        (2, 2, "v2 is stable already"),
+        (3, 2, "v3 is withdrawn: promote it with an override and a reason"),
+        (5, 1, "validated against v1, but v2 is stable now"),
+        (5, None, "validated against no version, but v2 is stable now"),
+    ],
+)
+def test_a_promotion_is_refused_with_the_reason(version: int, champion: int | None, reason: str) -> None:
+    assert decide_promote(SERVING, version, because(), champion=champion) == Decision(None, (), reason)
+
+
+def test_an_override_brings_a_withdrawn_version_back_whatever_the_champion() -> None:
+    state = made(decide_promote(SERVING, 3, because(), champion=None, override=True))
+    assert (state.stable, state.previous, state.withdrawn) == (3, (2, 1, 0), ())
+    assert state.moves[-1].override
+    assert not made(decide_promote(SERVING, 5, because(), champion=2)).moves[-1].override
+
+
+def test_evidence_is_stale_when_the_version_was_withdrawn_or_the_champion_changed() -> None:
+    assert staleness(SERVING, 5, 2) is None
+    assert staleness(None, 0, None) is None
+    assert staleness(SERVING, 2, 1) is None, "the version serves already: there is nothing to mark"
+    assert staleness(SERVING, 3, 2) == "v3 is withdrawn: promote it with an override and a reason"
+    assert staleness(None, 5, 2) == "validated against v2, but no version is stable now"
+
+
+# canary
+
+
+def test_a_canary_serves_beside_the_stable_version() -> None:
+    decision = decide_canary(SERVING, 5, 25, because(), champion=2)
+    state = made(decision)
+    assert (state.seq, state.stable, state.previous) == (5, 2, (1, 0))
+    assert state.canary == Canary(version=5, percent=25, since=LATER)
+    (event,) = decision.events
+    assert isinstance(event, CanaryStarted)
+    assert (event.seq, event.version, event.stable, event.percent) == (5, 5, 2, 25)
+
+
+def test_a_canarys_share_can_be_changed() -> None:
+    serving = SERVING.model_copy(update={"canary": canary(5, 10)})
+    assert made(decide_canary(serving, 5, 50, because(), champion=2)).canary == Canary(version=5, percent=50, since=LATER)
+
+
+@pytest.mark.parametrize(
+    ("production", "version", "champion", "reason"),
+    [
+        (None, 5, None, "no version is stable: a canary needs one beside it"),
+        (SERVING, 2, 2, "v2 is stable already"),
+        (SERVING, 3, 2, "v3 is withdrawn: promote it with an override and a reason"),
+        (SERVING, 5, 1, "validated against v1, but v2 is stable now"),
+        (SERVING.model_copy(update={"canary": canary(6)}), 5, 2, "v6 is on canary already"),
+    ],
+)
+def test_a_canary_is_refused_with_the_reason(production: Production | None, version: int, champion: int | None, reason: str) -> None:
+    assert decide_canary(production, version, 10, because(), champion=champion) == Decision(None, (), reason)
+
+
+# rollback
+
+
+def test_a_rollback_goes_to_the_newest_version_before_and_withdraws() -> None:
+    decision = decide_rollback(SERVING, None, because())
+    state = made(decision)
+    assert (state.seq, state.stable, state.previous, state.withdrawn) == (5, 1, (0,), (3, 2))
+    (event,) = decision.events
+    assert isinstance(event, ModelRolledBack)
+    assert (event.seq, event.version, event.stable) == (5, 2, 1)
+
+
+def test_a_rollback_passes_over_withdrawn_versions() -> None:
+    serving = Production(stable=4, previous=(3, 2, 1), withdrawn=(3, 1))
+    state = made(decide_rollback(serving, 4, because()))
+    assert (state.stable, state.previous) == (2, ())
+
+
+def test_a_rollback_without_a_version_takes_the_canary_first() -> None:
+    serving = SERVING.model_copy(update={"canary": canary(5)})
+    state = made(decide_rollback(serving, None, because()))
+    assert (state.canary, state.stable, state.previous, state.withdrawn) == (None, 2, (1, 0), (3, 5))
+    assert state.moves[-1].stable_after == 2
+
+
+def test_a_rollback_of_the_stable_version_by_name_leaves_the_canary() -> None:
+    serving = SERVING.model_copy(update={"canary": canary(5)})
+    state = made(decide_rollback(serving, 2, because()))
+    assert (state.stable, state.canary) == (1, canary(5))
+
+
+def test_a_canary_that_a_rollback_makes_stable_is_no_canary_any_more() -> None:
+    serving = Production(stable=0, previous=(1,), canary=canary(1))
+    state = made(decide_rollback(serving, 0, because()))
+    assert (state.stable, state.canary, state.withdrawn) == (1, None, (0,))
+
+
+@pytest.mark.parametrize(
+    ("production", "version", "reason"),
+    [
+        (None, None, "no version is not live: stable is no version, canary is no version"),
+        (SERVING, 1, "v1 is not live: stable is v2, canary is no version"),
+        (SERVING.model_copy(update={"canary": canary(5)}), 3, "v3 is not live: stable is v2, canary is v5"),
+        (
+            Production(stable=2, previous=(1,), withdrawn=(1,)),
+            None,
+            "v2 has no good version before it: import or promote another one first",
+        ),
+    ],
+)
+def test_a_rollback_is_refused_with_the_reason(production: Production | None, version: int | None, reason: str) -> None:
+    assert decide_rollback(production, version, because()) == Decision(None, (), reason)
+
+
+# withdraw, redelivery, history
+
+
+def test_only_what_is_neither_live_nor_in_line_for_a_rollback_is_garbage() -> None:
+    serving = SERVING.model_copy(update={"canary": canary(5)})
+    assert [decide_withdraw(serving, version).state for version in (0, 1, 2, 5)] == [None] * 4
+    assert decide_withdraw(serving, 1).reason == "v1 is live or in the rollback window"
+    assert decide_withdraw(serving, 3).reason == "already withdrawn"
+    assert made(decide_withdraw(serving, 4)) == serving.model_copy(update={"withdrawn": (3, 4)})
+    assert made(decide_withdraw(None, 4)) == Production(withdrawn=(4,))
+
+
+def test_what_was_applied_is_not_applied_again_and_tells_the_same_event() -> None:
+    again: list[tuple[Decision[Production], Callable[[Production], Decision[Production]]]] = [
+        (decide_promote(SERVING, 5, because(), champion=2), lambda now: decide_promote(now, 5, because(), champion=2)),
+        (decide_canary(SERVING, 5, 10, because(), champion=2), lambda now: decide_canary(now, 5, 10, because(), champion=2)),
+        (decide_rollback(SERVING, None, because()), lambda now: decide_rollback(now, None, because())),
+    ]
+    for first, repeat in again:
+        moved_on = made(decide_promote(made(first), 9, because("other", LATER + DAY), champion=None, override=True))
+        assert repeat(moved_on) == Decision(None, first.events, "already applied")
+
+
+def test_the_events_of_two_moves_differ_and_name_the_move() -> None:
+    first = made(decide_promote(SERVING, 5, because("a"), champion=2)).moves[-1]
+    second = made(decide_promote(SERVING, 5, because("b"), champion=2)).moves[-1]
+    assert event_of(first) == event_of(first)
+    assert event_of(first).event_id != event_of(second).event_id
+    assert {kind: state_of(first.model_copy(update={"kind": kind})) for kind in ("promote", "canary", "rollback")} == {
+        "promote": Status.DEPLOYED,
+        "canary": Status.CANARY,
+        "rollback": Status.ROLLED_BACK,
+    }
+
+
+def test_moves_older_than_31_days_are_dropped_at_the_next_move() -> None:
+    moves = (old_move(1, LATER - 40 * DAY), old_move(2, LATER - 31 * DAY - timedelta(seconds=1)), old_move(3, LATER - 31 * DAY))
+    state = made(decide_promote(Production(seq=3, stable=1, moves=moves), 5, because(), champion=1))
+    assert [move.seq for move in state.moves] == [3, 4]
+
+
+def test_the_last_move_stays_however_old_it_is() -> None:
+    serving = Production(seq=1, stable=1, moves=(old_move(1, LATER - 400 * DAY),))
+    assert serving.last == old_move(1, LATER - 400 * DAY)
+    assert [move.seq for move in made(decide_promote(serving, 5, because(), champion=1)).moves] == [2]
+    assert made(decide_withdraw(serving, 7)).last == serving.last
+
+
+def test_the_alias_reads_back_as_it_was_and_an_unknown_field_is_refused() -> None:
+    state = made(decide_canary(SERVING, 5, 25, because(), champion=2))
+    assert CODEC.parse(CODEC.dump(state)) == state
+    assert (stable_version(state), stable_version(None)) == (2, None)
+    with pytest.raises(CorruptObject, match=r"registry/production\.json: expected a valid Production, found surprise"):
+        CODEC.parse(b'{"surprise": 1}')
+
+
+versions = st.integers(0, 2)
+steps = st.one_of(
+    st.tuples(st.just("promote"), versions, st.just(True)),
+    st.tuples(st.just("promote"), versions, st.booleans()),
+    st.tuples(st.just("canary"), versions, st.none()),
+    st.tuples(st.just("rollback"), st.none() | versions, st.none()),
+    st.tuples(st.just("withdraw"), versions, st.none()),
+)
+
+
+def step(now: Production, kind: str, version: Any, override: Any, command: Command) -> Decision[Production]:
+    if kind == "promote":
+        return decide_promote(now, version, command, champion=now.stable, override=override)
+    if kind == "canary":
+        return decide_canary(now, version, 10, command, champion=now.stable)
+    return decide_rollback(now, version, command) if kind == "rollback" else decide_withdraw(now, version)
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(steps, min_size=1, max_size=25))
+def test_whatever_the_moves_the_alias_names_no_withdrawn_version_and_a_place_to_go_back_to(moves: list[tuple[str, Any, Any]]) -> None:
+    now = Production()
+    for number, (kind, version, override) in enumerate(moves):
+        decision = step(now, kind, version, override, because(f"cause {number}", START + number * DAY))
+        if decision.state is None:
+            continue
+        before, now = now, decision.state
+        assert now.stable not in now.withdrawn
+        assert now.stable not in now.previous
+        assert now.canary is None or now.canary.version not in {now.stable, *now.withdrawn}
+        assert len(set(now.previous)) == len(now.previous)
+        assert len(set(now.withdrawn)) == len(now.withdrawn)
+        assert set(before.withdrawn) - set(now.withdrawn) <= ({version} if override else set())
+        assert now.seq == before.seq + (kind != "withdraw")
+        assert [move.seq for move in now.moves] == sorted(move.seq for move in now.moves)
+        assert now.last is None or (now.last.seq, now.last.stable_after) == (now.seq, now.stable)

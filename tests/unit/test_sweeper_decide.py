@@ -1,0 +1,92 @@
+"""What a cycle that stands still needs, status by status."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from functions.sweeper.decide import Need, decide_need
+from shared.cycle import Status
+from shared.policy import Policy
+from shared.testing.builders import cycle_state
+from shared.testing.clock import START
+
+S = Status
+POLICY = Policy(preparing_lease_s=900, heartbeat_timeout_s=300, auto_deploy=True)
+
+
+def need(
+    status: Status,
+    after_s: float,
+    *,
+    result: bool = False,
+    trainer_lives: bool = False,
+    last_sign: datetime | None = None,
+    policy: Policy = POLICY,
+) -> tuple[Need, str]:
+    """Return what a cycle needs that came to `status` so many seconds ago."""
+    now = START + timedelta(seconds=after_s)
+    return decide_need(cycle_state(status), policy, now, result=result, trainer_lives=trainer_lives, last_sign=last_sign)
+
+
+NOTHING = (Need.NOTHING, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "needed"),
+    [(S.PREPARING, Need.CARRY_ON), (S.VALIDATING, Need.ANNOUNCE_RESULT), (S.ACCEPTED, Need.ANNOUNCE_VERDICT)],
+)
+def test_what_has_stood_still_for_the_lease_is_moved_on_and_not_a_second_earlier(status: Status, needed: Need) -> None:
+    assert need(status, 899) == NOTHING
+    assert need(status, 900) == (needed, f"stood in {status} for 900 s")
+
+
+def test_a_cycle_that_prepares_while_its_trainer_starts_is_left_alone() -> None:
+    assert need(S.PREPARING, 5000, trainer_lives=True) == NOTHING
+
+
+@pytest.mark.parametrize(("status", "needed"), [(S.WAITING_FOR_CAPACITY, Need.FIND_CAPACITY), (S.INTERRUPTED, Need.RELAUNCH)])
+def test_capacity_is_looked_for_and_an_interruption_mended_at_every_tick(status: Status, needed: Need) -> None:
+    assert need(status, 0) == (needed, f"stood in {status} for 0 s")
+
+
+def test_an_accepted_candidate_waits_for_a_person_where_nothing_is_deployed_by_itself() -> None:
+    assert need(S.ACCEPTED, 5000, policy=POLICY.model_copy(update={"auto_deploy": False})) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "status",
+    [S.AWAITING_APPROVAL, S.CANARY, S.DEPLOYED, S.REJECTED, S.INCONCLUSIVE, S.FAILED, S.CANCELLED, S.ROLLED_BACK],
+)
+def test_what_waits_for_a_person_serves_or_has_ended_needs_nothing(status: Status) -> None:
+    assert need(status, 1e6, result=True) == NOTHING
+
+
+def test_every_status_was_looked_at() -> None:
+    by_themselves = {S.PREPARING, S.VALIDATING, S.ACCEPTED, S.WAITING_FOR_CAPACITY, S.INTERRUPTED, S.TRAINING}
+    assert {status for status in Status if need(status, 1e6) != NOTHING} == by_themselves
+
+
+# training
+
+
+@pytest.mark.parametrize("trainer_lives", [True, False])
+def test_a_result_is_announced_before_anything_else(trainer_lives: bool) -> None:
+    expected = (Need.ANNOUNCE_RESULT, "result.json is written")
+    assert need(S.TRAINING, 5000, result=True, trainer_lives=trainer_lives) == expected
+
+
+def test_a_trainer_that_is_gone_without_a_result_is_an_interruption_at_once() -> None:
+    assert need(S.TRAINING, 0) == (Need.INTERRUPT, "the trainer is gone without a result")
+    assert need(S.TRAINING, 10, last_sign=START + timedelta(seconds=10)) == (Need.INTERRUPT, "the trainer is gone without a result")
+
+
+def test_a_trainer_is_silent_from_its_start_or_its_last_sign_of_life() -> None:
+    assert need(S.TRAINING, 300, trainer_lives=True) == NOTHING
+    assert need(S.TRAINING, 301, trainer_lives=True) == (Need.INTERRUPT, "no heartbeat for 301 s")
+    beat = START + timedelta(seconds=200)
+    assert need(S.TRAINING, 500, trainer_lives=True, last_sign=beat) == NOTHING
+    assert need(S.TRAINING, 501, trainer_lives=True, last_sign=beat) == (Need.INTERRUPT, "no heartbeat for 301 s")
+
+
+def test_a_sign_of_life_from_a_clock_that_is_ahead_is_no_silence() -> None:
+    assert need(S.TRAINING, 0, trainer_lives=True, last_sign=START + timedelta(seconds=30)) == NOTHING
