@@ -322,3 +322,18 @@ def accumulate(batches: Sequence[Sequence[Clip]], cap: int) -> list[Clip]:
             reported = present if present is not None and present.stratum == "errors" and item.stratum == "traffic" else item
             latest[item.utterance_id] = reported
     return list(latest.values())[-cap:]
+
+
+def apart(clips: Sequence[Clip], judged: Sequence[Clip]) -> list[Clip]:
+    """Return the clips that share no utterance, no audio and no speaker with what judges.
+
+    The split by speaker keeps most of them apart; this holds also for an utterance whose speaker was told only once.
+    """
+    utterances = {item.utterance_id for item in judged}
+    audio = {(item.audio.crc32c, item.audio.size_bytes) for item in judged}
+    clusters = {item.cluster for item in judged}
+    return [
+        item
+        for item in clips
+        if item.utterance_id not in utterances and (item.audio.crc32c, item.audio.size_bytes) not in audio and item.cluster not in clusters
+    ]

@@ -244,8 +244,3 @@ def _moved(
 
 def _name(version: int | None) -> str:
     return "no version" if version is None else version_name(version)
-
-
-def stable_version(production: Production | None) -> int | None:
-    """Return the stable version, None before the first."""
-    return production.stable if production else None

@@ -59,8 +59,8 @@ def _after_attempt(state: CycleState | None, attempt: int, to: Status, event: Ev
 
 
 def decide_interrupted(state: CycleState | None, attempt: int, reason: str, now: datetime) -> Decision[CycleState]:
-    """Decide that the trainer of an attempt is gone."""
-    if state is None or state.attempt != attempt or state.status != Status.TRAINING:
+    """Decide that the trainer of an attempt is gone, or never came to work."""
+    if state is None or state.attempt != attempt or state.status not in {Status.PREPARING, Status.TRAINING}:
         return Decision(None, reason="moved on meanwhile")
     cause = f"sweep:{state.cycle}:{attempt}"
     return Decision(move(state, Status.INTERRUPTED, at=now, by="sweeper", cause=cause, reason=reason), reason=reason)

@@ -7,7 +7,7 @@ from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
-from shared.dataset import accumulate, clip, cluster_of, holdout_clips, split_of
+from shared.dataset import accumulate, apart, clip, cluster_of, holdout_clips, split_of
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
 from shared.training import (
@@ -55,21 +55,25 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
 def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    usable = [row for row in sealed.rows if row.usable and row.kind == "error"]
-    suites = {name: read_corpus(ports, keys.suite(name)) for name in policy.validation.suites}
+    judge = {"holdout": _holdout(ports, audio, cycle)}
+    for name in policy.validation.suites:
+        judge[f"{SUITE}{name}"] = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
+    judged = [item for clips in judge.values() for item in clips]
+    errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
     replay = [_corpus_clip(item, split_key, "replay") for item in read_corpus(ports, keys.REPLAY)]
-    fenced = {item.cluster for clips in suites.values() for item in (_corpus_clip(entry, split_key, "suite") for entry in clips)}
+
+    def reported(split: str) -> list[Clip]:
+        return apart([clip(row, stratum="errors") for row in errors if row.split == split], judged)
 
     def replayed(split: str) -> list[Clip]:
-        return [item for item in replay if item.cluster not in fenced and split_of(item.cluster, policy) == split]
+        return apart([item for item in replay if split_of(item.cluster, policy) == split], judged)
 
     sets: list[tuple[str, SetRole, Sequence[Clip]]] = [
-        ("train-errors", "train_errors", [clip(row, stratum="errors") for row in usable if row.split == "train"]),
+        ("train-errors", "train_errors", reported("train")),
         ("train-replay", "train_replay", replayed("train")),
-        ("dev-errors", "dev_errors", [clip(row, stratum="errors") for row in usable if row.split == "dev"]),
+        ("dev-errors", "dev_errors", reported("dev")),
         ("dev-replay", "dev_replay", replayed("dev")),
-        ("holdout", "judge", _holdout(ports, audio, cycle)),
-        *((f"{SUITE}{name}", "judge", [_corpus_clip(item, split_key, "suite") for item in clips]) for name, clips in suites.items()),
+        *((name, "judge", clips) for name, clips in judge.items()),
     ]
     return tuple(_write_set(ports, cycle, name, role, clips) for name, role, clips in sets)
 

@@ -37,7 +37,7 @@ def decide_need(
     if state.status == Status.TRAINING:
         return _training_need(policy, now, result=result, trainer_lives=trainer_lives, last_sign=last_sign or state.since)
     needs: dict[Status, tuple[Need, bool]] = {
-        Status.PREPARING: (Need.CARRY_ON, stands_still and not trainer_lives),
+        Status.PREPARING: (Need.INTERRUPT if trainer_lives else Need.CARRY_ON, stands_still),
         Status.WAITING_FOR_CAPACITY: (Need.FIND_CAPACITY, True),
         Status.INTERRUPTED: (Need.RELAUNCH, True),
         Status.VALIDATING: (Need.ANNOUNCE_RESULT, stands_still),

@@ -148,11 +148,12 @@ def test_news_of_an_attempt_that_is_over_are_ignored(status: Status) -> None:
     assert refusals(lambda state: decide_preempted(state, preempted(), NOW), [cycle_state(status)]) == over
 
 
-def test_a_trainer_that_is_gone_interrupts_only_its_own_training() -> None:
-    decision = decide_interrupted(cycle_state(S.TRAINING, attempt=2), 2, "no heartbeat for 301 s", NOW)
+@pytest.mark.parametrize("status", [S.PREPARING, S.TRAINING])
+def test_a_trainer_that_is_gone_or_never_came_interrupts_only_its_own_attempt(status: Status) -> None:
+    decision = decide_interrupted(cycle_state(status, attempt=2), 2, "no heartbeat for 301 s", NOW)
     expected = Entry(status=S.INTERRUPTED, at=NOW, by="sweeper", cause="sweep:1:2", reason="no heartbeat for 301 s", attempt=2)
     assert last(decision) == expected
-    elsewhere = [None, cycle_state(S.TRAINING, attempt=3), *(cycle_state(status, attempt=2) for status in others(S.TRAINING))]
+    elsewhere = [None, cycle_state(status, attempt=3), *(cycle_state(other, attempt=2) for other in others(S.PREPARING, S.TRAINING))]
     assert refusals(lambda state: decide_interrupted(state, 2, "silent", NOW), elsewhere) == {"moved on meanwhile"}
 
 

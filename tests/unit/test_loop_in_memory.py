@@ -348,3 +348,23 @@ def test_a_named_suite_that_gets_worse_rejects() -> None:
     )
     made.settle()
     assert made.state(1).status == Status.REJECTED
+
+
+def clips_of(made: World, cycle: int, name: str) -> set[str]:
+    lines = made.store.get(keys.clips(cycle, name)).data.decode().splitlines()
+    return {json.loads(line)["utterance_id"] for line in lines}
+
+
+def test_what_was_held_out_without_a_speaker_is_not_trained_on_when_one_is_told_later() -> None:
+    made = world()
+    made.publish(*(builders.sample(n, sample_rate=1.0, speaker_id=None) for n in range(100, 130)))
+    report_errors(made)
+    made.train(1)
+    made.settle()
+    held_out = clips_of(made, 1, "holdout") & {f"u{n}" for n in range(100, 130)}
+    assert held_out
+    made.publish(*(builders.error(n) for n in range(100, 130)))
+    report_errors(made, range(60, 100))
+    assert held_out <= clips_of(made, 2, "holdout")
+    assert not clips_of(made, 2, "train-errors") & clips_of(made, 2, "holdout")
+    assert not clips_of(made, 2, "dev-errors") & clips_of(made, 2, "holdout")

@@ -40,8 +40,9 @@ def test_what_has_stood_still_for_the_lease_is_moved_on_and_not_a_second_earlier
     assert need(status, 900) == (needed, f"stood in {status} for 900 s")
 
 
-def test_a_cycle_that_prepares_while_its_trainer_starts_is_left_alone() -> None:
-    assert need(S.PREPARING, 5000, trainer_lives=True) == NOTHING
+def test_a_cycle_that_prepares_while_its_trainer_starts_is_left_alone_for_the_lease() -> None:
+    assert need(S.PREPARING, 5000, trainer_lives=True)[0] == Need.INTERRUPT
+    assert need(S.PREPARING, 899, trainer_lives=True) == NOTHING
 
 
 @pytest.mark.parametrize(("status", "needed"), [(S.WAITING_FOR_CAPACITY, Need.FIND_CAPACITY), (S.INTERRUPTED, Need.RELAUNCH)])
