@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -25,7 +25,7 @@ from shared.testing import builders
 from shared.verdict import parse_report
 from tests.world import POLICY, World, right, wrong
 
-POLICY_HERE = POLICY.model_copy(update={"min_error_cases": 8, "max_attempts": 3, "min_speakers": 1, "auto_approve_finetuning": True})
+POLICY_HERE = POLICY.model_copy(update={"min_error_cases": 30, "max_attempts": 3, "min_speakers": 1, "auto_approve_finetuning": True})
 
 
 class Killed(RetuneError):
@@ -43,7 +43,10 @@ class Loop(RuleBasedStateMachine):
         self.imported = {0}
         self.next_utterance = 0
         self.world.install_model()
-        self.world.record_calls(range(400))
+        self.world.record_calls(range(2000))
+        self.failing_publishes = 0
+        self._report(40, referenced=True)
+        self.world.settle()
 
     # faults
 
@@ -69,6 +72,7 @@ class Loop(RuleBasedStateMachine):
 
     @rule()
     def the_bus_is_away_for_one_publish(self) -> None:
+        self.failing_publishes += 1
         self.world.bus.fail_publishes(1, stored=bool(self.next_utterance % 2))
 
     @rule(seed=st.integers(0, 5))
@@ -88,12 +92,16 @@ class Loop(RuleBasedStateMachine):
         with suppress(Retryable):  # the publisher saw the failure; whether the message is there, nobody knows
             act()
 
-    @rule(count=st.integers(1, 10), referenced=st.booleans())
+    @rule(count=st.integers(1, 40), referenced=st.booleans())
     def production_reports_errors(self, count: int, referenced: bool) -> None:
+        self._outside(lambda: self._report(count, referenced=referenced))
+
+    def _report(self, count: int, *, referenced: bool) -> None:
+        """Report errors and, at rate 1, as many samples of calls that nobody objected to."""
         numbers = range(self.next_utterance, self.next_utterance + count)
         self.next_utterance += count
         errors = [builders.error(n, at=self.world.clock.now(), **({} if referenced else {"reference": None})) for n in numbers]
-        self._outside(lambda: self.world.publish(*errors))
+        self.world.publish(*(builders.sample(1000 + n, at=self.world.clock.now(), sample_rate=1.0) for n in numbers), *errors)
 
     @precondition(lambda self: self.next_utterance > 0)
     @rule(number=st.integers(0, 30))
@@ -182,7 +190,7 @@ class Loop(RuleBasedStateMachine):
         world = self.world
         self.dies_in = self.loses_reply_in = 0
         world.bus.shuffle(None)
-        for _ in range(40):  # uses up the failures that were asked for
+        for _ in range(self.failing_publishes):  # uses up the failures that were asked for
             self._outside(world.publish_tick)
         for _ in range(4):
             world.tick(1000)
@@ -197,6 +205,7 @@ class Loop(RuleBasedStateMachine):
             self._check_nothing_left_behind(datasets, max(new))
         self.every_acknowledged_event_is_somewhere_and_fresh_once()
         self.one_cycle_at_a_time()
+        event(f"stable at the end: v{world.production().stable}")
 
     def _check_nothing_left_behind(self, datasets: dict[int, list[Row]], newest: int) -> None:
         learned = read_lineage(self.world.ports).learned
@@ -211,5 +220,5 @@ class Loop(RuleBasedStateMachine):
 
 TestLoop = Loop.TestCase
 TestLoop.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
