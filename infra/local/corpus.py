@@ -1,6 +1,6 @@
 """Who calls and what they say: an office that a baseline knows, and a call centre that it does not.
 
-The office records over a good line. Then the calls move to the telephone and new products come: the same words through a narrow
+The office records over a good line. Then the calls move to the telephone and new products come: the same words through a line's
 band, noise and echo, with names that the baseline never heard. That shift is what the demo learns from its errors.
 """
 
@@ -32,7 +32,7 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "verb": ("check", "change", "cancel", "send", "open", "close", "pay", "find"),
     "quality": ("new", "last", "second", "wrong"),
     "state": ("late", "ready", "blocked", "lost", "paid", "not here"),
-    "product": ("velora", "nimbus", "zentro", "paylink", "router", "tariff", "voicemail", "upgrade"),
+    "product": ("velora", "nimbus", "paylink", "router", "upgrade"),
 }
 OFFICE_TEMPLATES = (
     "please {verb} my {item} {digit} {digit} {day}",
@@ -57,7 +57,7 @@ CALL_CENTRE_TEMPLATES = (
     "when is the {quality} {product} from {name}",
     "{product} {item} {digit} {digit} for {name}",
 )
-PRODUCT_SHARE = 0.6  # of the call centre's calls; the rest talk about what the office talks about
+PRODUCT_SHARE = 0.5  # of the call centre's calls; the rest talk about what the office talks about
 
 
 class Domain(StrEnum):

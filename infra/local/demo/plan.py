@@ -13,7 +13,7 @@ class DemoPlan:
     """How much speech the demo makes.
 
     Attributes:
-        callers: people who call while errors are collected; with the fresh ones more than 60.
+        callers: people who call while errors are collected; with the fresh ones 60.
         suite_callers: those of them who also speak the regression suite: the launcher keeps them out of training.
         fresh_callers: people who call for the first time when the new model serves.
         phone_share: share of the calls on the new phone line, where the shift is; the others come over the old line.
@@ -25,11 +25,11 @@ class DemoPlan:
     """
 
     seed: int = 0
-    callers: int = 50
+    callers: int = 48
     suite_callers: int = 12
     fresh_callers: int = 12
     phone_share: float = 0.8
-    sample_rate: float = 0.25
+    sample_rate: float = 0.4
     errors: int = 650
     calls_at_most: int = 2000
     replay_clips: int = 1000
