@@ -1,7 +1,8 @@
 """Trains the baseline: 0.74 million parameters, from nothing to about 6% word error rate, on two CPU cores in a quarter of an hour.
 
-The first convolution starts as a bank of Gabor filters: from random weights the same run stays at blanks for thousands of steps.
-Half of the texts are random words: templates alone teach the templates.
+The first convolution starts as a bank of Gabor filters, so that it hears frequencies from the first step. Half of the texts are
+random words: a model that sees only templates learns the templates. The same recipe gives the same weights in a fresh process with
+the same packages and number of threads: the synthesiser's noise depends on what it said before.
 """
 
 import json
@@ -165,7 +166,7 @@ def _disturb(rng: np.random.Generator, audio: Audio, recipe: Recipe) -> Audio:
 
 
 def train(recipe: Recipe, processor: Wav2Vec2Processor) -> Wav2Vec2ForCTC:
-    """Return the trained model; the same recipe gives the same weights on the same machine with the same packages."""
+    """Return the trained model."""
     torch.manual_seed(recipe.seed)
     torch.use_deterministic_algorithms(mode=True)
     model = new_model()
