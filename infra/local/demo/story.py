@@ -92,6 +92,7 @@ def _tell(out: Path, plan: DemoPlan, console: Console, meter: Meter) -> Outcome:
             comparison, follow_s = None, None
             if state.status == Status.DEPLOYED:
                 console.rule("4  The service follows, and callers it never heard judge", align="left")
+                _tell_alias(ports.store, console)
                 comparison = _judge_fresh(service, old, plan, who, console)
                 console.rule("5  A rollback, and the service follows", align="left")
                 follow_s = _roll_back(ports, service, console)
@@ -174,14 +175,19 @@ def _roll_back(ports: Ports, service: SpeechService, console: Console) -> float:
     ports.publisher.publish(Outgoing(events.MODEL_COMMANDS, text.encode()))
     wait_until(lambda: service.router.choose("after").version == 0, "the service to serve v0 again", timeout_s=60.0, poll_s=0.02)
     seconds = time.monotonic() - started
-    found = find(ports.store, keys.PRODUCTION)
-    production = PRODUCTION.parse(found.data) if found else Production()
     wait_until(lambda: _is(ports.store, Status.ROLLED_BACK), "the cycle to be rolled back", timeout_s=30.0)
-    console.print(
-        f"  the service serves v{production.stable} again {seconds:.2f} s after the command; withdrawn: {list(production.withdrawn)}",
-        highlight=False,
-    )
+    console.print(f"  the service serves v0 again {seconds:.2f} s after the command", highlight=False)
+    _tell_alias(ports.store, console)
     return seconds
+
+
+def _tell_alias(store: ObjectStore, console: Console) -> None:
+    """Show the production alias as it stands in the registry."""
+    found = find(store, keys.PRODUCTION)
+    alias = PRODUCTION.parse(found.data) if found else Production()
+    console.print(
+        f"  {keys.PRODUCTION}: stable v{alias.stable}, before it {list(alias.previous)}, withdrawn {list(alias.withdrawn)}", highlight=False
+    )
 
 
 def _is(store: ObjectStore, status: Status) -> bool:
