@@ -1,8 +1,8 @@
 """Trains the baseline: 0.74 million parameters, from nothing to about 6% word error rate, on two CPU cores in a quarter of an hour.
 
 The first convolution starts as a bank of Gabor filters, so that it hears frequencies from the first step. Half of the texts are
-random words: a model that sees only templates learns the templates. The same recipe gives the same weights in a fresh process with
-the same packages and number of threads: the synthesiser's noise depends on what it said before.
+random words: a model that sees only templates learns the templates. The same recipe gives the same weights in a fresh process on
+the same machine, with the same packages and number of threads: the synthesiser's noise depends on what it said before.
 """
 
 import json
