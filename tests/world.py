@@ -151,7 +151,7 @@ class World:
         self.bus.publish(Outgoing(topic, text.encode()))
 
     def settle(self) -> None:
-        self.bus.drain()
+        self.bus.drain(5_000)
 
     def tick(self, seconds: float = 60.0) -> None:
         """Let time pass, publish a tick and settle."""
