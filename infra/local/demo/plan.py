@@ -26,7 +26,7 @@ class DemoPlan:
 
     seed: int = 0
     callers: int = 48
-    suite_callers: int = 12
+    suite_callers: int = 16
     fresh_callers: int = 12
     phone_share: float = 0.8
     sample_rate: float = 0.4
