@@ -6,7 +6,6 @@ types needs neither: one key of `force`, `approve`, `cancel` (topic `finetune-tr
 """
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -427,8 +426,3 @@ def _describe(error: ValidationError) -> str:
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of each event type by name (kept as goldens in `shared/schemas/`)."""
     return {name: cls.model_json_schema() for name, cls in sorted(EVENT_TYPES.items())}
-
-
-def aware(text: str) -> datetime:
-    """Parse an RFC 3339 time that we wrote ourselves."""
-    return datetime.fromisoformat(text)
