@@ -183,9 +183,12 @@ def test_a_pulled_message_that_is_given_back_is_pulled_again_as_another_attempt(
 
 
 def test_nothing_to_settle_is_no_error(world: World) -> None:
-    subscription = world.subscription(world.topic())
+    topic = world.topic()
+    subscription = world.subscription(topic)
     world.bus.ack(subscription, [])
     world.bus.nack(subscription, [])
+    world.bus.publish(Outgoing(topic, b"1"))
+    assert [each.message.data for each in world.bus.pull(subscription)] == [b"1"]
 
 
 def test_pull_returns_at_most_its_limit(world: World) -> None:

@@ -260,9 +260,10 @@ def test_a_delete_whose_reply_was_lost_is_done(proxy: Proxy, store: GcsStore, tr
     assert list(truth.keys("")) == []
 
 
-def test_a_conditional_delete_of_what_is_gone_is_done_whatever_the_server_calls_it(proxy: Proxy, store: GcsStore) -> None:
+def test_a_conditional_delete_of_what_is_gone_is_done_whatever_the_server_calls_it(proxy: Proxy, store: GcsStore, truth: Any) -> None:
     proxy.plan = first("412", "DELETE")
     store.delete("k", if_generation_match=Generation(1))
+    assert list(truth.list("")) == []
 
 
 def test_a_delete_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: Any) -> None:

@@ -111,6 +111,7 @@ def test_batches_do_not_wait_for_each_other() -> None:
     with Requests(commit.submit) as requests:
         for request in requests.send(1, 2):
             request.result(WAIT_S)
+    assert not both_write.broken
 
 
 @pytest.mark.parametrize("failure", [Retryable("the store is away"), InvalidMessage("cycles/head.json: expected a Head")])
