@@ -9,9 +9,10 @@ from functions.runtime import Ports
 from shared import keys, ledger, registry
 from shared.cas import find
 from shared.events import ThresholdCrossed
+from shared.frozen import Frozen
 from shared.ids import derived_event_id
 from shared.policy import Evidence, TriggerDecision, thresholds_reached
-from shared.training import Frozen, parse_document
+from shared.training import parse_document
 
 
 class Declined(Frozen):

@@ -18,8 +18,8 @@ from infra.session import Session
 from infra.wording import when
 from shared.bus import Outgoing, Received
 from shared.events import ORIGINAL_ID_ATTRIBUTE
+from shared.frozen import Frozen
 from shared.objectstore import ObjectStore
-from shared.training import Frozen
 
 QUARANTINE = "quarantine/"
 SHOWN = 100

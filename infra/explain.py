@@ -12,8 +12,8 @@ from functions.runtime import Ports
 from infra.dry_run import DryRun
 from infra.wording import when
 from shared import ledger
+from shared.frozen import Frozen
 from shared.policy import TriggerDecision
-from shared.training import Frozen
 
 
 class Explanation(Frozen):

@@ -24,8 +24,9 @@ from shared import keys, ledger
 from shared.cas import TRIES, create, find
 from shared.cycle import CODEC, Status, open_cycle
 from shared.errors import Conflict
+from shared.frozen import Frozen
 from shared.ids import version_name
-from shared.training import FileDigest, Frozen, ModelManifest, digest_folder, document_bytes, parse_document
+from shared.training import FileDigest, ModelManifest, digest_folder, document_bytes, parse_document
 from shared.verdict import ValidationReport, parse_report
 from trainer.upload import upload_files
 

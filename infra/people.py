@@ -20,9 +20,9 @@ from shared.bus import Outgoing
 from shared.cas import find
 from shared.cycle import CycleState
 from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
+from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import CODEC, Command, Production
-from shared.training import Frozen
 
 LOGS = "the launcher's and deployer's logs say more (locally: .retune/logs/functions.log)"
 

@@ -14,10 +14,11 @@ from infra.wording import when
 from shared import keys, ledger
 from shared.cas import find
 from shared.cycle import CycleState, Status
+from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.ledger import Totals
 from shared.registry import Production
-from shared.training import Frozen, Heartbeat, parse_document
+from shared.training import Heartbeat, parse_document
 
 
 class CycleView(Frozen):

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from shared.audio_source import AudioSource
 from shared.errors import InvalidMessage, RetuneError
+from shared.frozen import Frozen
 from shared.policy import Policy
-from shared.training import Frozen
 
 VARIABLES = {
     "bucket": "RETUNE_BUCKET",

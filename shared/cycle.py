@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, Field
 
 from shared.cas import Codec, Decision
 from shared.errors import InvariantBroken
-from shared.training import Frozen, document_bytes, parse_document
+from shared.frozen import Frozen
+from shared.training import document_bytes, parse_document
 
 
 class Status(StrEnum):

@@ -14,8 +14,9 @@ from pydantic import AwareDatetime, Field
 
 from shared.audio_source import AudioPin
 from shared.events import Event, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
+from shared.frozen import Frozen
 from shared.policy import Policy
-from shared.training import Clip, ClipProvenance, Frozen, SetAsideReason
+from shared.training import Clip, ClipProvenance, SetAsideReason
 
 CONSUME_HORIZON = timedelta(days=93)
 """A seal looks at every dataset sealed within this time before its ledger opened."""

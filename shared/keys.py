@@ -79,6 +79,11 @@ def result(cycle: int) -> str:
     return f"{run(cycle)}result.json"
 
 
+def checkpoints(cycle: int) -> str:
+    """Folder of what a later attempt goes on from."""
+    return f"{run(cycle)}checkpoints/"
+
+
 def train_log(cycle: int, attempt: int) -> str:
     """One JSON line per step and epoch of an attempt."""
     return f"{run(cycle)}train-log-{attempt}.jsonl"

@@ -20,9 +20,10 @@ from shared import keys
 from shared.cas import Codec, Decision, apply_with_cas, commit, find
 from shared.errors import Conflict, InvariantBroken, NotFound
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, parse_stored
+from shared.frozen import Frozen
 from shared.ids import new_token
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
-from shared.training import Frozen, document_bytes, parse_document
+from shared.training import document_bytes, parse_document
 
 TOTALS = "totals"
 READ_TRIES = 10

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from shared.cycle import CycleState, Status
 from shared.events import Rate
+from shared.frozen import Frozen
 from shared.ledger import Totals
 from shared.rates import wilson_lower_bound
-from shared.training import Frozen, TrainingConfig
+from shared.training import TrainingConfig
 
 
 class SuitePolicy(Frozen):

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject
 from shared.events import Digest, TrainingCompleted
+from shared.frozen import Frozen
 from shared.ids import derived_event_id
 from shared.whole_file import ChecksumWriter, read_blocks
 
@@ -20,12 +21,6 @@ Stratum = Literal["errors", "traffic", "suite", "replay"]
 ClipProvenance = Literal["human", "llm", "champion"]
 Document = TypeVar("Document", bound=BaseModel)
 SetRole = Literal["train_errors", "train_replay", "dev_errors", "dev_replay", "judge"]
-
-
-class Frozen(BaseModel):
-    """A frozen document; an unknown field is an error, since both sides are ours."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ObjectRef(Frozen):
@@ -77,41 +72,102 @@ class BaseModelRef(Frozen):
 
 
 class LoraConfig(Frozen):
-    """Low-rank adaptation (Hu et al. 2021). `alpha / rank` scales the update."""
+    """Low-rank adaptation (Hu et al. 2021). `alpha / rank` scales the update.
+
+    Attributes:
+        top_layers: adapt only so many of the encoder's topmost layers, and the head; None = all layers, the feature projection too.
+            What lies below is frozen: it needs no gradients, and is computed once for each clip where nothing disturbs the audio.
+    """
 
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    top_layers: Annotated[int, Field(ge=1)] | None = None
+
+
+class SpecAugment(Frozen):
+    """Masks over the projected features while training (Park et al. 2019, arXiv:1904.08779).
+
+    Attributes:
+        time_share: share of a clip's frames that masks may start to cover; no clip, however short, loses more than this share.
+        time_frames: length of one mask in frames; a clip too short for one is left alone.
+        channel_share: share of the channels that are masked, over the whole clip.
+        channel_width: channels of one mask.
+    """
+
+    time_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    time_frames: Annotated[int, Field(ge=1)] = 10
+    channel_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    channel_width: Annotated[int, Field(ge=1)] = 16
+
+
+class Augmentation(Frozen):
+    """Replay clips made to sound like the errors while training; what the errors sound like is measured on their own audio.
+
+    Attributes:
+        share: of the replay clips, drawn anew in each epoch; their features cannot be cached.
+        noise: add noise of the spectrum and the level that the errors' pauses have.
+        equalise: give the clip the errors' long-term spectrum, a telephone's band limit included.
+        reverb_rt60_s: range of the reverberation time of a synthetic room; None = no room.
+    """
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    noise: bool = True
+    equalise: bool = True
+    reverb_rt60_s: tuple[Annotated[float, Field(gt=0, le=2)], Annotated[float, Field(gt=0, le=2)]] | None = None
 
 
 class TrainingConfig(Frozen):
     """Hyper-parameters of a run.
 
     Attributes:
-        learning_rate: peak of the linear schedule after `warmup_ratio` of the steps.
-        lambdas: scales of the adapter that are tried on dev, from 1 downwards; 0 (the base) is always allowed.
-        clean_margin: how much the WER on dev replay may rise above the base's (absolute, 0.005 = half a point).
+        method: `lora` trains adapters in a frozen network, `full` everything but the convolutions.
+        learning_rate: peak of the linear schedule after `warmup_ratio` of the steps; None = by the network's width and the method
+            (`trainer.settings.default_learning_rate`).
         max_batch_s: audio in one batch, padding included, whatever `batch_size` allows.
+        precision: of forward and backward passes; `auto` = bf16 on a GPU that has it, else fp32. The CTC loss is always fp32.
+        feature_cache: keep what the frozen part of the network makes of each clip; `auto` = where that was measured to win.
+        gradient_checkpointing: compute activations twice instead of keeping them.
+        patience: stop after so many epochs without a better WER on dev and take the best epoch; None = never.
+        average_checkpoints: also try the mean of the weights of so many best epochs, taken only if its dev WER is lower; 1 = off.
+        spec_augment, augmentation: None = off.
+        max_train_s: stop training after so long and take the best epoch; None = never.
+        checkpoint_interval_s: a preempted or killed run loses at most so much of its training, and one step.
+        lambdas: scales of the update that are tried on dev, from 1 downwards; 0 (the base) is always allowed.
+        clean_margin: how much the WER on dev replay may rise above the base's (absolute, 0.005 = half a point).
         max_duration_s, min_duration_s: training and dev clips outside are set aside.
         max_chars_per_s: a training reference that is denser cannot have been spoken and is set aside.
+        language: of the references (ISO 639-1), in which numbers are written out before training; None = a reference with digits is
+            set aside.
     """
 
     seed: int = 0
+    method: Literal["lora", "full"] = "lora"
     epochs: Annotated[int, Field(ge=1, le=1000)] = 12
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
     max_batch_s: Annotated[float, Field(gt=0)] = 160.0
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     replay_ratio: Annotated[float, Field(ge=0)] = 1.0
     lora: LoraConfig = LoraConfig()
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    feature_cache: Literal["auto", "on", "off"] = "auto"
+    gradient_checkpointing: bool = False
+    patience: Annotated[int, Field(ge=1)] | None = 4
+    average_checkpoints: Annotated[int, Field(ge=1, le=20)] = 1
+    spec_augment: SpecAugment | None = None
+    augmentation: Augmentation | None = None
+    max_train_s: Annotated[float, Field(gt=0)] | None = None
+    checkpoint_interval_s: Annotated[float, Field(gt=0)] = 300.0
     lambdas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
     clean_margin: Annotated[float, Field(ge=0)] = 0.005
     min_duration_s: float = 0.25
     max_duration_s: float = 30.0
     max_chars_per_s: float = 40.0
     sampling_rate_hz: int = 16_000
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] | None = None
 
 
 class TrainingSpec(Frozen):

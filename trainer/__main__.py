@@ -1,7 +1,11 @@
-"""`python -m trainer --spec gs://bucket/cycles/000012/spec.json --attempt 1`."""
+"""`python -m trainer --spec gs://bucket/cycles/000012/spec.json --attempt 1`.
+
+On a machine with several GPUs: `torchrun --nproc-per-node N -m trainer --spec ...`.
+"""
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,15 +54,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from shared.clock import SystemClock
     from shared.pubsub import PubSubBus
     from trainer.attempt import Dependencies
+    from trainer.follow import Followers, follow
+    from trainer.group import open_group
     from trainer.model import hush_transformers, use_all_cores
     from trainer.preemption import Preemption
     from trainer.run import run
 
     hush_transformers()
     use_all_cores()
+    try:
+        group = open_group()
+    except InvalidMessage as error:
+        parser.error(str(error))
     preemption = Preemption()
-    preemption.install()
+    if group.leads:
+        preemption.install()
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # rank 0 leaves a checkpoint first, and is missed then
     with TemporaryDirectory(prefix="retune-trainer-", dir=chosen.work_dir) as work_dir:
+        if not group.leads:
+            return follow(group, Path(work_dir))
+        followers = Followers(group)
         deps = Dependencies(
             store=store,
             publisher=PubSubBus(project),
@@ -67,8 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             audio=lambda prefixes: AudioSource(open_store, prefixes),
             heartbeat_s=chosen.heartbeat_s,
             preemption=preemption,
+            followers=followers,
         )
-        return run(chosen.spec, chosen.attempt, deps).exit_code
+        try:
+            return run(chosen.spec, chosen.attempt, deps).exit_code
+        finally:
+            followers.dismiss()
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from shared.bus import Publisher
 from shared.cas import create, find
 from shared.clock import Clock
 from shared.errors import CorruptObject, InvalidMessage
+from shared.frozen import Frozen
 from shared.objectstore import ObjectStore, StoredObject
 from shared.training import (
     EvaluationRef,
-    Frozen,
     LambdaTrial,
     ModelManifest,
     ObjectRef,
@@ -38,12 +38,13 @@ from shared.training import (
     sha256_hex,
 )
 from shared.wer import BASIC
+from trainer.checkpoint import Checkpoints
 from trainer.data import AudioFetcher, ClipLoader, UsableClip
-from trainer.dataset import Dataset, load_dataset, training_clips
+from trainer.dataset import Dataset, load_dataset, training_sets
 from trainer.evaluate import evaluate
 from trainer.export import export
 from trainer.failures import RunFailed, RunStopped
-from trainer.finetune import finetune
+from trainer.follow import Followers
 from trainer.heartbeat import why_unwanted
 from trainer.model import AcousticModel, default_device, load_model
 from trainer.preemption import Preemption
@@ -52,6 +53,7 @@ from trainer.recogniser import Recogniser
 from trainer.smoke import check_same_transcripts, transcribe_in_fresh_process
 from trainer.spec import LoadedSpec, fetch_model, load_spec
 from trainer.sweep import decide_scale, sweep
+from trainer.train import TrainingRun, train
 from trainer.upload import upload_files
 
 PACKAGES = ("numpy", "peft", "safetensors", "soundfile", "tokenizers", "torch", "transformers")
@@ -66,6 +68,7 @@ class Dependencies:
         work_dir: an empty local folder for the base model, audio, export and train log.
         audio: makes the source of clips from the spec's allowed prefixes.
         smoke_test: transcribes audio files with a model folder, elsewhere.
+        followers: processes that train along, if torchrun started several.
     """
 
     store: ObjectStore
@@ -77,6 +80,7 @@ class Dependencies:
     device: torch.device = field(default_factory=default_device)
     heartbeat_s: float = 20.0
     preemption: Preemption = field(default_factory=Preemption)
+    followers: Followers = field(default_factory=Followers)
 
 
 class TrainingOutcome(Frozen):
@@ -182,15 +186,28 @@ def _audio_source(attempt: Attempt, spec: TrainingSpec) -> AudioFetcher:
 
 def _train(attempt: Attempt, spec: TrainingSpec, model: AcousticModel, dataset: Dataset) -> TrainingOutcome:
     """Fine-tune, choose the scale on dev and leave the candidate in its folder."""
-    config, progress = spec.config, attempt.progress
-    tuned = finetune(model, training_clips(dataset, config.replay_ratio, config.seed), config, progress)
-    trials = sweep(tuned.adapted, dataset.by_role["dev_errors"], dataset.by_role["dev_replay"], config, progress)
-    choice = decide_scale(trials, config.clean_margin)
+    progress = attempt.progress
+    sets = training_sets(dataset, spec.config)
+    attempt.deps.followers.hand_over(attempt.base_folder, spec.base.manifest.sha256, spec.config, sets)
+    tuned = train(model, sets, spec.config, _training_run(attempt, spec))
+    trials = sweep(tuned, progress)
+    choice = decide_scale(trials, spec.config.clean_margin)
     progress.log("chosen", scale=choice.scale, reason=choice.reason)
     progress.enter("exporting")
     export(tuned.adapted, choice.scale, attempt.base_folder, attempt.candidate_folder)
     figures = {**tuned.figures, **dataset.figures()}
     return TrainingOutcome(scale=choice.scale, scale_reason=choice.reason, trials=tuple(trials), figures=figures)
+
+
+def _training_run(attempt: Attempt, spec: TrainingSpec) -> TrainingRun:
+    deps = attempt.deps
+    return TrainingRun(
+        progress=attempt.progress,
+        checkpoints=Checkpoints(deps.store, keys.checkpoints(attempt.cycle), deps.work_dir),
+        preemption=deps.preemption,
+        group=deps.followers.group,
+        base_digest=spec.base.manifest.sha256,
+    )
 
 
 def _adopt(attempt: Attempt, loaded: LoadedSpec, standing: StoredObject) -> TrainingOutcome:

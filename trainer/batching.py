@@ -1,6 +1,6 @@
 """Batches of clips of nearly equal length: padding is work for nothing, and one long clip must not fill the memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -44,6 +44,29 @@ def plan_batches(lengths: Sequence[int], budget: BatchBudget, rng: np.random.Gen
     return batches if rng is None else [batches[index] for index in rng.permutation(len(batches))]
 
 
+def split_batch(batch: Iterable[int], lengths: Sequence[int], budget_frames: float, max_padding: float) -> list[list[int]]:
+    """Cut one step's batch into pieces that are computed one after another; their gradients add up to those of the whole.
+
+    Longest first; a new piece begins where one more clip would put the piece over `budget_frames` (padding included; a single clip may)
+    or make more than `max_padding` of it padding.
+
+    Args:
+        batch: indices into `lengths`.
+        lengths: frames of every clip.
+        budget_frames: what fits into the memory at once.
+        max_padding: share of a piece's frames in [0, 1].
+    """
+    pieces: list[list[int]] = []
+    for index in sorted(batch, key=lambda clip: -lengths[clip]):
+        if pieces:
+            longer = [*pieces[-1], index]
+            if len(longer) * lengths[longer[0]] <= budget_frames and padding_share(lengths, [longer]) <= max_padding:
+                pieces[-1] = longer
+                continue
+        pieces.append([index])
+    return pieces
+
+
 def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
     """Return the share of all computed frames that is padding."""
     computed = sum(max(lengths[index] for index in batch) * len(batch) for batch in batches)
@@ -57,13 +80,12 @@ def pad_features(features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.
         features: one `(frames, channels)` tensor for each clip.
 
     Returns:
-        `(batch, frames, channels)`, zero past the end of a clip, and the `(batch,)` true lengths, on the same device.
+        `(batch, frames, channels)` on the features' device, zero past the end of a clip, and the `(batch,)` true lengths on the host.
     """
-    lengths = torch.tensor([len(clip) for clip in features], device=features[0].device)
-    return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), lengths
+    return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), torch.tensor([len(clip) for clip in features])
 
 
 def join_labels(labels: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return all labels one after another and the `(batch,)` lengths: no padding value can reach the CTC loss."""
-    lengths = torch.tensor([len(clip) for clip in labels], device=device)
+    """Return all labels one after another on `device` and the `(batch,)` lengths on the host: no padding value can reach the CTC loss."""
+    lengths = torch.tensor([len(clip) for clip in labels])
     return torch.tensor(list(chain.from_iterable(labels)), dtype=torch.long, device=device), lengths

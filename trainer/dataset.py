@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from shared.objectstore import ObjectStore
-from shared.training import Clip, SetAside, SetRole, TrainingSpec
+from shared.training import Clip, SetAside, SetRole, TrainingConfig, TrainingSpec
 from trainer.data import ClipLoader, UsableClip, drop_repeated, leaked
 from trainer.failures import RunFailed
 from trainer.progress import Progress
 from trainer.spec import load_clips
+from trainer.train import TrainingSets
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
     return dataset
 
 
-def training_clips(dataset: Dataset, replay_ratio: float, seed: int) -> list[UsableClip]:
-    """Return the errors and, drawn by the seed, up to `replay_ratio` times as many replay clips."""
-    errors, replay = dataset.by_role["train_errors"], dataset.by_role["train_replay"]
-    return [*errors, *_draw(replay, round(replay_ratio * len(errors)), seed)]
+def training_sets(dataset: Dataset, config: TrainingConfig) -> TrainingSets:
+    """Return the errors and, drawn by the seed, up to `replay_ratio` times as many replay clips; and both dev sets."""
+    clips = dataset.by_role
+    replay = _draw(clips["train_replay"], round(config.replay_ratio * len(clips["train_errors"])), config.seed)
+    return TrainingSets(clips["train_errors"], replay, clips["dev_errors"], clips["dev_replay"])
 
 
 def _draw(clips: Sequence[UsableClip], number: int, seed: int) -> list[UsableClip]:

@@ -7,6 +7,7 @@ import torch
 from shared.training import EvaluationRow
 from trainer.batching import plan_batches
 from trainer.data import UsableClip
+from trainer.prefetch import prefetched
 from trainer.progress import Progress
 from trainer.recogniser import BUDGET, Recogniser
 
@@ -21,10 +22,10 @@ def evaluate(
     shared = same_convolutions(base, candidate)
     heard: list[tuple[str, str]] = [("", "")] * len(clips)
     batches = plan_batches([base.model.frames_of(clip.samples) for clip in clips], BUDGET)
-    for batch in progress.track(batches, f"evaluating {set_name}", len(batches)):
-        waveforms = [clips[index].waveform() for index in batch]
-        features = [base.features(samples) for samples in waveforms]
-        candidate_features = features if shared else [candidate.features(samples) for samples in waveforms]
+    loaded = prefetched(batches, lambda index: clips[index].waveform())
+    for batch, waveforms in progress.track(loaded, f"evaluating {set_name}", len(batches)):
+        features = base.features(waveforms)
+        candidate_features = features if shared else candidate.features(waveforms)
         texts = zip(base.transcribe_features(features), candidate.transcribe_features(candidate_features), strict=True)
         for index, pair in zip(batch, texts, strict=True):
             heard[index] = pair

@@ -2,6 +2,7 @@
 
 from shared.errors import CommitUnknown, Conflict, Retryable, RetuneError
 from shared.events import FailureReason
+from trainer.memory import is_out_of_memory
 
 MAX_DETAIL_CHARS = 1_500
 
@@ -24,15 +25,11 @@ class RunPreempted(BaseException):
 
 
 def explain_failure(error: Exception) -> RunFailed:
-    """Return the typed failure that an exception means.
-
-    Out of memory on the CPU is a plain RuntimeError of the allocator, so its text has to be looked at
-    (c10/core/impl/alloc_cpu.cpp).
-    """
+    """Return the typed failure that an exception means."""
     if isinstance(error, RunFailed):
         return error
     text = f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARS]
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return RunFailed("out_of_memory", text)
     if isinstance(error, Retryable | CommitUnknown | Conflict):
         return RunFailed("store_unavailable", text)

@@ -93,7 +93,7 @@ def _smoke_test(recogniser: Recogniser, source: str) -> None:
     rate_hz = recogniser.model.sampling_rate_hz
     short, long = (rng.normal(scale=0.1, size=int(seconds * rate_hz)) for seconds in (SMOKE_SECONDS, 2 * SMOKE_SECONDS))
     clips: list[Samples] = [short.astype(np.float32), long.astype(np.float32)]
-    features = [recogniser.features(clip) for clip in clips]
+    features = recogniser.features(clips)
     alone, together = recogniser.logits(features[:1])[0][0], recogniser.logits(features)[0][0]
     if not bool(torch.isfinite(alone).all()):
         raise CorruptObject(f"model {source}: expected finite logits for {SMOKE_SECONDS:g} s of noise, found others")

@@ -17,7 +17,7 @@ from shared.errors import CorruptObject
 from trainer.decode import Vocabulary
 
 MAY_BE_MISSING = frozenset({"wav2vec2.masked_spec_embed"})
-"""Only SpecAugment reads it, and nothing here augments; many CTC checkpoints lack it (huggingface/transformers#14869)."""
+"""Only SpecAugment reads it; many CTC checkpoints lack it (huggingface/transformers#14869), see `AcousticModel.has_mask_embedding`."""
 VARIANCE_FLOOR = 1e-7
 
 Samples = npt.NDArray[np.float32]
@@ -32,12 +32,14 @@ class AcousticModel:
         vocabulary: what its outputs stand for.
         sampling_rate_hz: of the audio that it was trained on.
         do_normalize: each clip is brought to zero mean and unit variance first.
+        has_mask_embedding: the checkpoint holds what SpecAugment puts in place of a masked frame; else that is random.
     """
 
     network: Any
     vocabulary: Vocabulary
     sampling_rate_hz: int
     do_normalize: bool
+    has_mask_embedding: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -119,7 +121,13 @@ def load_model(folder: Path, device: torch.device | None = None) -> AcousticMode
     vocabulary = read_vocabulary(tokenizer, network.config)
     network.requires_grad_(requires_grad=False).eval()
     network.to(device or default_device())
-    return AcousticModel(network, vocabulary, sampling_rate_hz=int(extractor.sampling_rate), do_normalize=bool(extractor.do_normalize))
+    return AcousticModel(
+        network,
+        vocabulary,
+        sampling_rate_hz=int(extractor.sampling_rate),
+        do_normalize=bool(extractor.do_normalize),
+        has_mask_embedding=not MAY_BE_MISSING & set(report["missing_keys"]),
+    )
 
 
 def check_weights(name: str, report: dict[str, Any], *, unknown_allowed: bool = False) -> None:

@@ -34,8 +34,9 @@ class Progress:
         log_path: the train log: one JSON object a line, each with the time `at`, `phase` and an `event`.
     """
 
-    def __init__(self, log_path: Path, clock: Clock) -> None:
+    def __init__(self, log_path: Path, clock: Clock, *, bars: bool = True) -> None:
         self.log_path = log_path
+        self._bars = bars
         self._clock = clock
         self._position = Position("starting", 0, 0)
         self._interruption: Exception | None = None
@@ -72,16 +73,17 @@ class Progress:
             self._position = Position(phase, 0, total)
         self.log("phase", total=total)
 
-    def track(self, items: Iterable[Item], phase: str, total: int) -> Iterator[Item]:
-        """Yield `items` behind a progress bar, checking before each whether to stop."""
+    def track(self, items: Iterable[Item], phase: str, total: int, done: int = 0) -> Iterator[Item]:
+        """Yield `items` behind a progress bar, checking before each whether to stop; `done` of `total` were done before."""
         self.enter(phase, total)
         interval = 0.2 if sys.stderr.isatty() else LOG_FILE_SECONDS
-        with tqdm(total=total, desc=phase, file=sys.stderr, mininterval=interval, dynamic_ncols=True, unit="") as bar:
-            for done, item in enumerate(items, 1):
+        options = {"file": sys.stderr, "mininterval": interval, "dynamic_ncols": True, "unit": "", "disable": not self._bars}
+        with tqdm(total=total, initial=done, desc=phase, **options) as bar:
+            for number, item in enumerate(items, done + 1):
                 self.check()
                 yield item
                 with self._lock:
-                    self._position = Position(phase, done, total)
+                    self._position = Position(phase, number, total)
                 bar.update()
 
     def log(self, event: str, **figures: Any) -> None:

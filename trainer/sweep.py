@@ -3,18 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch.nn.utils import parametrize
 
-from shared.training import LambdaTrial, TrainingConfig
-from shared.wer import count_word_errors_batch, pooled_wer
-from trainer.batching import plan_batches
-from trainer.data import UsableClip
-from trainer.decode import greedy_transcripts
-from trainer.features import FeatureCache, encode
-from trainer.finetune import Adapted
+from shared.training import LambdaTrial
 from trainer.progress import Progress
-from trainer.recogniser import BUDGET
+from trainer.train import Tuned
 
 
 @dataclass(frozen=True)
@@ -47,39 +40,15 @@ def _percent(rate: float | None) -> str:
     return "none" if rate is None else f"{rate:.2%}"
 
 
-class DevSet:
-    """Dev clips with their cached features, transcribed at one scale after another."""
-
-    def __init__(self, adapted: Adapted, clips: Sequence[UsableClip]) -> None:
-        self._adapted = adapted
-        self._references = [clip.clip.reference for clip in clips]
-        self._cache = FeatureCache(adapted.model, [clip.waveform for clip in clips])
-        self._batches = plan_batches([adapted.model.frames_of(clip.samples) for clip in clips], BUDGET)
-
-    def wer(self) -> float | None:
-        """Return the pooled WER at the present scale; None without reference words."""
-        heard = [""] * len(self._references)
-        with torch.inference_mode():
-            for batch in self._batches:
-                features, lengths = self._cache.batch(batch)
-                logits = encode(self._adapted.model.network, features, lengths)
-                texts = greedy_transcripts(logits, lengths, self._adapted.model.vocabulary)
-                for index, text in zip(batch, texts, strict=True):
-                    heard[index] = text
-        return pooled_wer(count_word_errors_batch(self._references, heard))
-
-
-def sweep(
-    adapted: Adapted, dev_errors: Sequence[UsableClip], dev_replay: Sequence[UsableClip], config: TrainingConfig, progress: Progress
-) -> list[LambdaTrial]:
-    """Measure the dev WER at each scale of the config and at 0; the features are computed once, a scale costs one encoder pass."""
-    errors, replay = DevSet(adapted, dev_errors), DevSet(adapted, dev_replay)
-    scales = sorted({0.0, *config.lambdas})
+def sweep(tuned: Tuned, progress: Progress) -> list[LambdaTrial]:
+    """Measure the dev WER at each scale of the config and at 0: a scale costs one pass above the cut. The last scale stays set."""
+    scales = sorted({0.0, *tuned.config.lambdas})
     trials = []
-    with parametrize.cached():
-        for scale in progress.track(scales, "choosing the scale", len(scales)):
-            adapted.set_scale(scale)
-            trial = LambdaTrial(scale=scale, dev_errors_wer=errors.wer(), dev_replay_wer=replay.wer())
-            trials.append(trial)
-            progress.log("scale", **trial.model_dump())
+    for scale in progress.track(scales, "choosing the scale", len(scales)):
+        tuned.adapted.set_scale(scale)
+        with parametrize.cached():
+            wer = tuned.dev.wer()
+        trial = LambdaTrial(scale=scale, dev_errors_wer=wer.errors, dev_replay_wer=wer.replay)
+        trials.append(trial)
+        progress.log("scale", **trial.model_dump())
     return trials

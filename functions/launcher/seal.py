@@ -16,9 +16,10 @@ from shared.cycle import CODEC
 from shared.dataset import CONSUME_HORIZON, PinOutcome, Row, cluster_of, finish, join
 from shared.errors import InvalidMessage, NotFound
 from shared.events import Event
+from shared.frozen import Frozen
 from shared.objectstore import StoredObject
 from shared.registry import CODEC as PRODUCTION
-from shared.training import Frozen, ModelManifest, lines_bytes, parse_document, parse_lines
+from shared.training import ModelManifest, lines_bytes, parse_document, parse_lines
 
 PIN_THREADS = 16
 

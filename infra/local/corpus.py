@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.local.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
 from infra.local.speech import Synthesiser, Voice, synthesiser, variants, voices, write_wav
+from trainer.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
 
 # Timbres that only the baseline's training hears; no caller has one of them.
 TRAINING_VARIANTS = (

@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.errors import Refused
-from infra.local.acoustics import SAMPLE_RATE_HZ
 from infra.local.corpus import Domain, Utterance, callers, make_utterance
 from infra.local.speech import write_wav
 from shared import keys
@@ -33,6 +32,7 @@ from shared.registry import CODEC
 from shared.stores import open_store
 from shared.training import ObjectRef, sha256_hex
 from shared.wer import normalise
+from trainer.acoustics import SAMPLE_RATE_HZ
 
 SAMPLE_RATE = 0.25
 PHONE_SHARE = 0.5

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from infra.local.acoustics import (
+from trainer.acoustics import (
     SAMPLE_RATE_HZ,
     Audio,
     Line,

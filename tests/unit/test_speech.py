@@ -11,7 +11,6 @@ pytest.importorskip("espeakng_loader", reason="the extra `local` is not installe
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
 
-from infra.local.acoustics import SAMPLE_RATE_HZ, Line  # noqa: E402  after the skip
 from infra.local.corpus import (  # noqa: E402
     OFFICE_WORDS,
     SLOTS,
@@ -25,6 +24,7 @@ from infra.local.corpus import (  # noqa: E402
     write_corpus,
 )
 from infra.local.speech import SpeechError, Voice, synthesiser, voices, write_wav  # noqa: E402
+from trainer.acoustics import SAMPLE_RATE_HZ, Line  # noqa: E402  after the skip
 
 
 def test_there_are_ninety_voices_with_ids_of_their_own() -> None:

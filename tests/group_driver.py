@@ -1,0 +1,41 @@
+"""Trains along with torchrun: `torchrun --nproc-per-node 2 tests/group_driver.py FOLDER`; rank 0 writes FOLDER/group.safetensors."""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from shared.clock import SystemClock
+from shared.training import TrainingConfig
+from tests.unit.test_trainer_group import group_sets
+from trainer.follow import Followers, follow
+from trainer.group import close_group, open_group
+from trainer.model import load_model
+from trainer.progress import Progress
+from trainer.train import TrainingRun, train
+
+
+def main(folder: Path) -> int:
+    torch.set_num_threads(1)
+    group = open_group()
+    if not group.leads:
+        return follow(group, folder)
+    if (folder / "nothing-to-do").exists():
+        Followers(group).dismiss()
+        return 0
+    config = TrainingConfig.model_validate_json((folder / "config.json").read_text())
+    model = load_model(folder / "base")
+    sets = group_sets(model, folder)
+    Followers(group).hand_over(folder / "base", "base", config, sets)
+    progress = Progress(folder / "log.jsonl", SystemClock(), bars=False)
+    if (folder / "leave").exists():
+        return 0
+    tuned = train(model, sets, config, TrainingRun(progress, group=group, base_digest="base", max_padding=1.0))
+    save_file(tuned.adapted.weights(), folder / "group.safetensors")
+    close_group(group)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

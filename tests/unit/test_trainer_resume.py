@@ -1,0 +1,302 @@
+"""A training that is killed, preempted or short of memory ends with the weights of one that was not."""
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra `trainer` is not installed")
+
+import torch
+
+from shared.audio_source import AudioSource
+from shared.errors import Retryable
+from shared.objectstore import ObjectInfo, ObjectStore
+from shared.testing.clock import FakeClock
+from shared.testing.memory_store import MemoryStore
+from shared.training import Augmentation, LoraConfig, SetRole, SpecAugment, TrainingConfig
+from trainer.checkpoint import Checkpoints
+from trainer.data import ClipLoader, UsableClip
+from trainer.failures import RunFailed, RunPreempted, RunStopped
+from trainer.model import AcousticModel, load_model
+from trainer.preemption import Preemption
+from trainer.progress import Progress
+from trainer.testing import AUDIO_STORE, stored_clip, write_tiny_model
+from trainer.train import TrainingRun, TrainingSets, Tuned, train
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT reads it
+]
+
+PREFIX = "runs/000001/checkpoints/"
+CONFIG = TrainingConfig(
+    epochs=3,
+    batch_size=2,
+    learning_rate=1e-2,
+    lora=LoraConfig(rank=4, alpha=8, dropout=0.1),
+    checkpoint_interval_s=1e-9,  # after every step
+    average_checkpoints=2,
+    spec_augment=SpecAugment(time_share=0.2, time_frames=2),
+    augmentation=Augmentation(share=0.5),
+)
+ERRORS = ["hotellet", "go", "jak lom", "abba", "cede"]
+STEPS = 12  # eight clips in pairs, three times
+
+
+class Killed(BaseException):
+    """Nobody may catch it, as nobody catches SIGKILL."""
+
+
+class Laptop:
+    """A base model, clips and a store that outlive every process."""
+
+    def __init__(self, folder: Path, config: TrainingConfig = CONFIG) -> None:
+        torch.set_num_threads(1)
+        self.folder = folder
+        self.config = config
+        self.store: ObjectStore = MemoryStore()
+        self.base = write_tiny_model(folder / "base")
+        self.lives = 0
+
+    def sets(self, model: AcousticModel) -> TrainingSets:
+        audio = MemoryStore()
+        loader = ClipLoader(AudioSource(lambda _uri: audio, (AUDIO_STORE,)), model, self.config, self.folder / "audio")
+
+        def load(prefix: str, texts: Sequence[str], role: SetRole) -> list[UsableClip]:
+            clips = [stored_clip(audio, f"{prefix}{number}", text) for number, text in enumerate(texts)]
+            return [clip for clip in loader.load(clips, prefix, role) if isinstance(clip, UsableClip)]
+
+        return TrainingSets(
+            load("e", ERRORS, "train_errors"),
+            load("r", ["fig", "nop", "abe"], "train_replay"),
+            load("d", ["hot", "jam"], "dev_errors"),
+            load("q", ["fog"], "dev_replay"),
+        )
+
+    def train(self, prepare: Callable[[AcousticModel], None] = lambda _model: None, **run: Any) -> Tuned:
+        self.lives += 1
+        work_dir = self.folder / f"life-{self.lives}"
+        work_dir.mkdir()
+        model = load_model(self.base, torch.device("cpu"))
+        prepare(model)
+        progress = Progress(self.folder / f"log-{self.lives}.jsonl", FakeClock(), bars=False)
+        standard = TrainingRun(progress, Checkpoints(self.store, PREFIX, work_dir), base_digest="base")
+        return train(model, self.sets(model), self.config, replace(standard, **run))
+
+    def steps_of_life(self, life: int) -> int:
+        return (self.folder / f"log-{life}.jsonl").read_text().count('"event": "step"')
+
+
+def assert_same_weights(found: Tuned, expected: Tuned) -> None:
+    for name, weight in expected.adapted.weights().items():
+        assert torch.equal(found.adapted.weights()[name], weight), name
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Laptop:
+    return Laptop(tmp_path)
+
+
+def killed_after(steps: int) -> Callable[[AcousticModel], None]:
+    """Return what kills the process in the forward pass that follows so many finished steps."""
+
+    def prepare(model: AcousticModel) -> None:
+        passes = 0
+
+        def count(_module: object, _inputs: object) -> None:
+            nonlocal passes
+            if torch.is_grad_enabled():
+                passes += 1
+            if passes > steps + 1:  # one more for the look at the memory
+                raise Killed
+
+        model.network.wav2vec2.encoder.layers[0].register_forward_pre_hook(count)
+
+    return prepare
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("steps", [1, 4, 7, 11])
+def test_a_killed_run_resumed_gives_the_weights_of_a_straight_one(tmp_path: Path, method: str, steps: int) -> None:
+    laptop = Laptop(tmp_path, CONFIG.model_copy(update={"method": method, "learning_rate": 3e-3}))
+    straight = laptop.train(checkpoints=None, max_padding=1.0)
+    with pytest.raises(Killed):
+        laptop.train(killed_after(steps), max_padding=1.0)
+    resumed = laptop.train(max_padding=1.0)
+    assert_same_weights(resumed, straight)
+    assert laptop.steps_of_life(2) == steps
+    assert laptop.steps_of_life(3) == STEPS - steps
+    epochs = [{**record, "train_s": 0.0} for record in resumed.figures["epochs"]]
+    assert epochs == [{**record, "train_s": 0.0} for record in straight.figures["epochs"]]
+
+
+def test_the_same_spec_twice_gives_the_same_weights(laptop: Laptop) -> None:
+    assert_same_weights(laptop.train(checkpoints=None), laptop.train(checkpoints=None))
+
+
+def test_a_finished_training_is_taken_over_without_a_step(laptop: Laptop) -> None:
+    straight = laptop.train()
+    again = laptop.train()
+    assert_same_weights(again, straight)
+    assert laptop.steps_of_life(2) == 0
+    assert again.figures["chosen"] == straight.figures["chosen"]
+
+
+def test_checkpoints_are_deleted_but_for_the_newest_two(laptop: Laptop) -> None:
+    laptop.train()
+    assert [info.key.removeprefix(PREFIX)[:8] for info in laptop.store.list(PREFIX)] == ["00000011", "00000012"]
+
+
+def test_a_training_of_other_clips_settings_or_base_starts_anew(laptop: Laptop) -> None:
+    laptop.train()
+    laptop.train(base_digest="another base")
+    assert laptop.steps_of_life(2) == STEPS
+    laptop.config = CONFIG.model_copy(update={"learning_rate": 2e-2})
+    laptop.train()
+    assert laptop.steps_of_life(3) == STEPS
+
+
+def test_a_corrupt_checkpoint_is_passed_over(laptop: Laptop) -> None:
+    straight = laptop.train(checkpoints=None)
+    with pytest.raises(Killed):
+        laptop.train(killed_after(5))
+    newest = max(info.key for info in laptop.store.list(PREFIX))
+    laptop.store.put(newest, b"no safetensors")
+    assert_same_weights(laptop.train(), straight)
+
+
+def test_sigterm_leaves_a_last_checkpoint_and_the_next_life_loses_no_step(tmp_path: Path) -> None:
+    laptop = Laptop(tmp_path, CONFIG.model_copy(update={"checkpoint_interval_s": 3600.0}))
+    straight = laptop.train(checkpoints=None, max_padding=1.0)
+    preemption = Preemption()
+
+    def terminate(model: AcousticModel) -> None:
+        passes = 0
+
+        def count(_module: object, _inputs: object) -> None:
+            nonlocal passes
+            passes += torch.is_grad_enabled()
+            if passes == 6:
+                preemption.on_signal(signal.SIGTERM, None)
+
+        model.network.wav2vec2.encoder.layers[0].register_forward_pre_hook(count)
+
+    with pytest.raises(RunPreempted):
+        laptop.train(terminate, preemption=preemption, max_padding=1.0)
+    assert_same_weights(laptop.train(max_padding=1.0), straight)
+    assert laptop.steps_of_life(2) == 4
+    assert laptop.steps_of_life(3) == STEPS - 4
+
+
+def test_a_signal_within_an_optimizer_step_waits_for_its_end() -> None:
+    preemption, done = Preemption(), []
+
+    def step() -> None:
+        with preemption.held():
+            preemption.on_signal(signal.SIGTERM, None)
+            done.append("step")
+
+    with pytest.raises(RunPreempted):
+        step()
+    assert done == ["step"]
+    preemption.on_signal(signal.SIGTERM, None)  # the second is not heard
+
+
+def test_all_weights_are_not_stored_at_sigterm_but_the_periodic_checkpoint_is(tmp_path: Path) -> None:
+    laptop = Laptop(tmp_path, CONFIG.model_copy(update={"method": "full", "checkpoint_interval_s": 3600.0}))
+    preemption = Preemption()
+
+    def terminate(_epoch: int, _adapted: object) -> None:
+        preemption.on_signal(signal.SIGTERM, None)
+
+    with pytest.raises(RunPreempted):
+        laptop.train(preemption=preemption, on_epoch=terminate)
+    assert not list(laptop.store.list(PREFIX))
+
+
+class AwayStore(MemoryStore):
+    """A store that takes nothing."""
+
+    def put_file(self, key: str, path: Path, **_options: Any) -> ObjectInfo:
+        raise Retryable(f"{key}: the store is away")
+
+
+def test_a_store_that_is_away_does_not_stop_the_training(laptop: Laptop) -> None:
+    straight = laptop.train(checkpoints=None)
+    laptop.store = AwayStore()
+    assert_same_weights(laptop.train(), straight)
+
+
+def test_a_run_that_is_no_longer_wanted_stops_between_two_steps(laptop: Laptop) -> None:
+    progress = Progress(laptop.folder / "log.jsonl", FakeClock(), bars=False)
+    with pytest.raises(RunStopped):
+        laptop.train(progress=progress, on_epoch=lambda _epoch, _adapted: progress.interrupt(RunStopped("cancelled")))
+    assert (laptop.folder / "log.jsonl").read_text().count('"event": "step"') == 4
+
+
+def test_time_that_is_up_ends_the_training_and_more_time_goes_on_with_it(tmp_path: Path) -> None:
+    laptop = Laptop(tmp_path)
+    straight = laptop.train(checkpoints=None)
+    laptop.config = CONFIG.model_copy(update={"max_train_s": 1e-9})
+    short = laptop.train()
+    assert short.figures["steps"] == 1
+    assert short.figures["planned_steps"] == STEPS
+    assert_same_weights(laptop.train(), short)
+    assert laptop.steps_of_life(3) == 0
+    laptop.config = CONFIG
+    assert_same_weights(laptop.train(), straight)
+    assert laptop.steps_of_life(4) == STEPS - 1
+
+
+def out_of_memory_above(frames: int) -> Callable[[AcousticModel], None]:
+    """Return what makes a batch of more than so many frames fail as a full device does."""
+
+    def prepare(model: AcousticModel) -> None:
+        def check(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+            if torch.is_grad_enabled() and inputs[0].shape[0] * inputs[0].shape[1] > frames:
+                raise torch.OutOfMemoryError(f"tried to allocate {inputs[0].shape}")
+
+        model.network.wav2vec2.encoder.layers[0].register_forward_pre_hook(check)
+
+    return prepare
+
+
+def test_out_of_memory_halves_the_pieces_and_changes_no_more_than_the_last_digits(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"batch_size": 4, "lora": LoraConfig(rank=4, alpha=8, dropout=0.0)})
+    laptop = Laptop(tmp_path, config)
+    straight = laptop.train(checkpoints=None, max_padding=1.0)
+    small = laptop.train(out_of_memory_above(60), checkpoints=None, max_padding=1.0)
+    assert straight.figures["memory_halvings"] == 0
+    assert small.figures["memory_halvings"] >= 1
+    for name, weight in straight.adapted.weights().items():
+        torch.testing.assert_close(small.adapted.weights()[name], weight, atol=2e-4, rtol=1e-3)
+
+
+def test_a_clip_that_does_not_fit_alone_ends_the_run_with_advice(laptop: Laptop) -> None:
+    with pytest.raises(RunFailed, match=r"lower training\.max_duration_s") as caught:
+        laptop.train(out_of_memory_above(3))
+    assert caught.value.reason == "out_of_memory"
+
+
+def test_pieces_add_up_to_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 8, "spec_augment": None, "lora": LoraConfig(rank=4, alpha=8, dropout=0)})
+    laptop = Laptop(tmp_path, config)
+    losses = []
+    for padding in (1.0, 0.0):  # one piece; one for each length
+        laptop.train(checkpoints=None, max_padding=padding)
+        log = (laptop.folder / f"log-{laptop.lives}.jsonl").read_text()
+        norm = float(log.split('"grad_norm": ')[1].split("}")[0])
+        losses.append(norm)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_training_stops_when_dev_gets_no_better_and_takes_the_best_epoch(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 30, "patience": 2, "average_checkpoints": 1, "learning_rate": 1e-5})
+    laptop = Laptop(tmp_path, config)
+    tuned = laptop.train()  # at such a rate nothing is heard in a few epochs, so the first one is the best
+    assert len(tuned.figures["epochs"]) == 3
+    assert tuned.figures["chosen"].startswith("epoch 1 of 3: the lowest WER on dev")

@@ -1,0 +1,60 @@
+"""Clips of dev speakers, transcribed again and again while training goes on: their values at the cut are computed once."""
+
+from collections.abc import Sequence
+
+import torch
+
+from shared.frozen import Frozen
+from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
+from trainer.batching import plan_batches
+from trainer.data import UsableClip
+from trainer.decode import greedy_transcripts
+from trainer.features import FeatureCache, Frontend
+from trainer.recogniser import BUDGET
+
+
+class DevSet:
+    """Clips with their references."""
+
+    def __init__(self, frontend: Frontend, clips: Sequence[UsableClip]) -> None:
+        self._frontend = frontend
+        self._references = [clip.clip.reference for clip in clips]
+        self._cache = FeatureCache(frontend, [clip.waveform for clip in clips])
+        self._batches = plan_batches([frontend.model.frames_of(clip.samples) for clip in clips], BUDGET)
+
+    def count_errors(self) -> list[ErrorCounts]:
+        """Return the word errors of each clip with the network's present weights."""
+        heard = [""] * len(self._references)
+        with torch.inference_mode():
+            for batch, values, lengths in self._cache.batches(self._batches):
+                logits = self._frontend.above(values, lengths)
+                for index, text in zip(batch, greedy_transcripts(logits, lengths, self._frontend.model.vocabulary), strict=True):
+                    heard[index] = text
+        return count_word_errors_batch(self._references, heard)
+
+
+class DevWer(Frozen):
+    """Pooled WER on dev; None where there are no reference words.
+
+    Attributes:
+        errors: on reported errors.
+        replay: on trusted clips.
+        both: on all of them together: what training is stopped by.
+    """
+
+    errors: float | None
+    replay: float | None
+    both: float | None
+
+
+class DevSets:
+    """Both dev sets of a run."""
+
+    def __init__(self, frontend: Frontend, errors: Sequence[UsableClip], replay: Sequence[UsableClip]) -> None:
+        self._errors = DevSet(frontend, errors)
+        self._replay = DevSet(frontend, replay)
+
+    def wer(self) -> DevWer:
+        """Measure with the network's present weights; nothing random may be switched on."""
+        errors, replay = self._errors.count_errors(), self._replay.count_errors()
+        return DevWer(errors=pooled_wer(errors), replay=pooled_wer(replay), both=pooled_wer([*errors, *replay]))

@@ -1,0 +1,179 @@
+"""Where a training stands, complete enough to go on as if nothing had happened, and its form on disk.
+
+Randomness is no part of it: every step draws from its own seed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from shared.errors import CorruptObject
+from shared.frozen import Frozen
+
+Tensors = dict[str, torch.Tensor]
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class EpochRecord(Frozen):
+    """What one epoch did.
+
+    Attributes:
+        epoch: from 1.
+        loss: mean over its steps.
+        train_s: seconds without the time on dev.
+        dev_errors_wer, dev_replay_wer, dev_wer: afterwards; None = no dev clips.
+    """
+
+    epoch: int
+    loss: float
+    train_s: float
+    dev_errors_wer: float | None = None
+    dev_replay_wer: float | None = None
+    dev_wer: float | None = None
+
+
+@dataclass
+class BestEpoch:
+    """Weights that did well on dev."""
+
+    epoch: int
+    dev_wer: float
+    weights: Tensors
+
+
+@dataclass
+class TrainState:
+    """A training after `step` optimizer steps.
+
+    Attributes:
+        step: optimizer steps done.
+        finished: the weights are the chosen ones; nothing is left to do.
+        losses: of the steps of the epoch that runs.
+        epoch_s: seconds of the epoch that runs.
+        epochs: the epochs that are over.
+        first_loss: of the very first step.
+        piece_frames: `PieceBudget.frames`: other pieces add up to other last digits.
+        gradient_checkpointing: had to be switched on.
+        best: the best epochs so far, best first.
+        chosen: why the final weights were taken.
+    """
+
+    step: int = 0
+    finished: bool = False
+    losses: list[float] = field(default_factory=list)
+    epoch_s: float = 0.0
+    epochs: list[EpochRecord] = field(default_factory=list)
+    first_loss: float | None = None
+    piece_frames: float = float("inf")
+    gradient_checkpointing: bool = False
+    best: list[BestEpoch] = field(default_factory=list)
+    chosen: str = ""
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of training so far, over all attempts."""
+        return sum(record.train_s for record in self.epochs) + self.epoch_s
+
+
+class _Header(Frozen):
+    """The part of a checkpoint that is no tensor."""
+
+    v: int = 1
+    fingerprint: str
+    step: int
+    finished: bool
+    losses: tuple[float, ...]
+    epoch_s: float
+    epochs: tuple[EpochRecord, ...]
+    first_loss: float | None
+    piece_frames: float | None
+    gradient_checkpointing: bool
+    best: tuple[tuple[int, float], ...]
+    chosen: str
+
+
+def write_state(
+    path: Path, fingerprint: str, state: TrainState, weights: Mapping[str, torch.Tensor], moments: Mapping[str, Tensors]
+) -> None:
+    """Write a checkpoint as safetensors.
+
+    Args:
+        path: of the file.
+        fingerprint: of the run; only the same run may go on from it.
+        state: where the training stands.
+        weights: the trained weights.
+        moments: AdamW's `exp_avg` and `exp_avg_sq`, each by the weights' names.
+    """
+    header = _Header(
+        fingerprint=fingerprint,
+        step=state.step,
+        finished=state.finished,
+        losses=tuple(state.losses),
+        epoch_s=state.epoch_s,
+        epochs=tuple(state.epochs),
+        first_loss=state.first_loss,
+        piece_frames=None if state.piece_frames == float("inf") else state.piece_frames,
+        gradient_checkpointing=state.gradient_checkpointing,
+        best=tuple((best.epoch, best.dev_wer) for best in state.best),
+        chosen=state.chosen,
+    )
+    groups = {"weights": weights, **moments, **{f"best-{best.epoch}": best.weights for best in state.best}}
+    tensors = {f"{group}/{name}": tensor.detach().cpu().contiguous() for group, named in groups.items() for name, tensor in named.items()}
+    save_file(tensors, path, metadata={"state": header.model_dump_json()})
+
+
+def read_fingerprint(path: Path) -> str:
+    """Return the fingerprint of the run that wrote a checkpoint.
+
+    Raises:
+        CorruptObject: it is no checkpoint.
+    """
+    with _open(path) as file:
+        return _header(path, file).fingerprint
+
+
+def read_state(path: Path) -> tuple[TrainState, Tensors, dict[str, Tensors]]:
+    """Return state, weights and AdamW's moments of a checkpoint, on the CPU.
+
+    Raises:
+        CorruptObject: it is no checkpoint.
+    """
+    with _open(path) as file:
+        header = _header(path, file)
+        groups: dict[str, Tensors] = {}
+        for key in file.keys():  # noqa: SIM118 - not a dict
+            group, _, name = key.partition("/")
+            groups.setdefault(group, {})[name] = file.get_tensor(key)
+    state = TrainState(
+        step=header.step,
+        finished=header.finished,
+        losses=list(header.losses),
+        epoch_s=header.epoch_s,
+        epochs=list(header.epochs),
+        first_loss=header.first_loss,
+        piece_frames=float("inf") if header.piece_frames is None else header.piece_frames,
+        gradient_checkpointing=header.gradient_checkpointing,
+        best=[BestEpoch(epoch, wer, groups[f"best-{epoch}"]) for epoch, wer in header.best],
+        chosen=header.chosen,
+    )
+    return state, groups["weights"], {name: groups.get(name, {}) for name in MOMENTS}
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CorruptObject(f"checkpoint {path.name}: expected safetensors, found {error}") from error
+
+
+def _header(path: Path, file: Any) -> _Header:
+    try:
+        return _Header.model_validate_json((file.metadata() or {}).get("state", ""))
+    except ValidationError as error:
+        raise CorruptObject(f"checkpoint {path.name}: expected the state of a training, found {error.errors()[0]['msg']}") from error

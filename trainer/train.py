@@ -1,0 +1,474 @@
+"""Fine-tuning of a wav2vec2 CTC model: one loop, all of it visible.
+
+Deliberately absent: `transformers.Trainer` (it multiplies CTC gradients by the number of accumulated batches,
+huggingface/transformers#47688), layerdrop, and every dropout but that of the adapters.
+
+    plan every epoch's batches       from the seed alone
+    step: values at the cut -> pieces that fit the memory -> gradients add up over pieces and processes -> AdamW
+    epoch: WER on dev -> keep the best -> stop when it gets no better
+    every few minutes, at the end, and when the machine is taken away: a checkpoint
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils import parametrize
+
+from shared.errors import RetuneError
+from shared.log import log
+from shared.training import TrainingConfig
+from trainer.adapted import Adapted, adapt, check_every_adapter_learns
+from trainer.batching import BatchBudget, padding_share, plan_batches, split_batch
+from trainer.checkpoint import Checkpoints
+from trainer.data import UsableClip
+from trainer.dev import DevSets, DevWer
+from trainer.failures import RunFailed, RunPreempted
+from trainer.features import FeatureCache
+from trainer.group import Group
+from trainer.loss import ctc_loss, learning_rate_share
+from trainer.memory import PieceBudget, frames_that_fit, is_out_of_memory, saved_bytes
+from trainer.model import AcousticModel
+from trainer.preemption import Preemption
+from trainer.progress import Progress
+from trainer.settings import config_sha256, resolve
+from trainer.state import MOMENTS, BestEpoch, EpochRecord, Tensors, TrainState, read_state, write_state
+from trainer.variation import RowMask, replay_like_errors, step_mask
+
+ADAM_BETAS = (0.9, 0.98)
+MAX_PADDING = 0.05
+"""Share of what is computed at once."""
+
+Plan = Callable[[Sequence[int], BatchBudget, np.random.Generator], list[list[int]]]
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """What is trained on and what is tuned on."""
+
+    train_errors: Sequence[UsableClip]
+    train_replay: Sequence[UsableClip] = ()
+    dev_errors: Sequence[UsableClip] = ()
+    dev_replay: Sequence[UsableClip] = ()
+
+    @property
+    def train(self) -> list[UsableClip]:
+        """All that is trained on, the errors first."""
+        return [*self.train_errors, *self.train_replay]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What surrounds a training.
+
+    Attributes:
+        progress: bar, log and the ear for a stop.
+        checkpoints: None = nothing to go on from, and nothing is left for others.
+        base_digest: of the weights that training starts from.
+        plan: makes one epoch's batches of indices from the clips' frames.
+        max_padding: share of what is computed at once that may be padding.
+        on_epoch: called after each epoch with its number and the network as it is.
+    """
+
+    progress: Progress
+    checkpoints: Checkpoints | None = None
+    preemption: Preemption = field(default_factory=Preemption)
+    group: Group = field(default_factory=Group)
+    base_digest: str = ""
+    plan: Plan = plan_batches
+    max_padding: float = MAX_PADDING
+    on_epoch: Callable[[int, Adapted], None] | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The trained network and how it went.
+
+    Attributes:
+        adapted: at scale 1.
+        dev: what the scale is chosen on.
+        config: resolved.
+        figures: for people.
+    """
+
+    adapted: Adapted
+    dev: DevSets
+    config: TrainingConfig
+    figures: dict[str, Any]
+
+
+def train(model: AcousticModel, sets: TrainingSets, config: TrainingConfig, run: TrainingRun) -> Tuned:
+    """Train on `sets`; the same sets, config, base and number of CPU threads give the same weights on a CPU, interrupted or not.
+
+    Raises:
+        RunFailed: (diverged) a loss or gradient is not finite; (out_of_memory) one clip alone does not fit; (bad_spec) the config is
+            contradictory; (internal) an adapter gets no gradient.
+        RunStopped: the run is no longer wanted.
+        RunPreempted: the machine is being taken away; with adapters, a last checkpoint has been stored.
+    """
+    training = _Training(model, sets, resolve(config, model), run)
+    frozen = parametrize.cached() if config.method == "lora" else nullcontext()
+    with frozen:  # the positional convolution's weight norm is folded once, not at every step
+        training.resume()
+        try:
+            training.go()
+        except RunPreempted:
+            training.save_last()
+            raise
+    return Tuned(training.adapted, training.dev, training.config, training.figures())
+
+
+class _Training:
+    """One training under way; everything that changes is in `state`, the network's weights and the optimizer."""
+
+    def __init__(self, model: AcousticModel, sets: TrainingSets, config: TrainingConfig, run: TrainingRun) -> None:
+        self.config, self._run, self._model = config, run, model
+        self._clips = sets.train
+        self._errors = len(sets.train_errors)
+        self.adapted = adapt(model, config)
+        self.dev = DevSets(self.adapted.frontend, sets.dev_errors, sets.dev_replay)
+        self._frames = [model.frames_of(clip.samples) for clip in self._clips]
+        frames_per_s = model.frames_of(model.sampling_rate_hz * 60) / 60
+        budget = BatchBudget(config.batch_size, math.ceil(config.max_batch_s * frames_per_s))
+        self._plan = [run.plan(self._frames, budget, np.random.default_rng((config.seed, epoch))) for epoch in range(config.epochs)]
+        self._epoch_ends: list[int] = np.cumsum([len(batches) for batches in self._plan]).tolist()
+        self._steps = self._epoch_ends[-1]
+        room = None if config.feature_cache != "off" and config.epochs > 1 else 0
+        self._cache = FeatureCache(self.adapted.frontend, [clip.waveform for clip in self._clips], room)
+        self._altered = replay_like_errors(sets.train_errors, sets.train_replay, config, model.sampling_rate_hz)
+        self._weights = list(self.adapted.trained.values())
+        self._optimizer = torch.optim.AdamW(
+            self._weights, lr=0.0, betas=ADAM_BETAS, weight_decay=config.weight_decay, fused=model.device.type == "cuda" or None
+        )
+        self.state = TrainState()
+        self._pieces = PieceBudget()
+        self._fingerprint = fingerprint(sets, config, run.base_digest)
+        self._saved_at = time.monotonic()
+        self._cache_figures: dict[str, Any] = {}
+        self._mark = time.perf_counter()
+
+    def go(self) -> None:
+        """Train to the end, or until the time is up: then what is stored can still go on, given more time."""
+        if self.state.finished:
+            return
+        self.adapted.training_mode(active=True)
+        if self.state.step == 0:
+            self._probe_memory()
+        self._mark = time.perf_counter()
+        if self.state.losses and self.state.step in self._epoch_ends:
+            self._end_epoch()  # the machine went between the epoch's last step and its measurement on dev
+        if not self._is_over():
+            self._loop()
+        if self._out_of_time():
+            self._save()
+            if self.state.losses:
+                self._end_epoch()
+            self._choose()
+            return
+        self._choose()
+        self.state.finished = True
+        self._save()
+
+    def _loop(self) -> None:
+        progress = self._run.progress
+        for epoch, batch, values, lengths in progress.track(self._batches(), "training", self._steps, done=self.state.step):
+            self._step(epoch, batch, values, lengths)
+            if self._out_of_time():
+                return
+            if self.state.step == self._epoch_ends[epoch]:
+                self._end_epoch()
+                if self._is_over():
+                    return
+            if time.monotonic() - self._saved_at >= self.config.checkpoint_interval_s:
+                self._save()
+
+    def _batches(self) -> Iterator[tuple[int, list[int], torch.Tensor, torch.Tensor]]:
+        """Yield what is left of the plan: epoch (from 0), this process's share of the batch, values at the cut and their lengths."""
+        for epoch in range(len(self.state.epochs), self.config.epochs):
+            if epoch:
+                self._try_cache()
+            begun = self.state.step - (self._epoch_ends[epoch] - len(self._plan[epoch]))
+            mine = [self._run.group.share(sorted(batch, key=lambda clip: -self._frames[clip])) for batch in self._plan[epoch][begun:]]
+            altered = {self._errors + index: waveform for index, waveform in self._altered(epoch).items()}
+            if all(mine):
+                for batch, values, lengths in self._cache.batches(mine, altered):
+                    yield epoch, batch, values, lengths
+                continue
+            for share in mine:  # a batch smaller than the group leaves somebody idle for a step
+                if share:
+                    yield epoch, *next(self._cache.batches([share], altered))
+                else:
+                    yield epoch, [], torch.empty(0), torch.empty(0, dtype=torch.long)
+
+    def _step(self, epoch: int, batch: list[int], values: torch.Tensor, lengths: torch.Tensor) -> None:
+        state = self.state
+        clips = len(self._plan[epoch][state.step - (self._epoch_ends[epoch] - len(self._plan[epoch]))])
+        loss = self._gradients(batch, values, lengths, clips)
+        norm = torch.nn.utils.clip_grad_norm_(self._weights, self.config.max_grad_norm).item()
+        figures = {"loss": loss, "grad_norm": norm}
+        if not all(math.isfinite(figure) for figure in figures.values()):
+            raise RunFailed("diverged", f"step {state.step + 1} of epoch {epoch + 1}: expected finite numbers, found {figures}")
+        if state.step == 0:
+            check_every_adapter_learns(self.adapted.trained)
+        rate = (self.config.learning_rate or 0.0) * learning_rate_share(state.step, self._steps, self.config.warmup_ratio)
+        self._optimizer.param_groups[0]["lr"] = rate
+        with self._run.preemption.held():
+            self._optimizer.step()
+            state.step += 1
+            state.first_loss = loss if state.first_loss is None else state.first_loss
+            state.losses.append(loss)
+            state.epoch_s += self._lap()
+        self._run.progress.log("step", step=state.step, epoch=epoch + 1, clips=clips, lr=rate, **figures)
+
+    def _gradients(self, batch: list[int], values: torch.Tensor, lengths: torch.Tensor, clips: int) -> float:
+        """Leave the gradient of the mean loss over all `clips` of the step, and return that mean.
+
+        Where memory runs out, in whichever process, all start the step again in smaller pieces.
+        """
+        group = self._run.group
+        while True:
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.manual_seed((self.config.seed * 1_000_003 + self.state.step) * group.size + group.rank)
+            frames, loss, failed = lengths.tolist(), 0.0, None
+            pieces = split_batch(range(len(batch)), frames, self._pieces.frames, self._run.max_padding)
+            mask = step_mask(self._model, self.config, frames, (self.state.step, group.rank))
+            for rows in pieces:
+                try:
+                    loss += self._piece(batch, rows, values, lengths, mask, clips)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    failed = len(rows) * max(frames[row] for row in rows), len(rows)
+                    break
+            loss, failures = group.sums([loss, float(failed is not None)], self._model.device)
+            if not failures:
+                break
+            self._make_room(failed, group.sums([float(failed is not None and failed[1] == 1)], self._model.device)[0] > 0)
+        for weight in self._weights:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        group.add_up([weight.grad for weight in self._weights if weight.grad is not None])
+        return loss
+
+    def _piece(
+        self,
+        batch: list[int],
+        rows: list[int],
+        values: torch.Tensor,
+        lengths: torch.Tensor,
+        mask: RowMask,
+        clips: int,
+    ) -> float:
+        """Add one piece's gradient; return its share of the loss."""
+        longest = int(lengths[rows].max())
+        logits = self.adapted.frontend.above(values[rows, :longest], lengths[rows], mask(rows))
+        labels = [self._clips[batch[row]].labels for row in rows]
+        loss = ctc_loss(logits, lengths[rows], labels, self._model.vocabulary.blank).sum() / clips
+        loss.backward()
+        return loss.item()
+
+    def _probe_memory(self) -> None:
+        """Find out how much fits at once: a CPU is asked how much a clip keeps, a GPU gets the largest batch to try."""
+        widest = max(self._plan[0], key=lambda batch: len(batch) * max(self._frames[clip] for clip in batch))
+        mine = self._run.group.share(sorted(widest, key=lambda clip: -self._frames[clip]))
+        if len(widest) < self._run.group.size:
+            return
+        if self._model.device.type == "cpu":
+            values, lengths = self._cache.batch(mine[:1])
+            with suppress(MemoryError, RuntimeError):  # what is wrong with this clip shows in its step, which knows what to do
+                kept = saved_bytes(lambda: self.adapted.frontend.above(values, lengths))
+                self._pieces.frames = frames_that_fit(kept, int(lengths[0]), self._model.device)
+        else:
+            values, lengths = self._cache.batch(mine)
+            self._gradients(mine, values, lengths, len(widest))
+            self._optimizer.zero_grad(set_to_none=True)
+
+    def _make_room(self, failed: tuple[int, int] | None, single_clip: bool) -> None:  # noqa: FBT001
+        """Halve what is computed at once, or where that is one clip already, compute activations twice."""
+        log("out of memory: going on in smaller pieces", severity="WARNING", frames=failed[0] if failed else None)
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if single_clip:
+            if self.adapted.frontend.gradient_checkpointing:
+                raise RunFailed("out_of_memory", _ADVICE)
+            self.state.gradient_checkpointing = True
+            self.adapted.checkpoint_gradients()
+        elif failed is not None:
+            self._pieces.halve(failed[0])
+
+    def _try_cache(self) -> None:
+        """Drop the cache where it does not win (`auto`)."""
+        if self.config.feature_cache != "auto" or self._cache_figures:
+            return
+        trial = self._cache.trial(self._run.group.share(self._plan[0][0]))
+        if trial is None:
+            return
+        self._cache_figures = {"cache_kept_s": trial.kept_s, "cache_computed_s": trial.computed_s, "cache_wins": trial.wins}
+        if not trial.wins:
+            self._cache.drop()
+
+    def _lap(self) -> float:
+        """Return the seconds since the last call."""
+        last, self._mark = self._mark, time.perf_counter()
+        return self._mark - last
+
+    def _end_epoch(self) -> None:
+        """Measure on dev, keep the weights if they are among the best, and close the epoch's books."""
+        state = self.state
+        epoch = len(state.epochs)
+        self.adapted.training_mode(active=False)
+        wer = self._dev_wer()
+        self.adapted.training_mode(active=True)
+        record = EpochRecord(
+            epoch=epoch + 1,
+            loss=sum(state.losses) / len(state.losses),
+            train_s=state.epoch_s,
+            dev_errors_wer=wer.errors,
+            dev_replay_wer=wer.replay,
+            dev_wer=wer.both,
+        )
+        with self._run.preemption.held():
+            state.epochs.append(record)
+            state.losses, state.epoch_s = [], 0.0
+            if wer.both is not None:
+                state.best.append(BestEpoch(epoch + 1, wer.both, self._on_host()))
+                state.best.sort(key=lambda best: (best.dev_wer, best.epoch))  # the earlier of equals has drifted less
+                del state.best[self.config.average_checkpoints :]
+        self._run.progress.log("epoch", **record.model_dump())
+        if self._run.on_epoch is not None:
+            self._run.on_epoch(epoch + 1, self.adapted)
+        self._lap()
+
+    def _dev_wer(self) -> DevWer:
+        """Measure on dev; in a group one process does it and tells the others."""
+        group = self._run.group
+        return DevWer.model_validate_json(group.text_from_leader(self.dev.wer().model_dump_json() if group.leads else ""))
+
+    def _is_over(self) -> bool:
+        state, patience = self.state, self.config.patience
+        if len(state.epochs) == self.config.epochs or self._out_of_time():
+            return True
+        return patience is not None and bool(state.best) and len(state.epochs) - state.best[0].epoch >= patience
+
+    def _out_of_time(self) -> bool:
+        limit = self.config.max_train_s
+        if limit is None:
+            return False
+        return self._run.group.sums([float(self.state.train_s >= limit)], self._model.device)[0] > 0
+
+    def _choose(self) -> None:
+        """Take the best epoch's weights, or the mean of several where dev says that it is better."""
+        self.adapted.training_mode(active=False)
+        state = self.state
+        if not state.best:
+            state.chosen = "the last epoch: no dev clips to choose by"
+            return
+        best = state.best[0]
+        state.chosen = f"epoch {best.epoch} of {len(state.epochs)}: the lowest WER on dev, {best.dev_wer:.2%}"
+        self.adapted.load(best.weights)
+        if len(state.best) > 1:
+            mean = {name: torch.stack([each.weights[name] for each in state.best]).mean(dim=0) for name in best.weights}
+            self.adapted.load(mean)
+            wer = self._dev_wer().both
+            if wer is not None and wer < best.dev_wer:
+                epochs = sorted(each.epoch for each in state.best)
+                state.chosen = f"the mean of epochs {epochs}: WER on dev {wer:.2%}, {best.dev_wer:.2%} for the best alone"
+            else:
+                self.adapted.load(best.weights)
+
+    def _on_host(self) -> Tensors:
+        return {name: weight.cpu() for name, weight in self.adapted.weights().items()}
+
+    def resume(self) -> None:
+        """Take over the newest checkpoint of this very run, if there is one."""
+        checkpoints, group = self._run.checkpoints, self._run.group
+        path = checkpoints.fetch_newest(self._fingerprint) if checkpoints is not None and group.leads else None
+        place = group.text_from_leader(str(path or ""))
+        if not place:
+            return
+        self.state, weights, moments = read_state(Path(place))
+        self.adapted.load(weights)
+        self._pieces.frames = self.state.piece_frames
+        if self.state.gradient_checkpointing:
+            self.adapted.checkpoint_gradients()
+        for name, weight in self.adapted.trained.items():
+            if name in moments[MOMENTS[0]]:
+                restored = {moment: moments[moment][name].to(weight.device) for moment in MOMENTS}
+                self._optimizer.state[weight] = {"step": torch.tensor(float(self.state.step)), **restored}
+        self._run.progress.log("resumed", step=self.state.step, of=self._steps)
+
+    def save_last(self) -> None:
+        """Store a last checkpoint before the machine goes; all weights would take too long, there the last periodic one counts."""
+        if self.config.method == "lora" and self.state.step:
+            self._save()
+
+    def _save(self) -> None:
+        """Store a checkpoint; training needs no store, so one that is away is reported and no more."""
+        checkpoints, state = self._run.checkpoints, self.state
+        self._saved_at = time.monotonic()
+        if checkpoints is None or not self._run.group.leads:
+            return
+        state.piece_frames = self._pieces.frames
+        optimizer = {name: self._optimizer.state.get(weight, {}) for name, weight in self.adapted.trained.items()}
+        moments = {moment: {name: kept[moment] for name, kept in optimizer.items() if moment in kept} for moment in MOMENTS}
+        path = checkpoints.work_dir / "checkpoint.safetensors"
+        write_state(path, self._fingerprint, state, self.adapted.weights(), {} if state.finished else moments)
+        try:
+            checkpoints.put(path, state.step)
+        except RetuneError as error:
+            log(f"the checkpoint after step {state.step} was not stored: {error}", severity="WARNING")
+        self._lap()
+
+    def figures(self) -> dict[str, Any]:
+        """Return what people want to know."""
+        state, device = self.state, self._model.device
+        pieces = [rows for batch in self._plan[0] for rows in split_batch(batch, self._frames, self._pieces.frames, self._run.max_padding)]
+        return {
+            "steps": state.step,
+            "planned_steps": self._steps,
+            "trained_clips": len(self._clips),
+            "audio_s": round(sum(clip.samples for clip in self._clips) / self._model.sampling_rate_hz, 1),
+            "trained_parameters": sum(weight.numel() for weight in self._weights),
+            "clips_per_step": round(len(self._clips) / len(self._plan[0]), 2),
+            "padding_share": round(padding_share(self._frames, pieces), 4),
+            "first_loss": state.first_loss,
+            "last_epoch_loss": state.epochs[-1].loss,
+            "train_s": round(state.train_s, 1),
+            "epoch_s": [record.train_s for record in state.epochs],
+            "epochs": [record.model_dump() for record in state.epochs],
+            "chosen": state.chosen,
+            "config_sha256": config_sha256(self.config),
+            "gradient_checkpointing": self.adapted.frontend.gradient_checkpointing,
+            "memory_halvings": self._pieces.halvings,
+            "cached_bytes": self._cache.kept_bytes,
+            **self._cache_figures,
+            "processes": self._run.group.size,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        }
+
+
+_ADVICE = (
+    "one clip alone does not fit into the memory, not even with gradient checkpointing: lower training.max_duration_s or "
+    "training.lora.top_layers, or take a machine with more memory"
+)
+
+
+def fingerprint(sets: TrainingSets, config: TrainingConfig, base_digest: str) -> str:
+    """Return what tells one training from every other: its clips, their labels, its resolved config and its base.
+
+    The time limit and the interval of checkpoints may change between attempts.
+    """
+    settings = config.model_copy(update={"max_train_s": None, "checkpoint_interval_s": 1.0})
+    digest = hashlib.sha256(f"{base_digest} {config_sha256(settings)}".encode())
+    for name in ("train_errors", "train_replay", "dev_errors", "dev_replay"):
+        for clip in getattr(sets, name):
+            digest.update(repr((name, clip.clip.utterance_id, clip.clip.reference, clip.samples, clip.labels)).encode())
+    return digest.hexdigest()
