@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AwareDatetime, Field
 
@@ -16,7 +16,7 @@ from shared.audio_source import AudioPin
 from shared.events import Event, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
 from shared.frozen import Frozen
 from shared.policy import Policy
-from shared.training import Clip, ClipProvenance, SetAsideReason
+from shared.training import Clip, ClipProvenance, SetAsideReason, UnlabelledClip
 
 CONSUME_HORIZON = timedelta(days=93)
 """A seal looks at every dataset sealed within this time before its ledger opened."""
@@ -24,6 +24,7 @@ CONSUME_HORIZON = timedelta(days=93)
 CARRY_FOR = timedelta(days=90)
 """An error waits this long for its reference, a correction as long for its error; older events are refused."""
 
+AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
 Split = Literal["train", "dev", "holdout"]
 Kind = Literal["error", "sample", "correction", "traffic"]
 
@@ -67,6 +68,12 @@ class Row(Frozen):
     def trainable(self) -> bool:
         """An error that a model can learn from: a reference, readable audio, a train speaker."""
         return self.usable and self.kind == "error" and self.split == "train"
+
+    @property
+    def unlabelled(self) -> bool:
+        """An error of a train speaker that nobody has corrected yet: gold can be made for it."""
+        pinned = self.set_aside is None and self.audio is not None
+        return pinned and self.kind == "error" and self.reference is None and self.split == "train"
 
     @property
     def usable(self) -> bool:
@@ -288,6 +295,16 @@ def clip(row: Row, *, stratum: Literal["errors", "traffic"]) -> Clip:
     )
 
 
+def unlabelled_clip(row: Row) -> UnlabelledClip:
+    """Return the clip of an `unlabelled` row."""
+    assert row.audio is not None
+    assert row.cluster is not None
+    assert row.utterance_id is not None
+    return UnlabelledClip(
+        utterance_id=row.utterance_id, cluster=row.cluster, audio=row.audio, hypothesis=row.hypothesis or "", duration_s=row.duration_s
+    )
+
+
 def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]:
     """Return what a dataset adds to the holdout: errors with a person's reference, and sampled traffic that nobody reported.
 
@@ -325,7 +342,7 @@ def accumulate(batches: Sequence[Sequence[Clip]], cap: int) -> list[Clip]:
     return list(latest.values())[-cap:]
 
 
-def apart(clips: Sequence[Clip], judged: Sequence[Clip]) -> list[Clip]:
+def apart(clips: Sequence[AnyClip], judged: Sequence[Clip]) -> list[AnyClip]:
     """Return the clips that share no utterance, no audio and no speaker with what judges.
 
     The split by speaker keeps most of them apart; this holds also for an utterance whose speaker was told only once.

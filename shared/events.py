@@ -167,6 +167,7 @@ FailureReason = Literal[
     "bad_base_model",
     "bad_dataset",
     "no_trainable_clips",
+    "gold_unavailable",
     "out_of_memory",
     "diverged",
     "smoke_test_failed",

@@ -7,6 +7,8 @@ REPLAY = "corpora/replay/manifest.jsonl"
 CYCLES = "cycles/"
 MODELS = "models/"
 SUITES = "corpora/suites/"
+GOLD_ANSWERS = "runs/gold-answers/"
+"""What language and speech models answered, by the digest of the question: no cycle pays twice."""
 
 
 def padded(number: int) -> str:
@@ -77,6 +79,11 @@ def evaluation(cycle: int, name: str) -> str:
 def result(cycle: int) -> str:
     """The trainer's last word, written once."""
     return f"{run(cycle)}result.json"
+
+
+def gold(cycle: int) -> str:
+    """Gold that the trainer made, with its provenance, written once."""
+    return f"{run(cycle)}gold.jsonl"
 
 
 def checkpoints(cycle: int) -> str:

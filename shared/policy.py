@@ -9,6 +9,7 @@ from pydantic import Field
 from shared.cycle import CycleState, Status
 from shared.events import Rate
 from shared.frozen import Frozen
+from shared.gold import GoldConfig
 from shared.ledger import Totals
 from shared.rates import wilson_lower_bound
 from shared.training import TrainingConfig
@@ -60,6 +61,7 @@ class Policy(Frozen):
         decline_backoff_s: how long a recorded refusal stands before the same crossing is looked at again.
         dev_share, holdout_share: shares of the speakers.
         holdout_cap: newest utterances of the holdout in use.
+        gold: whom the trainer asks for transcripts of errors that nobody corrected; what it accepts may train, never judge. None = nobody.
     """
 
     min_error_cases: Annotated[int, Field(ge=1)] = 100
@@ -82,6 +84,7 @@ class Policy(Frozen):
     judge_on_llm_gold: bool = False
     validation: ValidationPolicy = ValidationPolicy()
     training: TrainingConfig = TrainingConfig()
+    gold: GoldConfig | None = None
 
 
 class TriggerDecision(Frozen):

@@ -14,13 +14,14 @@ from shared.audio_source import AudioPin
 from shared.errors import CorruptObject
 from shared.events import Digest, TrainingCompleted
 from shared.frozen import Frozen
+from shared.gold import GoldConfig
 from shared.ids import derived_event_id
 from shared.whole_file import ChecksumWriter, read_blocks
 
 Stratum = Literal["errors", "traffic", "suite", "replay"]
 ClipProvenance = Literal["human", "llm", "champion"]
 Document = TypeVar("Document", bound=BaseModel)
-SetRole = Literal["train_errors", "train_replay", "dev_errors", "dev_replay", "judge"]
+SetRole = Literal["train_errors", "train_replay", "train_unlabelled", "dev_errors", "dev_replay", "judge"]
 
 
 class ObjectRef(Frozen):
@@ -51,8 +52,22 @@ class Clip(Frozen):
     duration_s: float | None = None
 
 
+class UnlabelledClip(Frozen):
+    """A reported error that nobody has corrected yet: the trainer may make gold for it, and train on what it accepts.
+
+    Attributes:
+        hypothesis: what production heard, and somebody called wrong.
+    """
+
+    utterance_id: str
+    cluster: str
+    audio: AudioPin
+    hypothesis: str
+    duration_s: float | None = None
+
+
 class ClipSet(Frozen):
-    """A named set of clips: JSON lines of `Clip` at `ref.key`.
+    """A named set of clips: JSON lines of `Clip`, of `UnlabelledClip` for the role `train_unlabelled`, at `ref.key`.
 
     A set of role `judge` is evaluated with base and candidate; `suite:<name>` are regression suites, `holdout` is the
     accumulated holdout.
@@ -171,7 +186,11 @@ class TrainingConfig(Frozen):
 
 
 class TrainingSpec(Frozen):
-    """All that the trainer needs to know about one cycle; the attempt comes with the start."""
+    """All that the trainer needs to know about one cycle; the attempt comes with the start.
+
+    Attributes:
+        gold: whom to ask for the transcripts of `train_unlabelled` clips; None = nobody.
+    """
 
     v: Literal[1] = 1
     cycle: Annotated[int, Field(ge=1)]
@@ -180,6 +199,7 @@ class TrainingSpec(Frozen):
     dataset: ObjectRef
     sets: tuple[ClipSet, ...]
     config: TrainingConfig = TrainingConfig()
+    gold: GoldConfig | None = None
     audio_prefixes: tuple[str, ...]
 
 
@@ -207,6 +227,8 @@ SetAsideReason = Literal[
     "too_dense",
     "duplicate",
     "not_allowed",
+    "gold_rejected",
+    "gold_awaits_review",
 ]
 
 

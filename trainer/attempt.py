@@ -8,6 +8,8 @@ models/n/..., manifest.json     create only, the manifest last
 result.json                     if absent
 """
 
+import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,12 +25,14 @@ from shared.cas import create, find
 from shared.clock import Clock
 from shared.errors import CorruptObject, InvalidMessage
 from shared.frozen import Frozen
+from shared.gold import GoldConfig
 from shared.objectstore import ObjectStore, StoredObject
 from shared.training import (
     EvaluationRef,
     LambdaTrial,
     ModelManifest,
     ObjectRef,
+    TrainingConfig,
     TrainingResult,
     TrainingSpec,
     digest_folder,
@@ -40,16 +44,20 @@ from shared.training import (
 from shared.wer import BASIC
 from trainer.checkpoint import Checkpoints
 from trainer.data import AudioFetcher, ClipLoader, UsableClip
-from trainer.dataset import Dataset, load_dataset, training_sets
+from trainer.dataset import Dataset, check_trainable, load_dataset, training_sets
 from trainer.evaluate import evaluate
 from trainer.export import export
 from trainer.failures import RunFailed, RunStopped
 from trainer.follow import Followers
+from trainer.gold.question import GoldTranscriber
+from trainer.gold.transcribers import open_transcriber
 from trainer.heartbeat import why_unwanted
+from trainer.labelling import Labelling
 from trainer.model import AcousticModel, default_device, load_model
 from trainer.preemption import Preemption
 from trainer.progress import Progress
 from trainer.recogniser import Recogniser
+from trainer.settings import config_sha256
 from trainer.smoke import check_same_transcripts, transcribe_in_fresh_process
 from trainer.spec import LoadedSpec, fetch_model, load_spec
 from trainer.sweep import decide_scale, sweep
@@ -69,6 +77,7 @@ class Dependencies:
         audio: makes the source of clips from the spec's allowed prefixes.
         smoke_test: transcribes audio files with a model folder, elsewhere.
         followers: processes that train along, if torchrun started several.
+        open_transcriber: from a gold config to whom it names.
     """
 
     store: ObjectStore
@@ -81,11 +90,17 @@ class Dependencies:
     heartbeat_s: float = 20.0
     preemption: Preemption = field(default_factory=Preemption)
     followers: Followers = field(default_factory=Followers)
+    open_transcriber: Callable[[GoldConfig], GoldTranscriber] = lambda config: open_transcriber(config, os.environ)
 
 
 class TrainingOutcome(Frozen):
-    """What training made, kept in the manifest so that a later attempt can finish what this one began."""
+    """What training made, kept in the manifest so that a later attempt can finish what this one began.
 
+    Attributes:
+        config: resolved: with its seed, it and the digests in the manifest are all that the weights depend on.
+    """
+
+    config: TrainingConfig
     scale: float
     scale_reason: str
     trials: tuple[LambdaTrial, ...]
@@ -134,12 +149,13 @@ def carry_out(attempt: Attempt) -> TrainingResult:
     base_manifest = fetch_model(store, loaded.spec.base.manifest, attempt.base_folder)
     model = _load_base(attempt, loaded.spec, base_manifest)
     loader = ClipLoader(_audio_source(attempt, loaded.spec), model, loaded.spec.config, attempt.deps.work_dir / "audio")
-    dataset = load_dataset(loaded.spec, store, loader, progress)
+    base = Recogniser.load(attempt.base_folder, attempt.deps.device)
+    dataset = _label(attempt, loaded.spec, base, load_dataset(loaded.spec, store, loader, progress))
 
     standing = find(store, keys.manifest(attempt.cycle))
     outcome = _adopt(attempt, loaded, standing) if standing else _train(attempt, loaded.spec, model, dataset)
     candidate = _load_candidate(attempt)
-    evaluations = _evaluate(attempt, Recogniser.load(attempt.base_folder, attempt.deps.device), candidate, dataset)
+    evaluations = _evaluate(attempt, base, candidate, dataset)
     if standing is None:
         _smoke_test(attempt, candidate, dataset)
         standing = _store_model(attempt, loaded, base_manifest, outcome)
@@ -184,6 +200,16 @@ def _audio_source(attempt: Attempt, spec: TrainingSpec) -> AudioFetcher:
         raise RunFailed("bad_spec", str(error)) from error
 
 
+def _label(attempt: Attempt, spec: TrainingSpec, base: Recogniser, dataset: Dataset) -> Dataset:
+    """Make gold for the errors that have no reference, where the spec says whom to ask."""
+    deps = attempt.deps
+    labelling = Labelling(deps.store, attempt.cycle, base, deps.open_transcriber, spec.config, attempt.progress)
+    labelled = labelling.label(dataset, spec.gold)
+    attempt.progress.log("dataset", **labelled.figures())
+    check_trainable(labelled)
+    return labelled
+
+
 def _train(attempt: Attempt, spec: TrainingSpec, model: AcousticModel, dataset: Dataset) -> TrainingOutcome:
     """Fine-tune, choose the scale on dev and leave the candidate in its folder."""
     progress = attempt.progress
@@ -196,7 +222,7 @@ def _train(attempt: Attempt, spec: TrainingSpec, model: AcousticModel, dataset: 
     progress.enter("exporting")
     export(tuned.adapted, choice.scale, attempt.base_folder, attempt.candidate_folder)
     figures = {**tuned.figures, **dataset.figures()}
-    return TrainingOutcome(scale=choice.scale, scale_reason=choice.reason, trials=tuple(trials), figures=figures)
+    return TrainingOutcome(config=tuned.config, scale=choice.scale, scale_reason=choice.reason, trials=tuple(trials), figures=figures)
 
 
 def _training_run(attempt: Attempt, spec: TrainingSpec) -> TrainingRun:
@@ -271,9 +297,12 @@ def _store_model(attempt: Attempt, loaded: LoadedSpec, base: ModelManifest, outc
         sampling_rate_hz=spec.config.sampling_rate_hz,
         details={
             "attempt": attempt.number,
-            "config": spec.config.model_dump(mode="json"),
+            "base_manifest_sha256": spec.base.manifest.sha256,
+            "config_sha256": config_sha256(outcome.config),
             "outcome": outcome.model_dump(mode="json"),
             "packages": {name: version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            "threads": torch.get_num_threads(),
         },
     )
     data = document_bytes(manifest)

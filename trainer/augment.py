@@ -4,6 +4,7 @@ A pair of recordings of the same words is not needed: over many clips the words 
 the two spectra is the line.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -116,7 +117,7 @@ def apply(profile: LineProfile, samples: Audio, settings: Augmentation, rng: np.
         noise = acoustics.equalise(acoustics.white_noise(rng, heard.size), knots, profile.noise_db)
         missing = _missing_noise(heard, profile.rate_hz, snr_db)
         if missing > 0.0:
-            heard = acoustics.add_noise(heard, noise, -10.0 * float(np.log10(missing)))
+            heard = acoustics.add_noise(heard, noise, -10.0 * math.log10(missing))
     return acoustics.set_level(heard, loudness)
 
 
@@ -124,7 +125,7 @@ def _missing_noise(samples: Audio, rate_hz: int, snr_db: float) -> float:
     """Return the power of the noise to add, as a share of the clip's: what is wanted less what the clip's pauses have."""
     heard = _hear([samples], rate_hz)
     own = 0.0 if heard is None else float(heard.noise.sum())  # of a power of 1
-    return max(0.0, (1.0 - own) * 10.0 ** (-snr_db / 10.0) - own)
+    return max(0.0, (1.0 - own) * math.pow(10.0, -snr_db / 10.0) - own)
 
 
 def _hear(waveforms: Iterable[Audio], rate_hz: int) -> _Heard | None:
@@ -156,7 +157,8 @@ def _frame_spectra(samples: Audio, frame: int) -> Spectrum:
     frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), frame)[:: frame // 2]
     centred = frames - frames.mean(axis=1, keepdims=True)
     powers: Spectrum = np.square(np.abs(np.fft.rfft(centred * np.hanning(frame), axis=1)))
-    return powers[powers.sum(axis=1) > MUTED * frame * frame]
+    sounding: Spectrum = powers[powers.sum(axis=1) > MUTED * frame * frame]
+    return sounding
 
 
 def _frame_samples(rate_hz: int) -> int:
@@ -176,7 +178,8 @@ def _smooth(power: Spectrum, rate_hz: int, knots_hz: Spectrum) -> Spectrum:
     low = np.minimum(np.searchsorted(bins_hz, knots_hz / half), power.size - 1)
     high = np.maximum(np.searchsorted(bins_hz, knots_hz * half, side="right"), low + 1)
     total = np.concatenate([[0.0], np.cumsum(power)])
-    return (total[high] - total[low]) / (high - low)
+    smooth: Spectrum = (total[high] - total[low]) / (high - low)
+    return smooth
 
 
 def _decibels(power: Spectrum) -> Spectrum:

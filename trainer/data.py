@@ -1,23 +1,30 @@
 """Audio and references of a cycle's clips: fetched, decoded and checked; what cannot be used is set aside with a reason."""
 
 import secrets
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import soundfile
+import torch
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.training import Clip, SetAside, SetAsideReason, SetRole, TrainingConfig
+from shared.training import Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
 from shared.wer import normalise
+from trainer.batching import pad_features
 from trainer.decode import Unspellable, ctc_frames_needed
 from trainer.model import AcousticModel, Samples
+from trainer.network import convolve, encode
+from trainer.verbalise import Unreadable, choose_reading, needs_reading, readings
+
+AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
 
 DOWNLOADS = 16
 MIN_JUDGED_S = 0.1
@@ -75,9 +82,28 @@ class UsableClip:
 
     def waveform(self) -> Samples:
         """Decode the audio: `(samples,)` float32 in [-1, 1]."""
-        samples: Samples
-        samples, _ = soundfile.read(self.path, dtype="float32")
-        return samples
+        return read_waveform(self.path)
+
+
+@dataclass(frozen=True)
+class UnlabelledOnDisk:
+    """A checked clip whose text nobody knows yet; its audio waits on the local disk, under its SHA-256."""
+
+    clip: UnlabelledClip
+    set_name: str
+    path: Path
+    samples: int
+
+    def waveform(self) -> Samples:
+        """Decode the audio: `(samples,)` float32 in [-1, 1]."""
+        return read_waveform(self.path)
+
+
+def read_waveform(path: Path) -> Samples:
+    """Decode a checked audio file: `(samples,)` float32 in [-1, 1]."""
+    samples: Samples
+    samples, _ = soundfile.read(path, dtype="float32")
+    return samples
 
 
 def decode_audio(data: bytes, rate_hz: int, bounds: Bounds) -> Samples:
@@ -141,6 +167,7 @@ class ClipLoader:
         self._model = model
         self._config = config
         self._folder = folder
+        self._hearing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, clips: Sequence[Clip], set_name: str, role: SetRole) -> Iterator[UsableClip | SetAside]:
@@ -152,21 +179,61 @@ class ClipLoader:
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             yield from pool.map(lambda clip: self._load_or_set_aside(clip, set_name, role), clips)
 
+    def load_unlabelled(self, clips: Sequence[UnlabelledClip], set_name: str) -> Iterator[UnlabelledOnDisk | SetAside]:
+        """Yield for each clip without a text, in order, what became of it; see `load`."""
+        with ThreadPoolExecutor(DOWNLOADS) as pool:
+            yield from pool.map(lambda clip: self._load_unlabelled_or_set_aside(clip, set_name), clips)
+
+    def _load_unlabelled_or_set_aside(self, clip: UnlabelledClip, set_name: str) -> UnlabelledOnDisk | SetAside:
+        try:
+            path, samples = self._load_audio(clip.audio, self._bounds, spoken=True)
+        except ClipRefused as refusal:
+            return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
+        return UnlabelledOnDisk(clip, set_name, path, samples)
+
     def _load_or_set_aside(self, clip: Clip, set_name: str, role: SetRole) -> UsableClip | SetAside:
         try:
             return self._load_one(clip, role)
         except ClipRefused as refusal:
             return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
 
+    @property
+    def _bounds(self) -> Bounds:
+        return Bounds(self._config.min_duration_s, self._config.max_duration_s)
+
     def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
         judges = role == "judge"
-        bounds = Bounds(MIN_JUDGED_S, MAX_JUDGED_S) if judges else Bounds(self._config.min_duration_s, self._config.max_duration_s)
-        data = self._fetch(clip.audio)
+        bounds = Bounds(MIN_JUDGED_S, MAX_JUDGED_S) if judges else self._bounds
+        path, samples = self._load_audio(clip.audio, bounds, spoken=bool(normalise(clip.reference)))
+        if judges:
+            return UsableClip(clip, path, samples, ())
+        clip = self._written_out(clip, path)
+        return UsableClip(clip, path, samples, check_labels(clip, samples, self._model, self._config))
+
+    def _load_audio(self, pin: AudioPin, bounds: Bounds, *, spoken: bool) -> tuple[Path, int]:
+        """Return where a clip's audio lies and its length; `spoken` audio must not be silent."""
+        data = self._fetch(pin)
         samples = decode_audio(data, self._model.sampling_rate_hz, bounds)
-        if normalise(clip.reference) and float(np.abs(samples).max()) < SILENCE_PEAK:
+        if spoken and float(np.abs(samples).max()) < SILENCE_PEAK:
             raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale")
-        labels = () if judges else check_labels(clip, samples.size, self._model, self._config)
-        return UsableClip(clip, self._keep(data), samples.size, labels)
+        return self._keep(data), samples.size
+
+    def _written_out(self, clip: Clip, path: Path) -> Clip:
+        """Return the clip with the numbers in its reference written out; of several readings the one that the model hears best."""
+        if self._config.language is None or not needs_reading(clip.reference):
+            return clip
+        try:
+            candidates = readings(clip.reference, self._config.language)
+            if len(candidates) > 1:
+                with self._hearing:  # one at a time: such clips are rare, and the network takes all cores
+                    features = convolve(self._model, [read_waveform(path)])
+                    with torch.inference_mode():
+                        logits = encode(self._model.network, *pad_features(features))[0]
+                log_probs = logits.float().log_softmax(dim=-1).cpu().numpy()
+                candidates = [choose_reading(log_probs, candidates, self._model.vocabulary)[0]]
+        except Unreadable as error:
+            raise ClipRefused("bad_reference", str(error)) from error
+        return clip.model_copy(update={"reference": candidates[0]})
 
     def _fetch(self, pin: AudioPin) -> bytes:
         try:
@@ -187,15 +254,15 @@ class ClipLoader:
         return path
 
 
-def drop_repeated(clips: Sequence[Clip], set_name: str) -> tuple[list[Clip], list[SetAside]]:
+def drop_repeated(clips: Sequence[AnyClip], set_name: str) -> tuple[list[AnyClip], list[SetAside]]:
     """Keep the first clip of each utterance: a repeated one would weigh twice in training."""
-    first: dict[str, Clip] = {}
+    first: dict[str, AnyClip] = {}
     repeated = [clip for clip in clips if first.setdefault(clip.utterance_id, clip) is not clip]
     aside = [SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason="duplicate") for clip in repeated]
     return list(first.values()), aside
 
 
-def leaked(by_role: Mapping[SetRole, Sequence[Clip]]) -> list[str]:
+def leaked(by_role: Mapping[SetRole, Sequence[Clip | UnlabelledClip]]) -> list[str]:
     """Return the utterances that are trained or tuned on and also judge: there must be none."""
     judging = {clip.utterance_id for clip in by_role.get("judge", ())}
     return sorted({clip.utterance_id for role, clips in by_role.items() if role != "judge" for clip in clips} & judging)

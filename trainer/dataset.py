@@ -1,19 +1,21 @@
 """All sets of a run, loaded and checked."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from shared.objectstore import ObjectStore
-from shared.training import Clip, SetAside, SetRole, TrainingConfig, TrainingSpec
-from trainer.data import ClipLoader, UsableClip, drop_repeated, leaked
+from shared.training import Clip, SetAside, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
+from trainer.data import ClipLoader, UnlabelledOnDisk, UsableClip, drop_repeated, leaked
 from trainer.failures import RunFailed
 from trainer.progress import Progress
-from trainer.spec import load_clips
+from trainer.spec import load_clips, load_unlabelled_clips
 from trainer.train import TrainingSets
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,21 @@ class Dataset:
         by_role: usable clips for training and for dev.
         judges: usable clips of each set that judges, by its name.
         set_aside: every clip that is left out.
+        unlabelled: errors whose text nobody knows yet.
+        gold: how many of the training errors have gold that was made here.
     """
 
     by_role: dict[SetRole, list[UsableClip]]
     judges: dict[str, list[UsableClip]]
     set_aside: tuple[SetAside, ...]
+    unlabelled: list[UnlabelledOnDisk] = field(default_factory=list)
+    gold: int = 0
 
     def figures(self) -> dict[str, Any]:
         """Return the counts for the train log."""
         return {
             "clips": {role: len(clips) for role, clips in self.by_role.items()},
+            "gold": self.gold,
             "judged": {name: len(clips) for name, clips in self.judges.items()},
             "set_aside": dict(Counter(f"{aside.set_name}: {aside.reason}" for aside in self.set_aside)),
         }
@@ -43,34 +50,56 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
     """Load every set of the spec.
 
     Raises:
-        RunFailed: (bad_dataset) a set is not what the spec promised, or a clip that judges is also trained on;
-            (no_trainable_clips) no error is left to learn from.
+        RunFailed: (bad_dataset) a set is not what the spec promised, or a clip that judges is also trained on.
     """
-    sets = [(clip_set, load_clips(store, clip_set)) for clip_set in spec.sets]
-    by_role: dict[SetRole, list[Clip]] = {}
+    sets = [(clip_set, load_clips(store, clip_set)) for clip_set in spec.sets if clip_set.role != "train_unlabelled"]
+    unlabelled = [(clip_set, load_unlabelled_clips(store, clip_set)) for clip_set in spec.sets if clip_set.role == "train_unlabelled"]
+    by_role: dict[SetRole, list[Clip | UnlabelledClip]] = {}
     for clip_set, clips in sets:
         by_role.setdefault(clip_set.role, []).extend(clips)
+    for clip_set, wanted in unlabelled:
+        by_role.setdefault(clip_set.role, []).extend(wanted)
     if both := leaked(by_role):
         raise RunFailed("bad_dataset", f"expected no clip both to train and to judge, found {len(both)}: {', '.join(both[:3])}")
 
-    usable: dict[SetRole, list[UsableClip]] = {"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}
-    judges: dict[str, list[UsableClip]] = {}
-    set_aside: list[SetAside] = []
+    dataset = _Loading({"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}, {}, [], [])
     for clip_set, clips in sets:
         kept, repeated = (clips, []) if clip_set.role == "judge" else drop_repeated(clips, clip_set.name)
-        set_aside.extend(repeated)
-        target = judges.setdefault(clip_set.name, []) if clip_set.role == "judge" else usable[clip_set.role]
+        dataset.set_aside.extend(repeated)
+        target = dataset.judges.setdefault(clip_set.name, []) if clip_set.role == "judge" else dataset.by_role[clip_set.role]
         loaded = loader.load(kept, clip_set.name, clip_set.role)
-        for outcome in progress.track(loaded, f"fetching {clip_set.name}", len(kept)):
-            if isinstance(outcome, SetAside):
-                set_aside.append(outcome)
-            else:
-                target.append(outcome)
-    dataset = Dataset(usable, judges, tuple(set_aside))
-    progress.log("dataset", **dataset.figures())
-    if not usable["train_errors"]:
+        _sort(progress.track(loaded, f"fetching {clip_set.name}", len(kept)), target, dataset.set_aside)
+    for clip_set, wanted in unlabelled:
+        without, repeated = drop_repeated(wanted, clip_set.name)
+        dataset.set_aside.extend(repeated)
+        found = loader.load_unlabelled(without, clip_set.name)
+        _sort(progress.track(found, f"fetching {clip_set.name}", len(without)), dataset.unlabelled, dataset.set_aside)
+    return Dataset(dataset.by_role, dataset.judges, tuple(dataset.set_aside), dataset.unlabelled)
+
+
+class _Loading(NamedTuple):
+    by_role: dict[SetRole, list[UsableClip]]
+    judges: dict[str, list[UsableClip]]
+    set_aside: list[SetAside]
+    unlabelled: list[UnlabelledOnDisk]
+
+
+def _sort(outcomes: Iterable[Item | SetAside], usable: list[Item], set_aside: list[SetAside]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, SetAside):
+            set_aside.append(outcome)
+        else:
+            usable.append(outcome)
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """Refuse a dataset without an error to learn from.
+
+    Raises:
+        RunFailed: (no_trainable_clips) with what became of every clip.
+    """
+    if not dataset.by_role["train_errors"]:
         raise RunFailed("no_trainable_clips", f"expected at least one trainable error, found {dataset.figures()}")
-    return dataset
 
 
 def training_sets(dataset: Dataset, config: TrainingConfig) -> TrainingSets:

@@ -24,7 +24,7 @@ from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec
 from shared.errors import CorruptObject
 from shared.training import TrainingConfig
 from trainer.export import ONE_FILE
-from trainer.model import Samples, check_weights, hush_transformers, read_vocabulary
+from trainer.model import Samples, check_weights, hush_transformers, read_vocabulary, settle_mask_embedding
 from trainer.recogniser import Recogniser
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -68,6 +68,7 @@ def check_and_convert(source: str, folder: Path) -> dict[str, Any]:
     rate_hz = TrainingConfig().sampling_rate_hz
     if extractor.sampling_rate != rate_hz:
         raise CorruptObject(f"model {source}: expected a model for {rate_hz} Hz, found {extractor.sampling_rate}")
+    settle_mask_embedding(network, report)
     network.save_pretrained(folder, max_shard_size=ONE_FILE)
     tokenizer.save_pretrained(folder)
     extractor.save_pretrained(folder)

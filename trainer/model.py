@@ -32,7 +32,7 @@ class AcousticModel:
         vocabulary: what its outputs stand for.
         sampling_rate_hz: of the audio that it was trained on.
         do_normalize: each clip is brought to zero mean and unit variance first.
-        has_mask_embedding: the checkpoint holds what SpecAugment puts in place of a masked frame; else that is random.
+        has_mask_embedding: the checkpoint holds what SpecAugment puts in place of a masked frame.
     """
 
     network: Any
@@ -126,8 +126,26 @@ def load_model(folder: Path, device: torch.device | None = None) -> AcousticMode
         vocabulary,
         sampling_rate_hz=int(extractor.sampling_rate),
         do_normalize=bool(extractor.do_normalize),
-        has_mask_embedding=not MAY_BE_MISSING & set(report["missing_keys"]),
+        has_mask_embedding=settle_mask_embedding(network, report),
     )
+
+
+def settle_mask_embedding(network: Any, report: dict[str, Any]) -> bool:
+    """Put zeros in place of a mask embedding that the checkpoint lacks, and tell whether there is one.
+
+    transformers puts random numbers there. Once saved, they would pass for learned ones, and differ from process to process.
+    A network whose config asks for no masks has no place for it.
+
+    Args:
+        network: `Wav2Vec2ForCTC`; changed in place.
+        report: the loading info of `from_pretrained`.
+    """
+    embedding = getattr(network.wav2vec2, "masked_spec_embed", None)
+    if embedding is None:
+        return False
+    if MAY_BE_MISSING & set(report.get("missing_keys", ())):
+        torch.nn.init.zeros_(embedding)
+    return bool(embedding.any())
 
 
 def check_weights(name: str, report: dict[str, Any], *, unknown_allowed: bool = False) -> None:

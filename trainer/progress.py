@@ -4,7 +4,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,16 +76,28 @@ class Progress:
 
     def track(self, items: Iterable[Item], phase: str, total: int, done: int = 0) -> Iterator[Item]:
         """Yield `items` behind a progress bar, checking before each whether to stop; `done` of `total` were done before."""
+        with self.counting(phase, total, done) as advance:
+            for item in items:
+                self.check()
+                yield item
+                advance()
+
+    @contextmanager
+    def counting(self, phase: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+        """Show a bar, with the time left, that each call of what is given moves on by one piece."""
         self.enter(phase, total)
         interval = 0.2 if sys.stderr.isatty() else LOG_FILE_SECONDS
         options = {"file": sys.stderr, "mininterval": interval, "dynamic_ncols": True, "unit": "", "disable": not self._bars}
         with tqdm(total=total, initial=done, desc=phase, **options) as bar:
-            for number, item in enumerate(items, done + 1):
-                self.check()
-                yield item
+
+            def advance() -> None:
+                nonlocal done
+                done += 1
                 with self._lock:
-                    self._position = Position(phase, number, total)
+                    self._position = Position(phase, done, total)
                 bar.update()
+
+            yield advance
 
     def log(self, event: str, **figures: Any) -> None:
         """Append one line to the train log."""

@@ -10,6 +10,7 @@ from typing import Literal, Self
 import torch
 from torch.nn.utils import parametrize
 
+from trainer.align import LogProbs
 from trainer.batching import BatchBudget, pad_features, plan_batches
 from trainer.decode import greedy_transcripts
 from trainer.features import Frontend
@@ -75,6 +76,15 @@ class Recogniser:
         batches = plan_batches([self.model.frames_of(length) for length in samples], BUDGET)
         for batch, clips in prefetched(batches, load):
             yield batch, self.transcribe_features(self.features(clips))
+
+    def hear_lazily(self, samples: Sequence[int], load: Callable[[int], Samples]) -> Iterator[tuple[int, LogProbs]]:
+        """Yield the index of each clip with its `(frames, outputs)` log-probabilities, on the host; see `transcribe_lazily`."""
+        batches = plan_batches([self.model.frames_of(length) for length in samples], BUDGET)
+        for batch, clips in prefetched(batches, load):
+            logits, lengths = self.logits(self.features(clips))
+            log_probs = logits.log_softmax(dim=-1).cpu().numpy()
+            for row, index in enumerate(batch):
+                yield index, log_probs[row, : lengths[row]]
 
     def features(self, clips: Sequence[Samples]) -> list[torch.Tensor]:
         """Return the `(frames, channels)` convolution features of each clip."""

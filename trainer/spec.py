@@ -6,19 +6,17 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel
-
 from shared import keys
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.events import FailureReason
 from shared.objectstore import ObjectStore
-from shared.training import Clip, ClipSet, ModelManifest, ObjectRef, TrainingSpec, parse_document, parse_lines, sha256_hex
+from shared.training import Clip, ClipSet, ModelManifest, ObjectRef, TrainingSpec, UnlabelledClip, parse_document, parse_lines, sha256_hex
 from trainer.failures import RunFailed
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
 _SPEC_URI = re.compile(r"(?P<store>.+)/(?P<key>cycles/\d{6,}/spec\.json)")
 
-Document = TypeVar("Document", bound=BaseModel)
+Row = TypeVar("Row", Clip, UnlabelledClip)
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,18 @@ def load_clips(store: ObjectStore, clip_set: ClipSet) -> list[Clip]:
     Raises:
         RunFailed: (bad_dataset) missing, malformed, or not what the spec promised.
     """
+    return _load_rows(Clip, store, clip_set)
+
+
+def load_unlabelled_clips(store: ObjectStore, clip_set: ClipSet) -> list[UnlabelledClip]:
+    """Read the clips of a set that has no texts; see `load_clips`."""
+    return _load_rows(UnlabelledClip, store, clip_set)
+
+
+def _load_rows(kind: type[Row], store: ObjectStore, clip_set: ClipSet) -> list[Row]:
     data = _verified(store, clip_set.ref, "bad_dataset")
     try:
-        clips = parse_lines(Clip, data, what=clip_set.ref.key)
+        clips = parse_lines(kind, data, what=clip_set.ref.key)
     except CorruptObject as error:
         raise RunFailed("bad_dataset", str(error)) from error
     if len(clips) != clip_set.clips:

@@ -15,6 +15,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 from shared import keys
 from shared.audio_source import AudioPin
 from shared.cycle import CODEC, Status, open_cycle
+from shared.gold import GoldConfig
 from shared.objectstore import ObjectStore
 from shared.training import (
     BaseModelRef,
@@ -25,6 +26,7 @@ from shared.training import (
     SetRole,
     TrainingConfig,
     TrainingSpec,
+    UnlabelledClip,
     digest_folder,
     document_bytes,
     lines_bytes,
@@ -110,11 +112,12 @@ def store_model(store: ObjectStore, version: int, folder: Path, **fields: Any) -
 
 def store_cycle(
     store: ObjectStore,
-    sets: Mapping[tuple[str, SetRole], Sequence[Clip]],
+    sets: Mapping[tuple[str, SetRole], Sequence[Clip | UnlabelledClip]],
     base: ObjectRef,
     config: TrainingConfig,
     *,
     cycle: int = 1,
+    gold: GoldConfig | None = None,
 ) -> TrainingSpec:
     """Store the clips, the spec and a state in which attempt 1 of the cycle may begin."""
     stored = []
@@ -129,6 +132,7 @@ def store_cycle(
         dataset=ObjectRef(key=keys.dataset(cycle), sha256="0" * 64),
         sets=tuple(stored),
         config=config,
+        gold=gold,
         audio_prefixes=(AUDIO_STORE,),
     )
     store.put(keys.spec(cycle), document_bytes(spec))

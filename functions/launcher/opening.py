@@ -170,10 +170,14 @@ def _is_joined(event: Event, rows: list[Row]) -> bool:
 
 
 def _trainable(ports: Ports, rows: list[Row]) -> int:
-    """Count the errors with a reference whose speaker trains; one without a speaker is counted until its audio is known."""
+    """Count the errors whose speaker trains; one without a speaker is counted until its audio is known.
+
+    An error needs a reference, or somebody to ask for one: what the trainer's gold comes to, nobody can know before.
+    """
     split_key = read_split_key(ports)
     policy = ports.settings.policy
-    good = [row for row in rows if row.kind == "error" and row.reference is not None and row.set_aside is None]
+    asked = policy.gold is not None
+    good = [row for row in rows if row.kind == "error" and (row.reference is not None or asked) and row.set_aside is None]
     return sum(row.speaker is None or split_of(cluster_of(split_key, speaker=row.speaker), policy) == "train" for row in good)
 
 

@@ -7,7 +7,7 @@ from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
-from shared.dataset import accumulate, apart, clip, cluster_of, holdout_clips, split_of
+from shared.dataset import accumulate, apart, clip, cluster_of, holdout_clips, split_of, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
 from shared.training import (
@@ -17,6 +17,7 @@ from shared.training import (
     ObjectRef,
     SetRole,
     TrainingSpec,
+    UnlabelledClip,
     document_bytes,
     lines_bytes,
     parse_document,
@@ -46,6 +47,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         dataset=ObjectRef(key=sealed.stored.info.key, sha256=sha256_hex(sealed.stored.data)),
         sets=_clip_sets(ports, audio, cycle, sealed),
         config=ports.settings.policy.training,
+        gold=ports.settings.policy.gold,
         audio_prefixes=(*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/"),
     )
     stored = create(ports.store, keys.spec(cycle), document_bytes(spec))
@@ -68,13 +70,16 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> 
     def replayed(split: str) -> list[Clip]:
         return apart([item for item in replay if split_of(item.cluster, policy) == split], judged)
 
-    sets: list[tuple[str, SetRole, Sequence[Clip]]] = [
+    unlabelled = apart([unlabelled_clip(row) for row in sealed.rows if row.unlabelled], judged) if policy.gold else []
+    sets: list[tuple[str, SetRole, Sequence[Clip | UnlabelledClip]]] = [
         ("train-errors", "train_errors", reported("train")),
         ("train-replay", "train_replay", replayed("train")),
         ("dev-errors", "dev_errors", reported("dev")),
         ("dev-replay", "dev_replay", replayed("dev")),
         *((name, "judge", clips) for name, clips in judge.items()),
     ]
+    if unlabelled:
+        sets.append(("train-unlabelled", "train_unlabelled", unlabelled))
     return tuple(_write_set(ports, cycle, name, role, clips) for name, role, clips in sets)
 
 
@@ -89,10 +94,11 @@ def _corpus_clip(item: CorpusClip, split_key: bytes, stratum: str) -> Clip:
     )
 
 
-def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequence[Clip]) -> ClipSet:
+def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequence[Clip | UnlabelledClip]) -> ClipSet:
     stored = create(ports.store, keys.clips(cycle, name), lines_bytes(clips), content_type="application/x-ndjson")
     ref = ObjectRef(key=stored.info.key, sha256=sha256_hex(stored.data))
-    return ClipSet(name=name, role=role, ref=ref, clips=len(parse_lines(Clip, stored.data, what=ref.key)))
+    kind = UnlabelledClip if role == "train_unlabelled" else Clip
+    return ClipSet(name=name, role=role, ref=ref, clips=len(parse_lines(kind, stored.data, what=ref.key)))
 
 
 def _holdout(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:

@@ -23,7 +23,8 @@ SHARES = st.integers(0, 99).map(lambda percent: percent / 100)
 def runs(row: np.ndarray) -> list[int]:
     """Return the lengths of the masked stretches of a row."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(int), [0]])))
-    return (edges[1::2] - edges[::2]).tolist()
+    lengths: list[int] = (edges[1::2] - edges[::2]).tolist()
+    return lengths
 
 
 def test_half_a_second_is_left_alone() -> None:

@@ -41,6 +41,7 @@ from trainer.heartbeat import HeartbeatThread
 from trainer.progress import Progress
 from trainer.recogniser import Recogniser
 from trainer.run import Ending, run
+from trainer.settings import config_sha256
 from trainer.smoke import check_same_transcripts, transcribe_in_fresh_process
 from trainer.testing import store_cycle, store_model, stored_clip, tones, wav_bytes, write_tiny_model
 
@@ -80,6 +81,7 @@ class Cycle:
     def __init__(self, folder: Path, store: ObjectStore | None = None, config: TrainingConfig = CONFIG) -> None:
         torch.set_num_threads(1)
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.store = store or MemoryStore()
         self.memory = self.store if isinstance(self.store, MemoryStore) else MemoryStore()
         self.outbox = Outbox()
@@ -331,6 +333,35 @@ def test_a_preempted_run_says_so(cycle: Cycle) -> None:
     assert (ending, ending.exit_code) == (Ending.PREEMPTED, 143)
     assert [(event["type"], event["attempt"]) for event in cycle.outbox.events] == [("TrainingPreempted", 1)]
     assert find(cycle.store, keys.manifest(1)) is None
+
+
+def test_an_attempt_that_was_preempted_after_training_hands_its_training_on(cycle: Cycle) -> None:
+    def taken_away(_folder: Path, _clips: Sequence[Path]) -> list[str]:
+        raise RunPreempted("SIGTERM")
+
+    cycle.run(smoke=taken_away)
+    assert [info.key[:30] for info in cycle.store.list(keys.checkpoints(1))] == ["runs/000001/checkpoints/000000"]
+    cycle.move_state(Status.INTERRUPTED)
+    cycle.move_state(Status.PREPARING, attempt=2)
+    assert cycle.run(attempt=2) == Ending.COMPLETED
+    log = (cycle.folder / "life-2" / "train-log.jsonl").read_text()
+    assert '"event": "resumed"' in log
+    assert '"event": "step"' not in log
+    other = Cycle(cycle.folder / "straight")
+    other.run()
+    weights = [digest.sha256 for each in (cycle, other) for digest in each.manifest.files if digest.name == "model.safetensors"]
+    assert weights[0] == weights[1]
+
+
+def test_the_manifest_says_all_that_the_weights_depend_on(cycle: Cycle) -> None:
+    cycle.run()
+    details = cycle.manifest.details
+    resolved = TrainingConfig.model_validate(details["outcome"]["config"])
+    assert resolved == CONFIG.model_copy(update={"learning_rate": pytest.approx(0.48 / 32), "precision": "fp32"})
+    assert details["config_sha256"] == config_sha256(resolved)
+    assert details["base_manifest_sha256"] == cycle.spec.base.manifest.sha256
+    assert details["packages"]["torch"] == torch.__version__
+    assert details["threads"] == 1
 
 
 def test_a_base_model_with_another_digest_is_not_loaded(cycle: Cycle) -> None:

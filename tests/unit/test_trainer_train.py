@@ -244,7 +244,7 @@ def test_settings_that_exclude_each_other_are_refused_by_name(base_folder: Path,
 def test_the_rate_follows_the_width_and_the_method() -> None:
     assert default_learning_rate(160, "lora") == pytest.approx(3e-3)
     assert default_learning_rate(768, "lora") == pytest.approx(6.25e-4)
-    assert default_learning_rate(768, "full") == pytest.approx(6.25e-5)
+    assert default_learning_rate(768, "full") == pytest.approx(6.25e-4 / 3)
 
 
 def test_each_clips_loss_is_over_its_labels() -> None:
