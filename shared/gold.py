@@ -125,8 +125,8 @@ class GoldRecord(Frozen):
 
     utterance_id: str
     decision: GoldDecision
-    text: str | None
     provenance: Literal["human", "llm"]
+    text: str | None = None
     model: str | None = None
     prompt_sha256: str | None = None
     samples: tuple[str, ...] = ()

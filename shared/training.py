@@ -143,7 +143,7 @@ class TrainingConfig(Frozen):
         precision: of forward and backward passes; `auto` = bf16 on a GPU that has it, else fp32. The CTC loss is always fp32.
         feature_cache: keep what the frozen part of the network makes of each clip; `auto` = where that was measured to win.
         gradient_checkpointing: compute activations twice instead of keeping them.
-        patience: stop after so many epochs without a better WER on dev and take the best epoch; None = never.
+        patience: stop after so many epochs without a better WER on the dev errors and take the best epoch; None = never.
         average_checkpoints: also try the mean of the weights of so many best epochs, taken only if its dev WER is lower; 1 = off.
         spec_augment, augmentation: None = off.
         max_train_s: stop training after so long and take the best epoch; None = never.

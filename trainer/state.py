@@ -27,7 +27,7 @@ class EpochRecord(Frozen):
         epoch: from 1.
         loss: mean over its steps.
         train_s: seconds without the time on dev.
-        dev_errors_wer, dev_replay_wer, dev_wer: afterwards; None = no dev clips.
+        dev_errors_wer, dev_replay_wer: afterwards; None = no dev clips.
     """
 
     epoch: int
@@ -35,7 +35,6 @@ class EpochRecord(Frozen):
     train_s: float
     dev_errors_wer: float | None = None
     dev_replay_wer: float | None = None
-    dev_wer: float | None = None
 
 
 @dataclass

@@ -333,13 +333,12 @@ class _Training:
             train_s=state.epoch_s,
             dev_errors_wer=wer.errors,
             dev_replay_wer=wer.replay,
-            dev_wer=wer.both,
         )
         with self._run.preemption.held():
             state.epochs.append(record)
             state.losses, state.epoch_s = [], 0.0
-            if wer.both is not None:
-                state.best.append(BestEpoch(epoch + 1, wer.both, self._on_host()))
+            if wer.deciding is not None:
+                state.best.append(BestEpoch(epoch + 1, wer.deciding, self._on_host()))
                 state.best.sort(key=lambda best: (best.dev_wer, best.epoch))  # the earlier of equals has drifted less
                 del state.best[self.config.average_checkpoints :]
         self._run.progress.log("epoch", **record.model_dump())
@@ -377,7 +376,7 @@ class _Training:
         if len(state.best) > 1:
             mean = {name: torch.stack([each.weights[name] for each in state.best]).mean(dim=0) for name in best.weights}
             self.adapted.load(mean)
-            wer = self._dev_wer().both
+            wer = self._dev_wer().deciding
             if wer is not None and wer < best.dev_wer:
                 epochs = sorted(each.epoch for each in state.best)
                 state.chosen = f"the mean of epochs {epochs}: WER on dev {wer:.2%}, {best.dev_wer:.2%} for the best alone"
