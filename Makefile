@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-312 lint types check bench schemas clean
+.PHONY: help demo up test test-312 lint types check bench bench-trainer schemas clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -63,6 +63,10 @@ check: lint types test test-312
 bench: $(VENV)/.installed
 	@set -e; for module in $$(cd tests/benchmarks && ls *.py 2>/dev/null | grep -v '^_' | sed 's/\.py$$//'); do \
 		echo "== $$module"; $(BIN)/python -m tests.benchmarks.$$module; done
+
+## make bench-trainer  the trainer against the usual recipe, side by side; a GPU is used where there is one
+bench-trainer: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.trainer $(BENCH_ARGS)
 
 ## make schemas   write shared/schemas/ anew from the event classes
 schemas: $(VENV)/.installed

@@ -13,6 +13,7 @@ import infra.dlq
 import infra.explain
 import infra.models
 import infra.people
+import infra.review
 import infra.status
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.model_tables import render_model, render_models
@@ -262,6 +263,57 @@ def dlq_replay(
     text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
     show(letters, text, as_json=as_json)
     raise typer.Exit(OK if letters or everything else REFUSED)
+
+
+PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASSED_ON)
+def finetune(context: typer.Context) -> None:
+    """Fine-tune a model on a folder of audio, no cloud needed: see `retune finetune --help`."""
+    from infra.finetune import run
+
+    raise typer.Exit(run(context.args))
+
+
+@app.command("llm-check", context_settings=PASSED_ON)
+def llm_check(context: typer.Context) -> None:
+    """Try the endpoint that gold transcripts come from, and say what is wrong with it: see `retune llm-check --help`."""
+    from infra.finetune import check_llm
+
+    raise typer.Exit(check_llm(context.args))
+
+
+@app.command()
+def review(
+    utterance: Annotated[str | None, typer.Argument(help="Answer this one; without it, list what waits.")] = None,
+    text: Annotated[str | None, typer.Option(help="What you hear in it.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="What was proposed is what you hear.")] = False,
+    cycle: Annotated[int | None, typer.Option(min=1, help="Whose gold; by default the newest.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Output folder of `retune finetune`, instead of a cycle.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List gold transcripts that a person must decide, and take the answers."""
+    if utterance is None and (text is not None or accept):
+        raise typer.BadParameter("say which utterance is meant")
+    if utterance is not None and (text is not None) == accept:
+        raise typer.BadParameter("say what you hear: --text WORDS, or --accept what was proposed")
+    with answering():
+        if run is not None:
+            source: infra.review.ReviewSource = infra.review.FolderReview(run)
+            _review(source, utterance, text, as_json=as_json)
+            return
+        with open_session() as session:
+            _review(infra.review.CycleReview(session.ports, cycle), utterance, text, as_json=as_json)
+
+
+def _review(source: infra.review.ReviewSource, utterance: str | None, text: str | None, *, as_json: bool) -> None:
+    if utterance is not None:
+        answer = source.answer(utterance, text)
+        show(answer, answer.text, as_json=as_json)
+        return
+    items = source.waiting()
+    show(items, infra.review.render(items, source.name), as_json=as_json)
 
 
 def _person(by: str, reason: str | None, wait: bool, timeout: float) -> Person:

@@ -25,7 +25,7 @@ class DevSet:
     def count_errors(self) -> list[ErrorCounts]:
         """Return the word errors of each clip with the network's present weights."""
         heard = [""] * len(self._references)
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode: a weight that is folded here for the first time is used in training, too
             for batch, values, lengths in self._cache.batches(self._batches):
                 logits = self._frontend.above(values, lengths)
                 for index, text in zip(batch, greedy_transcripts(logits, lengths, self._frontend.model.vocabulary), strict=True):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from infra.finetune import DEMO_MARK
 from infra.local.speech import Synthesiser, Voice, synthesiser, variants, voices, write_wav
 from trainer.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
 
@@ -171,6 +172,7 @@ def write_corpus(out: Path, *, clean: int, noisy: int, callers_count: int, seed:
     conditions = [(Domain.CLEAN, "clean", clean), (Domain.CALL_CENTRE, "noisy", noisy)]
     started, done, total = time.monotonic(), 0, clean + noisy
     out.mkdir(parents=True, exist_ok=True)
+    (out / DEMO_MARK).write_text(json.dumps({"clean": clean, "noisy": noisy, "callers": callers_count, "seed": seed}), encoding="utf-8")
     with (out / "transcripts.jsonl").open("w", encoding="utf-8") as transcripts:
         for domain, condition, count in conditions:
             for index in range(count):

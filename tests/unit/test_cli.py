@@ -12,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 from functions.wiring import READS, dead_letter_topic, subscription_name
+from infra.finetune import DEMO_MARK, model_for_demo
 from infra.session import Session
+from shared import keys
 from shared.bus import Outgoing
 from shared.events import FINETUNE_TRIGGERS, ORIGINAL_ID_ATTRIBUTE, STT_ERRORS
 from shared.testing import builders
@@ -308,3 +310,38 @@ def _command_line(world: World) -> Iterator[Retune]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(world)))
         yield lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
+
+
+def test_what_waits_for_review_is_listed_answered_and_gone(world: World, retune: Retune) -> None:
+    record = {"utterance_id": "u7", "decision": "review", "provenance": "llm", "text": "fall back", "reason": "grey"}
+    world.store.put(keys.gold(1), (json.dumps(record) + "\n").encode())
+    assert [item["utterance_id"] for item in json.loads(retune("review", "--cycle", "1", "--json").stdout)] == ["u7"]
+    answered = retune("review", "u7", "--cycle", "1", "--text", "fell back")
+    assert (answered.exit_code, "published as a correction" in answered.stdout) == (0, True)
+    assert json.loads(world.bus.published(STT_ERRORS)[-1].data)["reference"] == "fell back"
+
+
+def test_review_wants_one_answer_for_one_utterance(retune: Retune) -> None:
+    assert retune("review", "--accept").exit_code == 2
+    assert retune("review", "u7").exit_code == 2
+    assert retune("review", "u7", "--accept", "--text", "hello").exit_code == 2
+
+
+def test_llm_check_names_what_is_missing(outside: Retune) -> None:
+    pytest.importorskip("openai", reason="the extra `trainer` is not installed")
+    checked = outside("llm-check", RETUNE_LLM_BASE_URL="", RETUNE_LLM_MODEL="")
+    assert checked.exit_code == 2
+    assert "RETUNE_LLM_BASE_URL" in checked.stderr
+    assert "RETUNE_LLM_MODEL" in checked.stderr
+
+
+def test_speech_of_ours_gets_the_shipped_model_and_no_other_folder_does(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / DEMO_MARK).touch()
+    named = model_for_demo(["--audio_dir", str(tmp_path / "demo"), "--seed", "1"])
+    assert named[0] == "--model"
+    assert (Path(named[1]) / "model.safetensors").is_file()
+    assert model_for_demo([f"--audio-dir={tmp_path / 'demo'}"]) == named
+    assert model_for_demo(["--audio-dir", str(tmp_path / "demo"), "--model", "mine"]) == []
+    assert model_for_demo(["--audio-dir", str(tmp_path)]) == []
+    assert model_for_demo(["--audio-dir"]) == []

@@ -192,6 +192,25 @@ def test_sigterm_leaves_a_last_checkpoint_and_the_next_life_loses_no_step(tmp_pa
     assert laptop.steps_of_life(3) == STEPS - 4
 
 
+def test_a_run_that_went_between_an_epochs_last_step_and_its_measurement_goes_on(tmp_path: Path) -> None:
+    laptop = Laptop(tmp_path, CONFIG.model_copy(update={"checkpoint_interval_s": 3600.0}))
+    straight = laptop.train(checkpoints=None)
+    preemption = Preemption()
+
+    def terminate(model: AcousticModel) -> None:
+        def on_dev(_module: object, _inputs: object) -> None:
+            if not torch.is_grad_enabled():
+                preemption.on_signal(signal.SIGTERM, None)
+
+        model.network.wav2vec2.encoder.layers[0].register_forward_pre_hook(on_dev)
+
+    with pytest.raises(RunPreempted):
+        laptop.train(terminate, preemption=preemption)
+    assert laptop.steps_of_life(2) == STEPS / 3
+    assert_same_weights(laptop.train(), straight)
+    assert laptop.steps_of_life(3) == STEPS - STEPS / 3
+
+
 def test_a_signal_within_an_optimizer_step_waits_for_its_end() -> None:
     preemption, done = Preemption(), []
 

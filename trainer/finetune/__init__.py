@@ -1,0 +1,1 @@
+"""Fine-tuning on a folder of audio, without any cloud: evaluate, learn from the errors, evaluate again."""

@@ -1,0 +1,36 @@
+"""`python -m trainer.finetune --audio-dir DIR`; see `retune finetune --help` or docs/guides/finetune.md."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from trainer.finetune.options import UsageError, parse_options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one run and return its exit code; see `trainer.finetune.pipeline.run_finetune`."""
+    try:
+        options = parse_options(sys.argv[1:] if arguments is None else arguments, os.environ)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+    # Read when torch is loaded: its threads sleep at barriers instead of spinning.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"  # transformers would ask a service of the hub to convert it there
+
+    from trainer.finetune.gold import LlmGold, kept_answers
+    from trainer.finetune.pipeline import Ports, run_finetune
+    from trainer.model import hush_transformers, use_all_cores
+    from trainer.preemption import Preemption
+
+    hush_transformers()
+    use_all_cores()
+    preemption = Preemption()
+    preemption.install()
+    gold = LlmGold(options.llm, os.environ, kept_answers(os.environ)) if options.llm else None
+    return run_finetune(options, Ports(gold=gold, preemption=preemption))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

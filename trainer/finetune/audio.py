@@ -1,0 +1,210 @@
+"""Audio of any rate and channel count, brought to what the model hears: mono, its rate, float32, once for each file."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from shared.audio_source import AudioPin
+from shared.objectstore import crc32c_base64
+from shared.training import Clip, ClipProvenance, SetAside, Stratum
+from shared.whole_file import write_whole
+from trainer.data import MAX_JUDGED_S, MIN_JUDGED_S, SILENCE_PEAK, Bounds, ClipRefused, UsableClip, read_waveform
+from trainer.finetune.folder import FolderClip
+from trainer.model import Samples
+
+BOUNDS = Bounds(MIN_JUDGED_S, MAX_JUDGED_S)
+MIN_RATE_HZ = 4_000
+"""Half of the telephone's: below it there is no speech to hear."""
+MP3_SAMPLES_PER_BYTE = 24
+"""At most, for each channel: 8 kbit/s at 24 kHz, the lowest rate of the format."""
+MP3_FRAME = 1_152
+LENGTH_TAGS = (b"Xing", b"Info", b"VBRI")
+LENGTH_TAG_BYTES = 4_096
+"""How far behind the ID3 tag the first frame may hold them."""
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """A clip that can be heard.
+
+    Attributes:
+        source: where it came from.
+        sha256: of the source's bytes.
+        pin: the converted file.
+        path: the same, mono float32 WAV at the model's rate.
+        samples: its length.
+        rate_hz: the model's rate.
+    """
+
+    source: FolderClip
+    sha256: str
+    pin: AudioPin
+    path: Path
+    samples: int
+    rate_hz: int
+
+    def waveform(self) -> Samples:
+        """Return the audio: `(samples,)` float32 at the model's rate."""
+        return read_waveform(self.path)
+
+    def with_reference(self, reference: str, provenance: ClipProvenance, stratum: Stratum, labels: tuple[int, ...] = ()) -> UsableClip:
+        """Return the clip as training and evaluation take it; the cluster is the speaker, else the clip."""
+        clip = Clip(
+            utterance_id=self.source.utterance_id,
+            cluster=self.source.speaker or self.source.utterance_id,
+            stratum=stratum,
+            audio=self.pin,
+            reference=reference,
+            provenance=provenance,
+            duration_s=self.samples / self.rate_hz,
+        )
+        return UsableClip(clip, self.path, self.samples, labels)
+
+
+def load_audio(clips: Sequence[FolderClip], rate_hz: int, folder: Path) -> Iterator[DecodedClip | SetAside]:
+    """Convert every clip into `folder`, many at a time, and yield for each, in order, what became of it.
+
+    A file that was converted before is taken as it is. The same bytes under a second name are set aside: on both sides of a split they
+    would train and judge.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    first: dict[str, str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for source, outcome in zip(clips, pool.map(lambda clip: _load_or_set_aside(clip, rate_hz, folder), clips), strict=True):
+            if isinstance(outcome, DecodedClip) and (same := first.setdefault(outcome.sha256, source.utterance_id)) != source.utterance_id:
+                yield _aside(source, ClipRefused("duplicate", f"expected audio of its own, found that of {same}"))
+            else:
+                yield outcome
+
+
+def decode_any(data: bytes, rate_hz: int, bounds: Bounds = BOUNDS) -> Samples:
+    """Decode one audio file, mix it down and resample it: `(samples,)` float32 at `rate_hz`.
+
+    Raises:
+        ClipRefused: empty, not_audio, wrong_rate (no speech fits into so few samples), too_short, too_long or silence.
+    """
+    if not data:
+        raise ClipRefused("empty", "expected audio, found 0 bytes")
+    try:
+        samples, found_hz = _read(data, bounds)
+    except soundfile.SoundFileError as error:
+        raise ClipRefused("not_audio", f"expected an audio file, found {len(data)} bytes that are none: {error}") from error
+    if not len(samples):
+        raise ClipRefused("empty", "expected samples, found a header alone")
+    if len(samples) > bounds.max_s * found_hz:
+        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s, found more")
+    if len(samples) < bounds.min_s * found_hz:
+        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s, found {len(samples) / found_hz:.3f}")
+    if not np.isfinite(samples).all():
+        raise ClipRefused("not_audio", "expected finite samples, found NaN or infinity")
+    mono = samples.mean(axis=1, dtype=np.float32)
+    if float(np.abs(mono).max()) < SILENCE_PEAK:
+        mixed = f" in the mix of {samples.shape[1]} channels" if samples.shape[1] > 1 else ""
+        raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale{mixed}")
+    resampled: Samples = mono if found_hz == rate_hz else soxr.resample(mono, found_hz, rate_hz)
+    return resampled
+
+
+def _read(data: bytes, bounds: Bounds) -> tuple[Samples, int]:
+    """Return `(samples, channels)`, one sample more than the bounds allow where there are more, and the rate."""
+    with soundfile.SoundFile(BytesIO(data)) as file:
+        if file.samplerate < MIN_RATE_HZ:
+            raise ClipRefused("wrong_rate", f"expected at least {MIN_RATE_HZ} Hz, found {file.samplerate}")
+        rate_hz, limit = int(file.samplerate), int(bounds.max_s * file.samplerate) + 1
+        if file.format != "MP3":
+            return _fill(file, min(limit, file.frames)), rate_hz
+        limit = min(limit, MP3_SAMPLES_PER_BYTE * len(data) + 2 * MP3_FRAME)
+        try:
+            return _read_mp3(data, limit), rate_hz
+        except soundfile.SoundFileError:  # it ends inside a frame: as far as it goes
+            return _fill(file, limit), rate_hz
+
+
+def _read_mp3(data: bytes, limit: int) -> Samples:
+    """Read an MP3 to its end.
+
+    libsndfile believes the length in the first frame of a seekable MP3, or guesses one from the bit rate, and stops there; and reading it
+    in pieces, it seeks to wrong places. From a pipe it reads on.
+    """
+    with _pipe(_without_length(data)) as descriptor, soundfile.SoundFile(descriptor, closefd=False) as file:
+        return _fill(file, limit)
+
+
+def _checked_rate(file: soundfile.SoundFile) -> int:
+    if file.samplerate < MIN_RATE_HZ:
+        raise ClipRefused("wrong_rate", f"expected at least {MIN_RATE_HZ} Hz, found {file.samplerate}")
+    return int(file.samplerate)
+
+
+def _fill(file: soundfile.SoundFile, frames: int) -> Samples:
+    """Read at most so many frames in one piece; memory that is not filled is never touched."""
+    buffer = np.empty((frames, file.channels), dtype=np.float32)
+    samples: Samples = file.read(out=buffer) if frames else buffer
+    return samples
+
+
+def _without_length(data: bytes) -> bytes:
+    """Return an MP3 without what its first frame says about its length."""
+    start = 0
+    if data[:3] == b"ID3":  # its size: four bytes of seven bits
+        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    head = data[start : start + LENGTH_TAG_BYTES]
+    for tag in LENGTH_TAGS:
+        head = head.replace(tag, bytes(len(tag)), 1)
+    return data[:start] + head + data[start + LENGTH_TAG_BYTES :]
+
+
+@contextmanager
+def _pipe(data: bytes) -> Iterator[int]:
+    """Yield a descriptor from which `data` can be read once."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writer, "wb") as file:
+            file.write(data)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield reader
+    finally:
+        os.close(reader)
+        thread.join()
+
+
+def _load_or_set_aside(source: FolderClip, rate_hz: int, folder: Path) -> DecodedClip | SetAside:
+    try:
+        data = source.path.read_bytes()
+    except OSError as error:
+        return _aside(source, ClipRefused("missing", f"expected a file that can be read, found {error.strerror}"))
+    digest = sha256(data).hexdigest()
+    path = folder / f"{digest}.wav"
+    try:
+        if not path.exists():
+            _write(path, decode_any(data, rate_hz), rate_hz)
+    except ClipRefused as refusal:
+        return _aside(source, refusal)
+    converted = path.read_bytes()
+    pin = AudioPin(uri=path.resolve().as_uri(), crc32c=crc32c_base64(converted), size_bytes=len(converted))
+    return DecodedClip(source, digest, pin, path, soundfile.info(path).frames, rate_hz)
+
+
+def _write(path: Path, samples: Samples, rate_hz: int) -> None:
+    buffer = BytesIO()
+    soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="FLOAT")
+    with write_whole(path) as file:
+        file.write(buffer.getvalue())
+
+
+def _aside(source: FolderClip, refusal: ClipRefused) -> SetAside:
+    return SetAside(utterance_id=source.utterance_id, set_name=source.condition, reason=refusal.reason, detail=refusal.detail)

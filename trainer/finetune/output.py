@@ -1,0 +1,168 @@
+"""The folder of one run: what lies where in it, and whether a run may begin or go on there."""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from shared.errors import CorruptObject
+from shared.training import document_bytes, parse_document
+from shared.whole_file import write_whole
+from trainer.finetune.options import FLAGS, Options, UsageError
+
+MAY_CHANGE = frozenset({"audio_dir", "output_dir", "resume", "max_hours"})
+"""The folder's content is compared by its digest, wherever it lies; more time changes nothing that was decided."""
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """Where everything is written.
+
+    options.json          the flags, at the very start
+    run.json              what was decided: references and split
+    work/                 base model, converted audio; gone when the run is done
+    checkpoints/          what a resumed training goes on from
+    model/, adapter/      the result
+    """
+
+    root: Path
+
+    @property
+    def options(self) -> Path:
+        """The flags of the run."""
+        return self.root / "options.json"
+
+    @property
+    def decisions(self) -> Path:
+        """See `RunDecisions`."""
+        return self.root / "run.json"
+
+    @property
+    def work(self) -> Path:
+        """What is needed on the way only."""
+        return self.root / "work"
+
+    @property
+    def base(self) -> Path:
+        """The base model, checked and converted."""
+        return self.work / "base"
+
+    @property
+    def audio(self) -> Path:
+        """Every clip at the model's rate."""
+        return self.work / "audio"
+
+    @property
+    def model(self) -> Path:
+        """The fine-tuned model, ready for `from_pretrained`."""
+        return self.root / "model"
+
+    @property
+    def adapter(self) -> Path:
+        """The adapter, as PEFT loads it."""
+        return self.root / "adapter"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The store of checkpoints."""
+        return self.root / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """See `Progress`."""
+        return self.root / "train-log.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """See `FinetuneReport`; written last."""
+        return self.root / "report.json"
+
+    @property
+    def page(self) -> Path:
+        """The report for people."""
+        return self.root / "report.html"
+
+    @property
+    def hypotheses(self) -> Path:
+        """See `HypothesisRow`."""
+        return self.root / "hypotheses.jsonl"
+
+    @property
+    def gold(self) -> Path:
+        """See `shared.gold.GoldRecord`."""
+        return self.root / "gold.jsonl"
+
+    @property
+    def review(self) -> Path:
+        """See `ReviewItem`."""
+        return self.root / "review.jsonl"
+
+
+def open_output(options: Options) -> OutputFolder:
+    """Return the folder of a new run, or with --resume of the one that is there.
+
+    Raises:
+        UsageError: something else lies there, a run without --resume does, or the flags are not those of the run.
+    """
+    output = OutputFolder(options.output_dir)
+    if output.root.exists() and not output.root.is_dir():
+        raise UsageError([f"--output-dir {output.root}: expected a folder, found a file"])
+    if output.options.exists():
+        _enter_again(output, options)
+        return output
+    inside = sorted(path.name for path in output.root.iterdir()) if output.root.is_dir() else []
+    if inside:
+        found = ", ".join(inside[:3])
+        raise UsageError([f"--output-dir {output.root}: expected a new or empty folder, found {found}; choose another one"])
+    if options.resume:
+        raise UsageError([f"--resume: expected a run in {output.root}, found none; leave it out to start one"])
+    output.root.mkdir(parents=True, exist_ok=True)
+    write_document(output.options, options)
+    return output
+
+
+def _enter_again(output: OutputFolder, options: Options) -> None:
+    """Go on with a run, or begin anew where the one before was refused and decided nothing."""
+    if options.resume:
+        _check_same_run(output, options)
+        return
+    if output.decisions.exists() or output.report.exists():
+        raise UsageError([f"--output-dir {output.root}: expected a new or empty folder, found a run; add --resume or choose another one"])
+    shutil.rmtree(output.work, ignore_errors=True)
+    write_document(output.options, options)
+
+
+def _check_same_run(output: OutputFolder, options: Options) -> None:
+    try:
+        before = parse_document(Options, output.options.read_bytes(), what=output.options.name)
+    except CorruptObject as error:
+        raise UsageError([f"--output-dir {output.root}: {error}; choose another folder"]) from error
+    changed = [
+        f"{_flag(name)}: expected {_shown(getattr(before, name))} as when the run began, found {_shown(getattr(options, name))}"
+        for name in Options.model_fields
+        if name not in MAY_CHANGE and getattr(before, name) != getattr(options, name)
+    ]
+    if changed:
+        raise UsageError([*changed, "give the same flags to go on, or another --output-dir for a new run"])
+
+
+def _flag(field: str) -> str:
+    return next((flag.name for flag in FLAGS if flag.field == field), "--llm-...")
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else value.model_dump_json(exclude_defaults=True) if isinstance(value, BaseModel) else str(value)
+
+
+def write_document(path: Path, document: BaseModel) -> None:
+    """Write a document; it appears whole or not at all."""
+    with write_whole(path) as file:
+        file.write(document_bytes(document))
+
+
+def write_lines(path: Path, rows: Iterable[BaseModel]) -> None:
+    """Write JSON lines; the file appears whole or not at all."""
+    with write_whole(path) as file:
+        file.write("".join(row.model_dump_json() + "\n" for row in rows).encode())

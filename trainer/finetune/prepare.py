@@ -1,0 +1,81 @@
+"""From references to training sets: who is in which part, and what of it can be trained on."""
+
+from collections.abc import Mapping
+
+from shared.training import SetAside, SetRole, TrainingConfig
+from trainer.data import Bounds, ClipRefused, UsableClip, check_labels
+from trainer.finetune.audio import DecodedClip
+from trainer.finetune.decisions import DecidedClip, RunDecisions
+from trainer.finetune.folder import CONDITIONS
+from trainer.finetune.measure import References
+from trainer.finetune.report import Ending
+from trainer.finetune.split import JudgedClip, NoSplit, decide_split
+from trainer.model import AcousticModel
+
+
+def divide(decided: RunDecisions, found: References, seed: int) -> tuple[RunDecisions, Ending | None]:
+    """Give every clip its part, or say why the run ends here."""
+    total = len(decided.clips) + len(decided.unreferenced)
+    if not total:
+        reason = f"all {len(decided.set_aside)} files were set aside, see the reasons"
+        return decided, Ending(outcome="all_set_aside", reason=reason)
+    if found.little_gold:
+        reason = (
+            f"{len(decided.clips)} of {total} clips have one, at least half must; hear those in review.jsonl and write down what is said"
+        )
+        return decided, Ending(outcome="little_gold", reason=reason)
+    if not decided.clips:
+        reason = f"none of {total} clips has a transcript; add transcripts.jsonl, or ask an LLM with --gold llm"
+        return decided, Ending(outcome="no_references", reason=reason)
+    wrong = decided.wrong
+    split = decide_split(
+        [JudgedClip(clip.utterance_id, clip.condition, clip.speaker, clip.utterance_id in wrong) for clip in decided.clips], seed
+    )
+    if isinstance(split, NoSplit):
+        return decided, Ending(outcome=split.outcome, reason=split.reason)
+    clips = tuple(clip.model_copy(update={"part": split.parts[clip.utterance_id]}) for clip in decided.clips)
+    warnings = (*decided.warnings, *split.warnings)
+    return decided.model_copy(update={"clips": clips, "unit": split.unit, "warnings": warnings}), None
+
+
+def usable(clip: DecidedClip, audio: DecodedClip, *, wrong: bool = True) -> UsableClip:
+    """Return a clip with its reference as training and evaluation take it, without labels."""
+    return audio.with_reference(clip.reference, clip.provenance, "errors" if wrong else "replay")
+
+
+def trainable(
+    decided: RunDecisions, clips: Mapping[str, DecodedClip], model: AcousticModel, config: TrainingConfig
+) -> tuple[dict[SetRole, list[UsableClip]], list[SetAside]]:
+    """Return the clips of train and dev with their labels, by role, and those that cannot have any.
+
+    Train is divided by what the base model got wrong, dev by condition where there are two: clips chosen for being right can only get
+    worse, so that a guard made of them would let nothing pass.
+    """
+    sets: dict[SetRole, list[UsableClip]] = {"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}
+    set_aside = []
+    bounds, wrong = Bounds(config.min_duration_s, config.max_duration_s), decided.wrong
+    guarded = {clip.condition for clip in decided.clips if clip.part == "dev"} == set(CONDITIONS)
+    for clip in decided.clips:
+        role: SetRole
+        if clip.part == "train":
+            role = "train_errors" if clip.utterance_id in wrong else "train_replay"
+        elif clip.part == "dev":
+            role = "dev_replay" if guarded and clip.condition == "clean" else "dev_errors"
+        else:
+            continue
+        try:
+            heard = usable(clip, clips[clip.utterance_id], wrong=clip.utterance_id in wrong)
+            sets[role].append(_with_labels(heard, model, config, bounds))
+        except ClipRefused as refusal:
+            aside = SetAside(utterance_id=clip.utterance_id, set_name=role, reason=refusal.reason, detail=refusal.detail)
+            set_aside.append(aside)
+    return sets, set_aside
+
+
+def _with_labels(clip: UsableClip, model: AcousticModel, config: TrainingConfig, bounds: Bounds) -> UsableClip:
+    seconds = clip.samples / model.sampling_rate_hz
+    if seconds > bounds.max_s:
+        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s to train on, found {seconds:.1f}")
+    if seconds < bounds.min_s:
+        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s to train on, found {seconds:.3f}")
+    return UsableClip(clip.clip, clip.path, clip.samples, check_labels(clip.clip, clip.samples, model, config))
