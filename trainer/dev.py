@@ -1,6 +1,7 @@
 """Clips of dev speakers, transcribed again and again while training goes on: their values at the cut are computed once."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -10,6 +11,7 @@ from trainer.batching import plan_batches
 from trainer.data import UsableClip
 from trainer.decode import greedy_transcripts
 from trainer.features import FeatureCache, Frontend
+from trainer.memory import in_halves
 from trainer.recogniser import BUDGET
 
 
@@ -27,10 +29,15 @@ class DevSet:
         heard = [""] * len(self._references)
         with torch.no_grad():  # not inference mode: a weight that is folded here for the first time is used in training, too
             for batch, values, lengths in self._cache.batches(self._batches):
-                logits = self._frontend.above(values, lengths)
-                for index, text in zip(batch, greedy_transcripts(logits, lengths, self._frontend.model.vocabulary), strict=True):
+                texts = in_halves(partial(self._transcribe, values, lengths), range(len(batch)))
+                for index, text in zip(batch, texts, strict=True):
                     heard[index] = text
         return count_word_errors_batch(self._references, heard)
+
+    def _transcribe(self, values: torch.Tensor, lengths: torch.Tensor, rows: Sequence[int]) -> list[str]:
+        some = lengths[rows]
+        logits = self._frontend.above(values[rows, : int(some.max())], some)
+        return greedy_transcripts(logits, some, self._frontend.model.vocabulary)
 
 
 class DevWer(Frozen):

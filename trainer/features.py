@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from trainer.batching import pad_features
+from trainer.memory import in_halves
 from trainer.model import AcousticModel, Samples
 from trainer.network import Mask, add_positions, convolve, encode, head, project, run_layers
 from trainer.prefetch import prefetched
@@ -52,6 +53,9 @@ class Frontend:
 
     def below(self, clips: Sequence[Samples]) -> list[torch.Tensor]:
         """Return `(frames, channels or hidden)` of each clip at the cut, in `dtype`, without a graph."""
+        return in_halves(self._below, clips)
+
+    def _below(self, clips: Sequence[Samples]) -> list[torch.Tensor]:
         with torch.no_grad(), self.autocast():
             features = convolve(self.model, clips)
             if self.layer is not None:

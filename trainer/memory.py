@@ -3,11 +3,15 @@
 What one optimizer step sees is fixed by the config. Only the pieces in which it is computed depend on the memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 CPU_SHARE = 0.5
 """Share of the free memory that activations may take: a CPU process that asks for too much is killed without a word."""
@@ -37,6 +41,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     On the CPU it is a plain RuntimeError of the allocator, so its text has to be looked at (c10/core/impl/alloc_cpu.cpp).
     """
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+    """Return what `work` makes of `items`; where memory runs out, of each half by itself.
+
+    Raises:
+        Exception: what `work` raises, for want of memory only if one item alone does not fit.
+    """
+    try:
+        return work(items)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(items) == 1:
+            raise
+    # outside of the handler: the error holds on to the tensors of the failed try
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(items) // 2
+    return [*in_halves(work, items[:middle]), *in_halves(work, items[middle:])]
 
 
 def saved_bytes(forward: Callable[[], object]) -> int:

@@ -14,6 +14,7 @@ from trainer.align import LogProbs
 from trainer.batching import BatchBudget, pad_features, plan_batches
 from trainer.decode import greedy_transcripts
 from trainer.features import Frontend
+from trainer.memory import in_halves
 from trainer.model import AcousticModel, Samples, load_model
 from trainer.network import hold_in_bf16
 from trainer.prefetch import prefetched
@@ -98,4 +99,4 @@ class Recogniser:
 
     def transcribe_features(self, features: Sequence[torch.Tensor]) -> list[str]:
         """Return the transcripts of one batch of features."""
-        return greedy_transcripts(*self.logits(features), self.model.vocabulary)
+        return in_halves(lambda some: greedy_transcripts(*self.logits(some), self.model.vocabulary), features)

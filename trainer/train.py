@@ -39,7 +39,7 @@ from trainer.model import AcousticModel
 from trainer.preemption import Preemption
 from trainer.progress import Progress
 from trainer.settings import config_sha256, resolve
-from trainer.state import MOMENTS, BestEpoch, EpochRecord, Tensors, TrainState, read_state, write_state
+from trainer.state import MOMENTS, BestEpoch, EpochRecord, TrainState, read_state, write_state
 from trainer.variation import RowMask, replay_like_errors, step_mask
 
 ADAM_BETAS = (0.9, 0.98)
@@ -151,6 +151,7 @@ class _Training:
         self._pieces = PieceBudget()
         self._fingerprint = fingerprint(sets, config, run.base_digest)
         self._saved_at = time.monotonic()
+        self._settled = False
         self._cache_figures: dict[str, Any] = {}
         self._mark = time.perf_counter()
 
@@ -168,6 +169,7 @@ class _Training:
             self._loop()
         if self._out_of_time():
             self._save()
+            self._settled = True  # what follows counts for this attempt alone
             if self.state.losses:
                 self._end_epoch()
             self._choose()
@@ -337,14 +339,20 @@ class _Training:
         with self._run.preemption.held():
             state.epochs.append(record)
             state.losses, state.epoch_s = [], 0.0
-            if wer.deciding is not None:
-                state.best.append(BestEpoch(epoch + 1, wer.deciding, self._on_host()))
-                state.best.sort(key=lambda best: (best.dev_wer, best.epoch))  # the earlier of equals has drifted less
-                del state.best[self.config.average_checkpoints :]
+            self._keep_if_best(epoch + 1, wer.deciding)
         self._run.progress.log("epoch", **record.model_dump())
         if self._run.on_epoch is not None:
             self._run.on_epoch(epoch + 1, self.adapted)
         self._lap()
+
+    def _keep_if_best(self, epoch: int, wer: float | None) -> None:
+        """Keep the weights of as many of the best epochs as are averaged; the earlier of equals has drifted less."""
+        best, wanted = self.state.best, self.config.average_checkpoints
+        if wer is None or (len(best) == wanted and wer >= best[-1].dev_wer):
+            return
+        best.append(BestEpoch(epoch, wer, {name: weight.cpu() for name, weight in self.adapted.weights().items()}))
+        best.sort(key=lambda each: (each.dev_wer, each.epoch))
+        del best[wanted:]
 
     def _dev_wer(self) -> DevWer:
         """Measure on dev; in a group one process does it and tells the others."""
@@ -383,9 +391,6 @@ class _Training:
             else:
                 self.adapted.load(best.weights)
 
-    def _on_host(self) -> Tensors:
-        return {name: weight.cpu() for name, weight in self.adapted.weights().items()}
-
     def resume(self) -> None:
         """Take over the newest checkpoint of this very run, if there is one."""
         checkpoints, group = self._run.checkpoints, self._run.group
@@ -406,7 +411,7 @@ class _Training:
 
     def save_last(self) -> None:
         """Store a last checkpoint before the machine goes; all weights would take too long, there the last periodic one counts."""
-        if self.config.method == "lora" and self.state.step:
+        if self.config.method == "lora" and self.state.step and not self._settled:
             self._save()
 
     def _save(self) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,7 +12,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import psutil
 import torch
 
-from trainer.memory import CPU_SHARE, PieceBudget, frames_that_fit, is_out_of_memory, saved_bytes
+from trainer.memory import CPU_SHARE, PieceBudget, frames_that_fit, in_halves, is_out_of_memory, saved_bytes
 from trainer.prefetch import prefetched
 
 pytestmark = pytest.mark.torch
@@ -67,6 +68,32 @@ except (RuntimeError, MemoryError) as error:
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert ended.stdout.strip() == "True"
+
+
+def test_work_that_does_not_fit_is_done_in_halves_in_order() -> None:
+    tried: list[int] = []
+
+    def work(items: Sequence[int]) -> list[int]:
+        tried.append(len(items))
+        if len(items) > 2:
+            raise torch.OutOfMemoryError("too many")
+        return [item * 10 for item in items]
+
+    assert in_halves(work, [1, 2, 3, 4, 5]) == [10, 20, 30, 40, 50]
+    assert tried == [5, 2, 3, 1, 2]
+
+
+def test_one_item_that_does_not_fit_and_any_other_error_are_raised() -> None:
+    def full(_items: Sequence[int]) -> list[int]:
+        raise torch.OutOfMemoryError("even one")
+
+    def broken(_items: Sequence[int]) -> list[int]:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(torch.OutOfMemoryError, match="even one"):
+        in_halves(full, [1, 2])
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        in_halves(broken, [1, 2])
 
 
 def test_batches_come_in_order_and_are_loaded_ahead() -> None:
