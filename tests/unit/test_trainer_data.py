@@ -30,10 +30,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> AcousticModel:
 class Bench:
     """A store of audio and a loader that reads it."""
 
-    def __init__(self, model: AcousticModel, folder: Path) -> None:
+    def __init__(self, model: AcousticModel, folder: Path, config: TrainingConfig | None = None) -> None:
         self.store = MemoryStore()
         audio = AudioSource(lambda _uri: self.store, (AUDIO_STORE,))
-        self.loader = ClipLoader(audio, model, TrainingConfig(), folder)
+        self.loader = ClipLoader(audio, model, config or TrainingConfig(), folder)
 
     def outcome(self, clip: Clip, role: SetRole = "train_errors") -> UsableClip | SetAside:
         (only,) = self.loader.load([clip], "a-set", role)
@@ -55,6 +55,29 @@ def test_a_good_clip_keeps_its_samples_and_labels(bench: Bench, model: AcousticM
     assert outcome.labels == tuple(model.vocabulary.encode("hello"))
     assert outcome.samples == GOOD.size
     np.testing.assert_allclose(outcome.waveform(), GOOD, atol=1e-4)
+
+
+def test_a_number_is_written_out_where_the_language_is_known_and_refused_where_it_is_not(
+    bench: Bench, model: AcousticModel, tmp_path: Path
+) -> None:
+    audio = wav_bytes(tones("room twelve"))
+    refused = bench.outcome(stored_clip(bench.store, "clip", "Room 12", audio=audio))
+    assert isinstance(refused, SetAside)
+    assert (refused.reason, "found '12'" in refused.detail) == ("bad_reference", True)
+    english = Bench(model, tmp_path, TrainingConfig(language="en"))
+    outcome = english.outcome(stored_clip(english.store, "clip", "Room 12", audio=audio))
+    assert isinstance(outcome, UsableClip)
+    assert outcome.clip.reference in {"Room twelve", "Room one two"}  # the one that the random model hears better
+    assert outcome.labels == tuple(model.vocabulary.encode(outcome.clip.reference))
+
+
+def test_a_number_that_nobody_can_read_and_a_set_that_judges_stay_as_they_are(model: AcousticModel, tmp_path: Path) -> None:
+    english = Bench(model, tmp_path, TrainingConfig(language="en"))
+    audio = wav_bytes(tones("four by four"))
+    assert english.reason(audio, "part 4x4b7") == "bad_reference"
+    judged = english.outcome(stored_clip(english.store, "judge", "Room 12", audio=audio), "judge")
+    assert isinstance(judged, UsableClip)
+    assert judged.clip.reference == "Room 12"
 
 
 @pytest.mark.parametrize(
