@@ -85,6 +85,15 @@ class GoldConfig(Frozen):
             raise ValueError(f"expected the address without the request's path, found {url!r}: leave out its last two parts")
         return bare
 
+    @field_validator("model")
+    @classmethod
+    def _is_pinned(cls, model: str) -> str:
+        if model.endswith("-latest"):
+            raise ValueError(
+                f"expected a pinned id, found {model!r}, which means another one every few months: `retune llm-check` lists ids"
+            )
+        return model
+
     @model_validator(mode="after")
     def _samples_can_differ(self) -> Self:
         if self.samples > 1 and self.temperature == 0:

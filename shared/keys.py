@@ -8,7 +8,7 @@ CYCLES = "cycles/"
 MODELS = "models/"
 SUITES = "corpora/suites/"
 GOLD_ANSWERS = "runs/gold-answers/"
-"""What language and speech models answered, by the digest of the question: no cycle pays twice."""
+"""What language and speech models answered, by the digest of the question: the same question is not paid for twice."""
 
 
 def padded(number: int) -> str:

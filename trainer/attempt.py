@@ -64,7 +64,7 @@ from trainer.sweep import decide_scale, sweep
 from trainer.train import TrainingRun, train
 from trainer.upload import upload_files
 
-PACKAGES = ("numpy", "peft", "safetensors", "soundfile", "tokenizers", "torch", "transformers")
+PACKAGES = ("num2words", "numpy", "peft", "safetensors", "soundfile", "tokenizers", "torch", "transformers")
 SMOKE_CLIPS = 4
 
 

@@ -46,10 +46,12 @@ class DevWer(Frozen):
     Attributes:
         errors: on reported errors.
         replay: on trusted clips.
+        empty_share: of all clips with words, those in which nothing was heard: where it rises, the network falls silent.
     """
 
     errors: float | None
     replay: float | None
+    empty_share: float = 0.0
 
     @property
     def deciding(self) -> float | None:
@@ -71,4 +73,6 @@ class DevSets:
     def wer(self) -> DevWer:
         """Measure with the network's present weights; nothing random may be switched on."""
         errors, replay = self._errors.count_errors(), self._replay.count_errors()
-        return DevWer(errors=pooled_wer(errors), replay=pooled_wer(replay))
+        spoken = [counts for counts in (*errors, *replay) if counts.reference_words]
+        silent = sum(counts.deletions == counts.reference_words for counts in spoken)
+        return DevWer(errors=pooled_wer(errors), replay=pooled_wer(replay), empty_share=silent / len(spoken) if spoken else 0.0)

@@ -2,7 +2,6 @@
 
 from shared.errors import CommitUnknown, Conflict, Retryable, RetuneError
 from shared.events import FailureReason
-from trainer.memory import is_out_of_memory
 
 MAX_DETAIL_CHARS = 1_500
 
@@ -28,6 +27,8 @@ def explain_failure(error: Exception) -> RunFailed:
     """Return the typed failure that an exception means."""
     if isinstance(error, RunFailed):
         return error
+    from trainer.memory import is_out_of_memory  # brings torch, which commands that only read must not need
+
     text = f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARS]
     if is_out_of_memory(error):
         return RunFailed("out_of_memory", text)

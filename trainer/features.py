@@ -19,8 +19,8 @@ from trainer.model import AcousticModel, Samples
 from trainer.network import Mask, add_positions, convolve, encode, head, project, run_layers
 from trainer.prefetch import prefetched
 
-GPU_SHARE = 0.25
-"""Share of the free memory that kept features may take."""
+SHARE = 0.25
+"""Share of what is free when it is made that one cache may take; those of the dev sets are made before the training set's."""
 TRIAL_REPEATS = 3
 
 
@@ -68,7 +68,7 @@ class Frontend:
         padded, lengths = pad_features(features)
         network = self.model.network
         hidden = run_layers(network, add_positions(network, project(network, padded), lengths), lengths, range(layer))
-        return [hidden[row, :length].contiguous() for row, length in enumerate(lengths.tolist())]
+        return [hidden[row, :length].clone() for row, length in enumerate(lengths.tolist())]  # a view would keep the whole batch alive
 
     def above(self, hidden: torch.Tensor, lengths: torch.Tensor, mask: Mask | None = None) -> torch.Tensor:
         """Return `(batch, frames, outputs)` logits of padded values at the cut.
@@ -176,7 +176,7 @@ class FeatureCache:
 
 def _room(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+        return int(torch.cuda.mem_get_info(device)[0] * SHARE)
     import psutil
 
-    return int(psutil.virtual_memory().available * GPU_SHARE)
+    return int(psutil.virtual_memory().available * SHARE)

@@ -4,6 +4,7 @@ rank 0        claims the cycle, fetches base and clips   hands the work over   t
 the others    wait ---------------------------------------------------------> train -> end
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from shared.frozen import Frozen
 from shared.log import log
 from shared.training import Clip, TrainingConfig
 from trainer.data import UsableClip
+from trainer.failures import RunFailed, RunStopped
 from trainer.group import Group
 from trainer.model import load_model
 from trainer.progress import Progress
@@ -75,11 +77,13 @@ def _on_disk(clip: UsableClip) -> _ClipOnDisk:
 
 
 def follow(group: Group, work_dir: Path) -> int:
-    """Wait for work, train along, and return the exit code: 0 also when rank 0 has left early, which is its to explain."""
+    """Wait for work, train along, and return the exit code: 0 also when rank 0 has left early, or all fail alike: rank 0 explains it."""
     try:
         text = group.text_from_leader()
         if text:
             _train_along(Work.model_validate_json(text), group, work_dir)
+    except RunFailed as failure:
+        log(f"failed as all others: {failure}", severity="WARNING", rank=group.rank)
     except (dist.DistError, RuntimeError) as error:
         if not _leader_left(error):
             raise
@@ -91,7 +95,8 @@ def _train_along(work: Work, group: Group, work_dir: Path) -> None:
     model = load_model(Path(work.base_folder))
     sets = TrainingSets(*([clip.usable() for clip in work.sets[name]] for name in _SETS))
     progress = Progress(work_dir / f"rank-{group.rank}.jsonl", SystemClock(), bars=False)
-    train(model, sets, work.config, TrainingRun(progress, group=group, base_digest=work.base_digest))
+    with suppress(RunStopped):
+        train(model, sets, work.config, TrainingRun(progress, group=group, base_digest=work.base_digest))
 
 
 def _leader_left(error: Exception) -> bool:

@@ -9,6 +9,7 @@ others their work (`trainer.follow`) when base model and clips lie on the disk t
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,9 @@ import torch.distributed as dist
 from shared.errors import InvalidMessage
 
 Item = TypeVar("Item")
+
+PATIENCE = timedelta(hours=24)
+"""The others wait while rank 0 fetches clips and asks for gold; whoever dies closes its connections, which ends the wait at once."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def open_group() -> Group:
         raise InvalidMessage(f"torchrun: expected all {size} processes on one machine, found {local} here; use --nnodes 1")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     return Group(dist.get_rank(), size)
 
 

@@ -3,6 +3,7 @@
 What one optimizer step sees is fixed by the config. Only the pieces in which it is computed depend on the memory.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -78,9 +79,13 @@ def saved_bytes(forward: Callable[[], object]) -> int:
 
 
 def frames_that_fit(bytes_used: int, frames: int, device: torch.device) -> float:
-    """Return how many frames fit, from what `frames` of them kept; infinite on a GPU, which is asked by trying."""
+    """Return how many frames fit, from what `frames` of them kept; infinite on a GPU, which is asked by trying.
+
+    A power of two, so that what else runs on the machine seldom changes it.
+    """
     if device.type != "cpu" or not bytes_used:
         return float("inf")
     import psutil
 
-    return CPU_SHARE * float(psutil.virtual_memory().available) / (bytes_used / frames)
+    fitting = CPU_SHARE * float(psutil.virtual_memory().available) / (bytes_used / frames)
+    return 2.0 ** math.floor(math.log2(max(1.0, fitting)))

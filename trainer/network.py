@@ -52,7 +52,7 @@ def _convolve(model: AcousticModel, prepared: Sequence[torch.Tensor]) -> list[to
             else:
                 hidden = layer(hidden)
     features = hidden.transpose(1, 2)  # (batch, frames, channels)
-    return [features[row, : frames_of(config, length)].contiguous() for row, length in enumerate(samples)]
+    return [features[row, : frames_of(config, length)].clone() for row, length in enumerate(samples)]
 
 
 def _norm_each_clip(hidden: torch.Tensor, frames: Sequence[int], norm: torch.nn.GroupNorm) -> torch.Tensor:

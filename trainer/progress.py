@@ -60,6 +60,12 @@ class Progress:
         with self._lock:
             self._interruption = error
 
+    @property
+    def interrupted(self) -> bool:
+        """`check` would raise."""
+        with self._lock:
+            return self._interruption is not None
+
     def check(self) -> None:
         """Raise what `interrupt` was given, if anything."""
         with self._lock:
@@ -74,11 +80,15 @@ class Progress:
             self._position = Position(phase, 0, total)
         self.log("phase", total=total)
 
-    def track(self, items: Iterable[Item], phase: str, total: int, done: int = 0) -> Iterator[Item]:
-        """Yield `items` behind a progress bar, checking before each whether to stop; `done` of `total` were done before."""
+    def track(self, items: Iterable[Item], phase: str, total: int, done: int = 0, *, checked: bool = True) -> Iterator[Item]:
+        """Yield `items` behind a progress bar; `done` of `total` were done before.
+
+        Before each it is checked whether to stop, unless whoever works on the items does that.
+        """
         with self.counting(phase, total, done) as advance:
             for item in items:
-                self.check()
+                if checked:
+                    self.check()
                 yield item
                 advance()
 

@@ -82,10 +82,12 @@ class Recogniser:
         """Yield the index of each clip with its `(frames, outputs)` log-probabilities, on the host; see `transcribe_lazily`."""
         batches = plan_batches([self.model.frames_of(length) for length in samples], BUDGET)
         for batch, clips in prefetched(batches, load):
-            logits, lengths = self.logits(self.features(clips))
-            log_probs = logits.log_softmax(dim=-1).cpu().numpy()
-            for row, index in enumerate(batch):
-                yield index, log_probs[row, : lengths[row]]
+            yield from zip(batch, in_halves(self._log_probs, self.features(clips)), strict=True)
+
+    def _log_probs(self, features: Sequence[torch.Tensor]) -> list[LogProbs]:
+        logits, lengths = self.logits(features)
+        log_probs = logits.log_softmax(dim=-1).cpu().numpy()
+        return [log_probs[row, :length] for row, length in enumerate(lengths.tolist())]
 
     def features(self, clips: Sequence[Samples]) -> list[torch.Tensor]:
         """Return the `(frames, channels)` convolution features of each clip."""

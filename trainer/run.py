@@ -86,6 +86,7 @@ def _begin(work: Attempt) -> str:
 
 
 def _fail(work: Attempt, failure: RunFailed) -> Ending:
+    work.deps.preemption.disarm()  # what remains is to say what happened; a group's other processes may be ending already
     traceback.print_exc(file=sys.stderr)
     log(f"failed: {failure}", severity="ERROR", reason=failure.reason)
     _store_train_log(work)

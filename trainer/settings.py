@@ -44,7 +44,7 @@ def resolve(config: TrainingConfig, model: AcousticModel) -> TrainingConfig:
 def precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Literal["fp32", "bf16"]:
     """Return the precision of forward and backward passes; a CPU gains from bf16 only where it has the units for it, so must be told."""
     if wanted == "auto":
-        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return wanted
 
 

@@ -28,6 +28,7 @@ class EpochRecord(Frozen):
         loss: mean over its steps.
         train_s: seconds without the time on dev.
         dev_errors_wer, dev_replay_wer: afterwards; None = no dev clips.
+        dev_empty_share: of the dev clips, those in which nothing was heard.
     """
 
     epoch: int
@@ -35,6 +36,7 @@ class EpochRecord(Frozen):
     train_s: float
     dev_errors_wer: float | None = None
     dev_replay_wer: float | None = None
+    dev_empty_share: float = 0.0
 
 
 @dataclass

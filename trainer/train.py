@@ -30,7 +30,7 @@ from trainer.batching import BatchBudget, padding_share, plan_batches, split_bat
 from trainer.checkpoint import Checkpoints
 from trainer.data import UsableClip
 from trainer.dev import DevSets, DevWer
-from trainer.failures import RunFailed, RunPreempted
+from trainer.failures import RunFailed, RunPreempted, RunStopped
 from trainer.features import FeatureCache
 from trainer.group import Group
 from trainer.loss import ctc_loss, learning_rate_share
@@ -43,6 +43,10 @@ from trainer.state import MOMENTS, BestEpoch, EpochRecord, TrainState, read_stat
 from trainer.variation import RowMask, replay_like_errors, step_mask
 
 ADAM_BETAS = (0.9, 0.98)
+LAST_UPLOAD_S = 15.0
+"""A preempted machine has 30 s, and the event that tells of it needs some of them."""
+MORE_SILENCE = 0.1
+"""A rise by so much of the share of clips in which nothing is heard is damage, and is told."""
 MAX_PADDING = 0.05
 """Share of what is computed at once."""
 
@@ -106,6 +110,9 @@ class Tuned:
 
 def train(model: AcousticModel, sets: TrainingSets, config: TrainingConfig, run: TrainingRun) -> Tuned:
     """Train on `sets`; the same sets, config, base and number of CPU threads give the same weights on a CPU, interrupted or not.
+
+    A step that has to be cut for want of memory draws the adapters' dropout anew for each piece: then the same config gives an equally
+    good model and not the same one; `piece_frames` in the figures tells.
 
     Raises:
         RunFailed: (diverged) a loss or gradient is not finite; (out_of_memory) one clip alone does not fit; (bad_spec) the config is
@@ -180,7 +187,7 @@ class _Training:
 
     def _loop(self) -> None:
         progress = self._run.progress
-        for epoch, batch, values, lengths in progress.track(self._batches(), "training", self._steps, done=self.state.step):
+        for epoch, batch, values, lengths in progress.track(self._batches(), "training", self._steps, done=self.state.step, checked=False):
             self._step(epoch, batch, values, lengths)
             if self._out_of_time():
                 return
@@ -249,7 +256,11 @@ class _Training:
                         raise
                     failed = len(rows) * max(frames[row] for row in rows), len(rows)
                     break
-            loss, failures = group.sums([loss, float(failed is not None)], self._model.device)
+            stop = self._run.progress.interrupted
+            loss, failures, stops = group.sums([loss, float(failed is not None), float(stop)], self._model.device)
+            if stops:  # all processes leave at the same step: none is left waiting for another
+                self._run.progress.check()
+                raise RunStopped("rank 0 was told to stop")
             if not failures:
                 break
             self._make_room(failed, group.sums([float(failed is not None and failed[1] == 1)], self._model.device)[0] > 0)
@@ -335,12 +346,16 @@ class _Training:
             train_s=state.epoch_s,
             dev_errors_wer=wer.errors,
             dev_replay_wer=wer.replay,
+            dev_empty_share=wer.empty_share,
         )
         with self._run.preemption.held():
             state.epochs.append(record)
             state.losses, state.epoch_s = [], 0.0
             self._keep_if_best(epoch + 1, wer.deciding)
         self._run.progress.log("epoch", **record.model_dump())
+        if wer.empty_share > min(each.dev_empty_share for each in state.epochs) + MORE_SILENCE:
+            advice = "a lower learning rate or more replay may help"
+            log(f"epoch {epoch + 1}: nothing was heard in {wer.empty_share:.0%} of the dev clips; {advice}", severity="WARNING")
         if self._run.on_epoch is not None:
             self._run.on_epoch(epoch + 1, self.adapted)
         self._lap()
@@ -406,15 +421,17 @@ class _Training:
         for name, weight in self.adapted.trained.items():
             if name in moments[MOMENTS[0]]:
                 restored = {moment: moments[moment][name].to(weight.device) for moment in MOMENTS}
-                self._optimizer.state[weight] = {"step": torch.tensor(float(self.state.step)), **restored}
+                # a fused optimizer reads its step counter on the device
+                where = weight.device if self._optimizer.param_groups[0]["fused"] else torch.device("cpu")
+                self._optimizer.state[weight] = {"step": torch.tensor(float(self.state.step), device=where), **restored}
         self._run.progress.log("resumed", step=self.state.step, of=self._steps)
 
     def save_last(self) -> None:
         """Store a last checkpoint before the machine goes; all weights would take too long, there the last periodic one counts."""
         if self.config.method == "lora" and self.state.step and not self._settled:
-            self._save()
+            self._save(LAST_UPLOAD_S)
 
-    def _save(self) -> None:
+    def _save(self, within_s: float | None = None) -> None:
         """Store a checkpoint; training needs no store, so one that is away is reported and no more."""
         checkpoints, state = self._run.checkpoints, self.state
         self._saved_at = time.monotonic()
@@ -426,7 +443,10 @@ class _Training:
         path = checkpoints.work_dir / "checkpoint.safetensors"
         write_state(path, self._fingerprint, state, self.adapted.weights(), {} if state.finished else moments)
         try:
-            checkpoints.put(path, state.step)
+            if within_s is None:
+                checkpoints.put(path, self._fingerprint, state.step)
+            else:
+                checkpoints.put_within(within_s, path, self._fingerprint, state.step)
         except RetuneError as error:
             log(f"the checkpoint after step {state.step} was not stored: {error}", severity="WARNING")
         self._lap()
@@ -452,6 +472,7 @@ class _Training:
             "config_sha256": config_sha256(self.config),
             "gradient_checkpointing": self.adapted.frontend.gradient_checkpointing,
             "memory_halvings": self._pieces.halvings,
+            "piece_frames": None if math.isinf(self._pieces.frames) else self._pieces.frames,
             "cached_bytes": self._cache.kept_bytes,
             **self._cache_figures,
             "processes": self._run.group.size,

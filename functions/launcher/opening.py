@@ -14,7 +14,7 @@ from functools import partial
 
 from functions.crossing import Declined, find_declined
 from functions.launcher import decide
-from functions.launcher.seal import draft, read_lineage, read_split_key, seal
+from functions.launcher.seal import draft, learned_gold, read_lineage, read_split_key, seal
 from functions.launcher.sets import write_spec
 from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
@@ -176,8 +176,12 @@ def _trainable(ports: Ports, rows: list[Row]) -> int:
     """
     split_key = read_split_key(ports)
     policy = ports.settings.policy
-    asked = policy.gold is not None
-    good = [row for row in rows if row.kind == "error" and (row.reference is not None or asked) and row.set_aside is None]
+    done = learned_gold(ports, read_lineage(ports).learned) if policy.gold else frozenset()
+
+    def teaches(row: Row) -> bool:
+        return row.reference is not None or (policy.gold is not None and row.utterance_id not in done)
+
+    good = [row for row in rows if row.kind == "error" and row.set_aside is None and teaches(row)]
     return sum(row.speaker is None or split_of(cluster_of(split_key, speaker=row.speaker), policy) == "train" for row in good)
 
 

@@ -17,11 +17,14 @@ from shared.dataset import CONSUME_HORIZON, PinOutcome, Row, cluster_of, finish,
 from shared.errors import InvalidMessage, NotFound
 from shared.events import Event
 from shared.frozen import Frozen
+from shared.gold import GoldRecord
 from shared.objectstore import StoredObject
 from shared.registry import CODEC as PRODUCTION
 from shared.training import ModelManifest, lines_bytes, parse_document, parse_lines
 
 PIN_THREADS = 16
+GOLD_CYCLES = 200
+"""An error waits 90 days for a person's word: no more cycles than these can have made gold for it."""
 
 
 class CorpusClip(Frozen):
@@ -75,6 +78,19 @@ def read_lineage(ports: Ports) -> Lineage:
     stored = ports.store.get(keys.manifest(stable))
     manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(stable))
     return Lineage(stable, stored, frozenset(manifest.learned))
+
+
+def learned_gold(ports: Ports, learned: frozenset[int]) -> frozenset[str]:
+    """Return the utterances that the stable model has learned from gold: they wait for a person's word, and need not be asked again."""
+    newest = sorted(learned, reverse=True)[:GOLD_CYCLES]
+    found = {number: find(ports.store, keys.gold(number)) for number in newest}
+    return frozenset(
+        record.utterance_id
+        for stored in found.values()
+        if stored is not None
+        for record in parse_lines(GoldRecord, stored.data, what=stored.info.key)
+        if record.decision == "accepted"
+    )
 
 
 def read_split_key(ports: Ports) -> bytes:

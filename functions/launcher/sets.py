@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from functions.launcher.seal import CorpusClip, Lineage, Sealed, find_dataset, read_corpus, read_split_key
+from functions.launcher.seal import CorpusClip, Lineage, Sealed, find_dataset, learned_gold, read_corpus, read_split_key
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
@@ -45,7 +45,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         created_at=ports.clock.now(),
         base=BaseModelRef(version=lineage.stable, manifest=ObjectRef(key=manifest.info.key, sha256=sha256_hex(manifest.data))),
         dataset=ObjectRef(key=sealed.stored.info.key, sha256=sha256_hex(sealed.stored.data)),
-        sets=_clip_sets(ports, audio, cycle, sealed),
+        sets=_clip_sets(ports, audio, cycle, sealed, lineage),
         config=ports.settings.policy.training,
         gold=ports.settings.policy.gold,
         audio_prefixes=(*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/"),
@@ -54,7 +54,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     return parse_document(TrainingSpec, stored.data, what=stored.info.key)
 
 
-def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> tuple[ClipSet, ...]:
+def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
     judge = {"holdout": _holdout(ports, audio, cycle)}
@@ -70,7 +70,9 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed) -> 
     def replayed(split: str) -> list[Clip]:
         return apart([item for item in replay if split_of(item.cluster, policy) == split], judged)
 
-    unlabelled = apart([unlabelled_clip(row) for row in sealed.rows if row.unlabelled], judged) if policy.gold else []
+    done = learned_gold(ports, lineage.learned) if policy.gold else frozenset()
+    wanted = [row for row in sealed.rows if policy.gold and row.unlabelled and row.utterance_id not in done]
+    unlabelled = apart([unlabelled_clip(row) for row in wanted], judged)
     sets: list[tuple[str, SetRole, Sequence[Clip | UnlabelledClip]]] = [
         ("train-errors", "train_errors", reported("train")),
         ("train-replay", "train_replay", replayed("train")),

@@ -10,6 +10,7 @@ from infra.review import CycleReview, FolderReview, ReviewItem
 from shared import keys
 from shared.cas import create
 from shared.cycle import Status
+from shared.dataset import Row
 from shared.events import SttCorrection
 from shared.gold import GoldConfig, GoldRecord
 from shared.ledger import read_events
@@ -63,6 +64,32 @@ def test_a_cycle_without_one_correction_starts_only_where_somebody_can_be_asked(
     assert launched(ASKING, corrected=0, uncorrected=60).state(1).status == Status.PREPARING
 
 
+def test_what_the_stable_model_has_learned_from_gold_is_not_asked_again_but_still_waits_for_a_person() -> None:
+    made = launched(ASKING, corrected=40, uncorrected=40)
+    spec = spec_of(made)
+    names = unlabelled_names(made, spec)
+    create(made.store, keys.gold(1), lines_bytes(record(int(name[1:]), "accepted" if name == names[0] else "rejected") for name in names))
+    assert made.train(1) == "completed"
+    made.settle()
+    made.type("model-commands", '{"promote": 1, "override": true, "reason": "no sample of traffic", "by": "ana"}')
+    made.settle()
+    assert made.production().stable == 1
+    made.record_calls(range(80, 160))
+    made.publish(*(builders.error(n) for n in range(80, 140)), *(builders.error(n, reference=None) for n in range(140, 160)))
+    made.settle()
+    second = parse_document(TrainingSpec, made.store.get(keys.spec(2)).data, what="spec")
+    asked = unlabelled_names(made, second)
+    assert names[0] not in asked
+    assert set(names[1:]) <= set(asked)
+    rows = parse_lines(Row, made.store.get(keys.dataset(2)).data, what="dataset")
+    assert names[0] in {row.utterance_id for row in rows if row.kind == "error" and row.waiting}
+
+
+def unlabelled_names(made: World, spec: TrainingSpec) -> list[str]:
+    clip_set = next(clip_set for clip_set in spec.sets if clip_set.role == "train_unlabelled")
+    return [clip.utterance_id for clip in parse_lines(UnlabelledClip, made.store.get(clip_set.ref.key).data, what="unlabelled")]
+
+
 def record(number: int, decision: str, text: str | None = "fall back") -> GoldRecord:
     return GoldRecord.model_validate(
         {"utterance_id": f"u{number}", "decision": decision, "text": text, "provenance": "llm", "reason": "grey", "samples": ("fall back",)}
@@ -71,9 +98,7 @@ def record(number: int, decision: str, text: str | None = "fall back") -> GoldRe
 
 def reviewed() -> World:
     made = launched(ASKING, corrected=40, uncorrected=40)
-    spec = spec_of(made)
-    unlabelled = next(clip_set for clip_set in spec.sets if clip_set.role == "train_unlabelled")
-    names = [clip.utterance_id for clip in parse_lines(UnlabelledClip, made.store.get(unlabelled.ref.key).data, what="unlabelled")]
+    names = unlabelled_names(made, spec_of(made))
     first, second, third = (int(name[1:]) for name in names[:3])
     records = [record(first, "review"), record(second, "accepted"), record(third, "review", None)]
     create(made.store, keys.gold(1), lines_bytes(records))

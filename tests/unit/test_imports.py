@@ -22,6 +22,14 @@ def loaded(function: str) -> set[str]:
     return set(json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout))
 
 
+@pytest.mark.parametrize("module", ["infra.cli", "infra.review", "trainer.spec", "trainer.failures", "trainer.finetune.options"])
+def test_commands_and_what_comes_before_the_settings_of_torch_do_not_load_it(module: str) -> None:
+    command = [sys.executable, "-c", f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))"]
+    modules = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout)
+    assert module in modules
+    assert {"torch", "transformers", "peft", "openai"} & set(modules) == set()
+
+
 @pytest.mark.parametrize("function", READS)
 def test_a_functions_entry_point_loads_nothing_that_it_may_not_need(function: str) -> None:
     modules = loaded(function)

@@ -1,10 +1,11 @@
 """A training that is killed, preempted or short of memory ends with the weights of one that was not."""
 
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,13 +14,14 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import torch
 
 from shared.audio_source import AudioSource
-from shared.errors import Retryable
+from shared.errors import CommitUnknown, Retryable
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import Augmentation, LoraConfig, SetRole, SpecAugment, TrainingConfig
 from trainer.checkpoint import Checkpoints
 from trainer.data import ClipLoader, UsableClip
+from trainer.dev import DevWer
 from trainer.failures import RunFailed, RunPreempted, RunStopped
 from trainer.model import AcousticModel, load_model
 from trainer.preemption import Preemption
@@ -91,6 +93,10 @@ class Laptop:
         return (self.folder / f"log-{life}.jsonl").read_text().count('"event": "step"')
 
 
+def step_of(key: str) -> int:
+    return int(key.rsplit("/", 1)[1][:8])
+
+
 def assert_same_weights(found: Tuned, expected: Tuned) -> None:
     for name, weight in expected.adapted.weights().items():
         assert torch.equal(found.adapted.weights()[name], weight), name
@@ -148,7 +154,7 @@ def test_a_finished_training_is_taken_over_without_a_step(laptop: Laptop) -> Non
 
 def test_checkpoints_are_deleted_but_for_the_newest_two(laptop: Laptop) -> None:
     laptop.train()
-    assert [info.key.removeprefix(PREFIX)[:8] for info in laptop.store.list(PREFIX)] == ["00000011", "00000012"]
+    assert [step_of(info.key) for info in laptop.store.list(PREFIX)] == [11, 12]
 
 
 def test_a_training_of_other_clips_settings_or_base_starts_anew(laptop: Laptop) -> None:
@@ -158,6 +164,16 @@ def test_a_training_of_other_clips_settings_or_base_starts_anew(laptop: Laptop) 
     laptop.config = CONFIG.model_copy(update={"learning_rate": 2e-2})
     laptop.train()
     assert laptop.steps_of_life(3) == STEPS
+
+
+def test_a_run_goes_on_from_its_own_checkpoint_though_another_run_left_later_ones(laptop: Laptop) -> None:
+    laptop.train()
+    laptop.config = CONFIG.model_copy(update={"learning_rate": 2e-2})
+    with pytest.raises(Killed):
+        laptop.train(killed_after(5), max_padding=1.0)
+    resumed = laptop.train(max_padding=1.0)
+    assert laptop.steps_of_life(3) == STEPS - 5
+    assert_same_weights(resumed, laptop.train(checkpoints=None, max_padding=1.0))
 
 
 def test_a_corrupt_checkpoint_is_passed_over(laptop: Laptop) -> None:
@@ -225,16 +241,23 @@ def test_a_signal_within_an_optimizer_step_waits_for_its_end() -> None:
     preemption.on_signal(signal.SIGTERM, None)  # the second is not heard
 
 
-def test_all_weights_are_not_stored_at_sigterm_but_the_periodic_checkpoint_is(tmp_path: Path) -> None:
-    laptop = Laptop(tmp_path, CONFIG.model_copy(update={"method": "full", "checkpoint_interval_s": 3600.0}))
+@pytest.mark.parametrize(("interval_s", "steps_kept"), [(3600.0, None), (1e-9, 3)])
+def test_all_weights_are_not_stored_at_sigterm_the_last_periodic_checkpoint_counts(
+    tmp_path: Path, interval_s: float, steps_kept: int | None
+) -> None:
+    config = CONFIG.model_copy(update={"method": "full", "checkpoint_interval_s": interval_s, "learning_rate": 3e-3})
+    laptop = Laptop(tmp_path, config)
+    straight = laptop.train(checkpoints=None)
     preemption = Preemption()
 
     def terminate(_epoch: int, _adapted: object) -> None:
-        preemption.on_signal(signal.SIGTERM, None)
+        preemption.on_signal(signal.SIGTERM, None)  # after the fourth step, before its checkpoint
 
     with pytest.raises(RunPreempted):
         laptop.train(preemption=preemption, on_epoch=terminate)
-    assert not list(laptop.store.list(PREFIX))
+    assert [step_of(info.key) for info in laptop.store.list(PREFIX)][-1:] == ([steps_kept] if steps_kept else [])
+    assert_same_weights(laptop.train(), straight)
+    assert laptop.steps_of_life(3) == STEPS - (steps_kept or 0)
 
 
 class AwayStore(MemoryStore):
@@ -304,13 +327,66 @@ def test_a_clip_that_does_not_fit_alone_ends_the_run_with_advice(laptop: Laptop)
 def test_pieces_add_up_to_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 8, "spec_augment": None, "lora": LoraConfig(rank=4, alpha=8, dropout=0)})
     laptop = Laptop(tmp_path, config)
-    losses = []
-    for padding in (1.0, 0.0):  # one piece; one for each length
-        laptop.train(checkpoints=None, max_padding=padding)
-        log = (laptop.folder / f"log-{laptop.lives}.jsonl").read_text()
-        norm = float(log.split('"grad_norm": ')[1].split("}")[0])
-        losses.append(norm)
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    whole, cut = (laptop.train(checkpoints=None, max_padding=padding).adapted.trained for padding in (1.0, 0.0))  # one piece; one a length
+    for name, weight in whole.items():
+        assert weight.grad is not None
+        torch.testing.assert_close(cut[name].grad, weight.grad, rtol=1e-4, atol=1e-6)
+
+
+class ScriptedDev:
+    """Dev sets whose WER is known beforehand."""
+
+    wers: ClassVar[list[float]] = []
+
+    def __init__(self, *_sets: object) -> None:
+        self._left = iter(self.wers)
+
+    def wer(self) -> DevWer:
+        return DevWer(errors=next(self._left), replay=None)
+
+
+@pytest.mark.parametrize(("of_the_mean", "taken"), [(0.2, True), (0.3, False), (0.35, False)])
+def test_the_mean_of_the_best_epochs_is_taken_only_where_dev_says_it_is_better(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch, of_the_mean: float, taken: bool
+) -> None:
+    monkeypatch.setattr(ScriptedDev, "wers", [0.5, 0.4, 0.3, of_the_mean])
+    monkeypatch.setattr("trainer.train.DevSets", ScriptedDev)
+    seen: list[dict[str, torch.Tensor]] = []
+    tuned = laptop.train(checkpoints=None, on_epoch=lambda _epoch, adapted: seen.append(adapted.weights()))
+    expected = {name: (seen[1][name] + seen[2][name]) / 2 if taken else seen[2][name] for name in seen[2]}
+    for name, weight in tuned.adapted.weights().items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-7)
+    assert tuned.figures["chosen"].startswith("the mean of epochs [2, 3]" if taken else "epoch 3 of 3")
+
+
+class SlowStore(MemoryStore):
+    """A store whose uploads wait until the test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+
+    def put_file(self, key: str, path: Path, **options: Any) -> ObjectInfo:
+        assert self.over.wait(60)
+        return super().put_file(key, path, **options)
+
+
+def test_a_last_checkpoint_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    store = SlowStore()
+    path = tmp_path / "file"
+    path.write_bytes(b"weights")
+    try:
+        with pytest.raises(CommitUnknown, match=r"was not stored within 0\.05 s"):
+            Checkpoints(store, PREFIX, tmp_path).put_within(0.05, path, "f" * 64, 7)
+    finally:
+        store.over.set()
+
+
+def test_what_the_store_says_against_a_last_checkpoint_is_raised(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"weights")
+    with pytest.raises(Retryable, match="the store is away"):
+        Checkpoints(AwayStore(), PREFIX, tmp_path).put_within(60.0, path, "f" * 64, 7)
 
 
 def test_training_stops_when_dev_gets_no_better_and_takes_the_best_epoch(tmp_path: Path) -> None:

@@ -340,7 +340,7 @@ def test_an_attempt_that_was_preempted_after_training_hands_its_training_on(cycl
         raise RunPreempted("SIGTERM")
 
     cycle.run(smoke=taken_away)
-    assert [info.key[:30] for info in cycle.store.list(keys.checkpoints(1))] == ["runs/000001/checkpoints/000000"]
+    assert len(list(cycle.store.list(keys.checkpoints(1)))) == 1
     cycle.move_state(Status.INTERRUPTED)
     cycle.move_state(Status.PREPARING, attempt=2)
     assert cycle.run(attempt=2) == Ending.COMPLETED

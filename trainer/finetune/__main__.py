@@ -15,9 +15,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        print("torchrun: expected one process, found several, which would share an output folder: start it with python", file=sys.stderr)
+        return 2
+
     # Read when torch is loaded: its threads sleep at barriers instead of spinning.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"  # transformers would ask a service of the hub to convert it there
+
+    from huggingface_hub.utils.tqdm import enable_progress_bars
 
     from trainer.finetune.gold import LlmGold, kept_answers
     from trainer.finetune.pipeline import Ports, run_finetune
@@ -25,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainer.preemption import Preemption
 
     hush_transformers()
+    enable_progress_bars()  # a model that comes from the hub takes minutes
     use_all_cores()
     preemption = Preemption()
     preemption.install()

@@ -102,7 +102,8 @@ def find_references(
         return References(tuple(clips), tuple(_unreferenced(each, "no transcript") for each in rest))
     if gold is None:
         raise InvariantBroken(f"--gold {options.gold}: expected a way to ask a model, found none")
-    records = tuple(gold(rest, human, base, progress))
+    trusted = [each for each in heard if each.clip.source.transcript]  # with --gold llm they calibrate the filter, and judge nothing
+    records = tuple(gold(rest, trusted, base, progress))
     if [record.utterance_id for record in records] != [each.utterance_id for each in rest]:
         raise InvariantBroken(f"gold: expected one record for each of {len(rest)} clips, in order, found {len(records)}")
     pairs = list(zip(rest, records, strict=True))

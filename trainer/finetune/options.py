@@ -97,7 +97,7 @@ FLAGS = (
     Flag("--no-lora", "no_lora", "full fine-tuning: everything but the convolutions learns"),
     Flag("--seed", "seed", "draws the split and the order of training (default: 0)", "N"),
     Flag("--max-hours", "max_hours", "stop training after so long and take the best epoch (default: no limit)", "HOURS"),
-    Flag("--language", "language", "of the speech (ISO 639-1), to write numbers out; none: a text with digits is set aside", "CODE"),
+    Flag("--language", "language", "of the speech (ISO 639-1), to write numbers out; none: digits cannot be trained on", "CODE"),
     Flag("--gold", "gold", "whose references: human, llm, or both (a person's wins; default: human)", "human|llm|both"),
     Flag("--resume", "resume", "go on with the run in --output-dir"),
     Flag("--llm-base-url", "llm.base_url", "OpenAI-compatible endpoint, as https://api.mistral.ai/v1", "URL", "RETUNE_LLM_BASE_URL"),

@@ -75,7 +75,7 @@ def run_finetune(options: Options, ports: Ports) -> int:
     """
     try:
         output = open_output(options)
-        report = _finished(output) or _Run(options, ports, output).carry_out()
+        report = _finished(output, options) or _Run(options, ports, output).carry_out()
     except UsageError as error:
         print(error, file=sys.stderr)
         return USAGE
@@ -99,8 +99,20 @@ def run_finetune(options: Options, ports: Ports) -> int:
     return REFUSED if report.ended_early else DONE
 
 
-def _finished(output: OutputFolder) -> FinetuneReport | None:
-    return parse_document(FinetuneReport, output.report.read_bytes(), what=output.report.name) if output.report.exists() else None
+def _finished(output: OutputFolder, options: Options) -> FinetuneReport | None:
+    """Return the report of a run that is done, None while it is not.
+
+    Raises:
+        UsageError: more time was given to a run that is done, or whose time was up: its holdout has been looked at.
+    """
+    if not output.report.exists():
+        return None
+    report = parse_document(FinetuneReport, output.report.read_bytes(), what=output.report.name)
+    before = report.options.get("max_hours")
+    if options.max_hours != before:
+        ended = f"expected {before}, with which the run in {output.root} has ended, found {options.max_hours}"
+        raise UsageError([f"--max-hours: {ended}; start a new run in another --output-dir"])
+    return report
 
 
 class _Run:

@@ -93,8 +93,13 @@ class GoldMaker:
             GoldUnavailable: the endpoint cannot be asked; what was answered is kept.
         """
         questions = self._questions(wanted, progress)
-        with progress.counting(f"asking {self.transcriber.config.model}", len(wanted)) as done:
-            answered = ask_all(self.transcriber, questions, store=self.store, prefix=self.prefix, on_done=lambda _answer: done())
+        with progress.counting(f"asking {self.transcriber.config.model}", len(wanted)) as advance:
+
+            def on_done(_answer: GoldAnswer) -> None:
+                progress.check()  # a cycle that was cancelled must not go on paying
+                advance()
+
+            answered = ask_all(self.transcriber, questions, store=self.store, prefix=self.prefix, on_done=on_done)
         cuts = self._cuts(trusted, {clip.condition for clip in wanted}, progress)
         records: list[GoldRecord | None] = [None] * len(wanted)
         for index, log_probs in self._hear(wanted, "judging the answers", progress):
