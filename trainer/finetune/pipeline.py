@@ -162,7 +162,9 @@ class _Run:
         texts = [clip.transcript for clip in folder.clips if clip.transcript is not None]
         warnings = list(folder.warnings)
         if texts and self._options.gold == "llm":
-            warnings.append(f"the transcripts of {len(texts)} files are not used with --gold llm")
+            warnings.append(
+                f"with --gold llm the transcripts of {len(texts)} files judge nothing: they only tell the filter what a right text scores"
+            )
         elif figures := [text for text in texts if self._options.language is None and needs_reading(text)]:
             warnings.append(f"{len(figures)} transcripts have figures or symbols: without --language they are errors that nobody can learn")
         return warnings
