@@ -45,7 +45,9 @@ class Office:
         torch.set_num_threads(2)
         self.folder = folder
         people = callers(60)
-        self.train, self.dev, self.judges = people[:36], people[36:46], people[46:]
+        # in turn: the later ones speak timbres that came before in another accent, and are harder
+        self.train = [caller for number, caller in enumerate(people) if number % 4 < 2]
+        self.dev, self.judges = people[2::4], people[3::4]
         self.store = MemoryStore()
         self.replay = self.say("r", Domain.CLEAN, self.train, 300)
         self.dev_replay = self.say("q", Domain.CLEAN, self.dev, 80)
@@ -94,4 +96,4 @@ def test_errors_fall_over_three_cycles_and_the_suite_stays_flat(tmp_path: Path) 
     assert calls[1] < 0.9 * calls[0], shown
     assert calls[3] < calls[1], shown
     assert all(later <= earlier + 0.01 for earlier, later in pairwise(calls)), shown  # nothing gained is lost
-    assert max(suite[1:]) <= suite[0] + 0.02, shown
+    assert max(suite[1:]) <= suite[0] + 0.01, shown
