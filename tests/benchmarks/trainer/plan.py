@@ -77,7 +77,7 @@ def size_of(shape: ShapeName, device: Device, *, quick: bool) -> Size:
         few = SpeechCounts(errors=48, replay=48, held_out=60, held_out_clean=30)
         return Size(clips=8, epochs=2, repetitions=1, depth="targets", speech=few)
     if shape == "tiny":
-        speech = SpeechCounts(errors=240, replay=240, held_out=600, held_out_clean=300)
+        speech = SpeechCounts(errors=200, replay=200, held_out=600, held_out_clean=300)
         return Size(clips=0, epochs=6, repetitions=3, speech=speech)
     if device == "cuda":
         return Size(clips=512, epochs=3, repetitions=3)

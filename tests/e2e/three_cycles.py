@@ -1,0 +1,90 @@
+"""Three cycles on real speech, each from what the last one made: `python -m tests.e2e.three_cycles FOLDER` prints WERs as JSON.
+
+In a process of its own: the synthesiser keeps its noise between calls, so that only the same calls in a fresh process give the same.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from infra.local.baseline import MODEL_DIR, TRAINING
+from infra.local.corpus import Caller, Domain, Utterance, callers, make_utterance
+from shared.audio_source import AudioSource
+from shared.clock import SystemClock
+from shared.testing.memory_store import MemoryStore
+from shared.training import SetRole, TrainingConfig
+from shared.wer import count_word_errors_batch, pooled_wer
+from trainer.data import ClipLoader, UsableClip
+from trainer.export import export
+from trainer.model import AcousticModel, load_model
+from trainer.progress import Progress
+from trainer.recogniser import Recogniser
+from trainer.sweep import decide_scale, sweep
+from trainer.testing import AUDIO_STORE, stored_clip, wav_bytes
+from trainer.train import TrainingRun, TrainingSets, train
+
+CYCLES = 3
+CONFIG: TrainingConfig = TRAINING.model_copy(update={"replay_ratio": 3.0, "clean_margin": 0.005, "seed": 1})
+
+
+class Office:
+    """A service whose calls have moved to the telephone: callers who train, who tune, and whom nobody hears before the end."""
+
+    def __init__(self, folder: Path) -> None:
+        torch.set_num_threads(2)
+        self.folder = folder
+        people = callers(60)
+        # in turn: the later ones speak timbres that came before in another accent, and are harder
+        self.train = [caller for number, caller in enumerate(people) if number % 4 < 2]
+        self.dev, self.judges = people[2::4], people[3::4]
+        self.store = MemoryStore()
+        self.replay = self.say("r", Domain.CLEAN, self.train, 300)
+        self.dev_replay = self.say("q", Domain.CLEAN, self.dev, 80)
+        self.suite = self.say("s", Domain.CLEAN, self.judges, 120)
+        self.calls = self.say("h", Domain.CALL_CENTRE, self.judges, 120)
+
+    def say(self, name: str, domain: Domain, people: Sequence[Caller], count: int) -> dict[str, Utterance]:
+        seed = sum(name.encode())
+        return {f"{name}{n}": make_utterance(np.random.default_rng([seed, n]), domain, people[n % len(people)]) for n in range(count)}
+
+    def load(self, model: AcousticModel, said: dict[str, Utterance], role: SetRole) -> list[UsableClip]:
+        loader = ClipLoader(AudioSource(lambda _uri: self.store, (AUDIO_STORE,)), model, CONFIG, self.folder / "audio")
+        clips = [stored_clip(self.store, name, utterance.text, audio=wav_bytes(utterance.audio)) for name, utterance in said.items()]
+        return [clip for clip in loader.load(clips, role, role) if isinstance(clip, UsableClip)]
+
+    def wer(self, model: Path, said: dict[str, Utterance]) -> float:
+        heard = Recogniser.load(model, "cpu").transcribe([utterance.audio for utterance in said.values()])
+        wer = pooled_wer(count_word_errors_batch([utterance.text for utterance in said.values()], heard))
+        assert wer is not None
+        return wer
+
+    def cycle(self, number: int, base: Path) -> Path:
+        model = load_model(base, torch.device("cpu"))
+        sets = TrainingSets(
+            self.load(model, self.say(f"e{number}-", Domain.CALL_CENTRE, self.train, 100), "train_errors"),
+            self.load(model, self.replay, "train_replay"),
+            self.load(model, self.say(f"d{number}-", Domain.CALL_CENTRE, self.dev, 48), "dev_errors"),
+            self.load(model, self.dev_replay, "dev_replay"),
+        )
+        progress = Progress(self.folder / f"log-{number}.jsonl", SystemClock(), bars=False)
+        tuned = train(model, sets, CONFIG, TrainingRun(progress))
+        scale = decide_scale(sweep(tuned, progress), CONFIG.clean_margin).scale
+        export(tuned.adapted, scale, base, self.folder / f"v{number}")
+        return self.folder / f"v{number}"
+
+
+def main(folder: Path) -> None:
+    office = Office(folder)
+    models = [MODEL_DIR]
+    for number in range(1, CYCLES + 1):
+        models.append(office.cycle(number, models[-1]))
+    wers = {name: [office.wer(model, said) for model in models] for name, said in (("calls", office.calls), ("suite", office.suite))}
+    print(json.dumps(wers))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
