@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from infra.processes import ROOT
-from shared.policy import SuitePolicy
 
 pytestmark = [
     pytest.mark.torch,
@@ -26,9 +25,11 @@ def test_errors_fall_over_three_cycles_and_the_suite_stays_flat(tmp_path: Path) 
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    wers = json.loads(ended.stdout.splitlines()[-1])
-    calls, suite = wers["calls"], wers["suite"]
-    assert calls[1] < 0.9 * calls[0], wers
-    assert calls[3] < calls[1], wers
-    assert all(later <= earlier + 0.01 for earlier, later in pairwise(calls)), wers  # nothing gained is lost
-    assert max(suite[1:]) <= suite[0] + SuitePolicy().margin, wers  # what a suite bears by default
+    found = json.loads(ended.stdout.splitlines()[-1])
+    calls, suite = found["calls"], found["suite"]
+    print(f"calls {[f'{wer:.1%}' for wer in calls]}, suite {[f'{wer:.1%}' for wer in suite]}")
+    assert calls[1] < 0.9 * calls[0], found
+    assert calls[3] < 0.8 * calls[0], found
+    assert all(later <= earlier + 0.02 for earlier, later in pairwise(calls)), found  # what one cycle gained the next does not lose
+    assert found["suite_surely_worse"] == [False, False, False], found  # by the margin that a suite has by default
+    assert max(suite[1:]) <= suite[0] + 0.03, found

@@ -15,9 +15,12 @@ from infra.local.baseline import MODEL_DIR, TRAINING
 from infra.local.corpus import Caller, Domain, Utterance, callers, make_utterance
 from shared.audio_source import AudioSource
 from shared.clock import SystemClock
+from shared.policy import SuitePolicy
 from shared.testing.memory_store import MemoryStore
 from shared.training import SetRole, TrainingConfig
-from shared.wer import count_word_errors_batch, pooled_wer
+from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
+from shared.wer_compare import NonInferiority, non_inferiority
+from shared.wer_stats import PairedUtterance
 from trainer.data import ClipLoader, UsableClip
 from trainer.export import export
 from trainer.model import AcousticModel, load_model
@@ -56,11 +59,19 @@ class Office:
         clips = [stored_clip(self.store, name, utterance.text, audio=wav_bytes(utterance.audio)) for name, utterance in said.items()]
         return [clip for clip in loader.load(clips, role, role) if isinstance(clip, UsableClip)]
 
-    def wer(self, model: Path, said: dict[str, Utterance]) -> float:
+    def errors(self, model: Path, said: dict[str, Utterance]) -> list[ErrorCounts]:
         heard = Recogniser.load(model, "cpu").transcribe([utterance.audio for utterance in said.values()])
-        wer = pooled_wer(count_word_errors_batch([utterance.text for utterance in said.values()], heard))
-        assert wer is not None
-        return wer
+        return count_word_errors_batch([utterance.text for utterance in said.values()], heard)
+
+    def against_first(self, first: list[ErrorCounts], last: list[ErrorCounts]) -> NonInferiority:
+        """Compare the suite before and after, speaker by speaker, with the margin that a suite has by default."""
+        rows = [
+            PairedUtterance(name, said.caller.speaker_id, "suite", 1.0, before.reference_words, before.errors, after.errors)
+            for (name, said), before, after in zip(self.suite.items(), first, last, strict=True)
+        ]
+        compared = non_inferiority(rows, margin=SuitePolicy().margin, alpha=0.05)
+        assert isinstance(compared, NonInferiority)
+        return compared
 
     def cycle(self, number: int, base: Path) -> Path:
         model = load_model(base, torch.device("cpu"))
@@ -82,8 +93,15 @@ def main(folder: Path) -> None:
     models = [MODEL_DIR]
     for number in range(1, CYCLES + 1):
         models.append(office.cycle(number, models[-1]))
-    wers = {name: [office.wer(model, said) for model in models] for name, said in (("calls", office.calls), ("suite", office.suite))}
-    print(json.dumps(wers))
+    calls = [office.errors(model, office.calls) for model in models]
+    suite = [office.errors(model, office.suite) for model in models]
+    compared = [office.against_first(suite[0], later) for later in suite[1:]]
+    found = {
+        "calls": [pooled_wer(errors) for errors in calls],
+        "suite": [pooled_wer(errors) for errors in suite],
+        "suite_surely_worse": [each.worse for each in compared],
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
