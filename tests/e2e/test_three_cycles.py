@@ -29,7 +29,7 @@ def test_errors_fall_over_three_cycles_and_the_suite_stays_flat(tmp_path: Path) 
     calls, suite = found["calls"], found["suite"]
     print(f"calls {[f'{wer:.1%}' for wer in calls]}, suite {[f'{wer:.1%}' for wer in suite]}")
     assert calls[1] < 0.9 * calls[0], found
-    assert calls[3] < 0.8 * calls[0], found
-    assert all(later <= earlier + 0.02 for earlier, later in pairwise(calls)), found  # what one cycle gained the next does not lose
+    assert calls[3] < min(calls[1], 0.8 * calls[0]), found
+    assert all(later <= earlier + 0.01 for earlier, later in pairwise(calls)), found  # what one cycle gained the next does not lose
     assert found["suite_surely_worse"] == [False, False, False], found  # by the margin that a suite has by default
-    assert max(suite[1:]) <= suite[0] + 0.03, found
+    assert max(suite[1:]) <= suite[0] + 0.01, found

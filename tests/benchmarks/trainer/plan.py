@@ -72,7 +72,7 @@ class Size:
 
 
 def size_of(shape: ShapeName, device: Device, *, quick: bool) -> Size:
-    """Return how much to measure: on two cores all of it ends in about forty minutes."""
+    """Return how much to measure: on two cores all of it takes about an hour."""
     if quick:
         few = SpeechCounts(errors=48, replay=48, held_out=60, held_out_clean=30)
         return Size(clips=8, epochs=2, repetitions=1, depth="targets", speech=few)
@@ -83,7 +83,7 @@ def size_of(shape: ShapeName, device: Device, *, quick: bool) -> Size:
         return Size(clips=512, epochs=3, repetitions=3)
     if shape == "base":
         return Size(clips=16, epochs=2, repetitions=2, depth="parts")
-    return Size(clips=16, epochs=2, repetitions=1, depth="targets")
+    return Size(clips=8, epochs=2, repetitions=1, depth="parts")
 
 
 def learning_rate(shape: ShapeName, variant: Variant) -> float:
