@@ -147,8 +147,23 @@ def test_every_variant_has_a_name_of_its_own_and_a_precision() -> None:
     chosen = plan.variants("base", size, "bf16")
     assert len({variant.name for variant in chosen}) == len(chosen)
     assert all(variant.precision for variant in chosen)
-    assert [variant.name for variant in plan.repeated(chosen, "bf16")] == ["a_full_bf16", "a_grouped_full", "b", "c", "d"]
+    assert [variant.name for variant in plan.repeated(chosen, "bf16")] == [
+        "a_full_bf16",
+        "a_full_arrays",
+        "a_grouped_full",
+        "b",
+        "c",
+        "d",
+    ]
     assert "d_top_quarter" not in {variant.name for variant in plan.variants("tiny", size, "fp32")}
+
+
+@pytest.mark.parametrize("shape", ["tiny", "base", "large"])
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_full_run_of_the_recipe_that_may_be_its_best_is_measured(shape: plan.ShapeName, quick: bool) -> None:
+    chosen = plan.variants(shape, plan.size_of(shape, "cpu", quick=quick), "bf16")
+    measured = {plan.A_FULL_FP32.name, plan.A_FULL_BF16.name, *(variant.name for variant in chosen)}
+    assert set(plan.REFERENCES) <= measured
 
 
 def test_a_switched_off_part_is_all_that_differs() -> None:

@@ -1,6 +1,6 @@
 """Our trainer beside the usual recipe, in one run, on the same clips, model and number of seen clips.
 
-    python -m tests.benchmarks.trainer [--shapes tiny,base,large] [--quick] [--variants a_full_bf16,b,d] [--device auto] [--out bench-results/trainer.json]
+    python -m tests.benchmarks.trainer [--shapes tiny,base,large] [--quick] [--device auto] [--out bench-results/trainer.json]
 
 Every variant runs in a process of its own, one after another; those that the targets name run again in the same order, since machines
 are noisy. Nothing is asserted: targets are printed as met or not met. The whole of it takes about an hour on two cores.
@@ -63,10 +63,8 @@ def start(module: str, out: Path, *arguments: str) -> Any:
 class ShapeBench:
     """All variants on one shape."""
 
-    def __init__(
-        self, shape: plan.ShapeName, size: plan.Size, device: plan.Device, folder: Path, only: frozenset[str] = frozenset()
-    ) -> None:
-        self._shape, self._size, self._device, self._folder, self._only = shape, size, device, folder, only
+    def __init__(self, shape: plan.ShapeName, size: plan.Size, device: plan.Device, folder: Path) -> None:
+        self._shape, self._size, self._device, self._folder = shape, size, device, folder
         self._prepare()
         trained = read_clips(folder / "clips", "train_errors", "train_replay")
         audio_s = sum(clip.samples for clip in trained) / SAMPLE_RATE_HZ
@@ -107,8 +105,6 @@ class ShapeBench:
 
     def _measure(self, variant: Variant, repetition: int) -> None:
         report = self.report
-        if self._only and variant.name not in self._only:
-            return
         report.variants[variant.name] = variant
         rate = plan.learning_rate(self._shape, variant)
         job = Job(variant, str(self._folder), self._device, self._size.epochs, rate, seed=repetition, scored=self._shape == "tiny")
@@ -200,7 +196,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.trainer", description=main.__doc__)
     parser.add_argument("--shapes", default="tiny,base,large", help="of tiny, base, large")
     parser.add_argument("--quick", action="store_true", help="few clips and variants, in a few minutes")
-    parser.add_argument("--variants", default="", help="only these, as a_full_bf16,b,d; at least one full run of the recipe")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--out", type=Path, default=Path("bench-results/trainer.json"))
     arguments = parser.parse_args()
@@ -212,8 +207,7 @@ def main() -> None:
     for shape in shapes:
         with TemporaryDirectory(prefix="bench-trainer-") as folder:
             size = plan.size_of(shape, device, quick=arguments.quick)
-            only = frozenset(arguments.variants.split(",")) if arguments.variants else frozenset()
-            reports.append(ShapeBench(shape, size, device, Path(folder) / shape, only).run())
+            reports.append(ShapeBench(shape, size, device, Path(folder) / shape).run())
             if shape == "large":
                 clips = 4 if arguments.quick else GREEDY_CLIPS[device]
                 extra |= greedy(Path(folder), Path(folder) / shape / "model", device, clips)

@@ -33,15 +33,12 @@ def main() -> None:
     clips = read_clips(arguments.clips, "train_errors")
     recogniser.transcribe([read_audio(arguments.clips, clip) for clip in sorted(clips, key=lambda clip: clip.samples)[:WARM_UP]])
     _synchronise(arguments.device)
-    started, heard = time.perf_counter(), 0
-    for batch, texts in recogniser.transcribe_lazily(
-        [clip.samples for clip in clips], lambda index: read_audio(arguments.clips, clips[index])
-    ):
-        heard += len(batch) if len(batch) == len(texts) else 0
+    started = time.perf_counter()
+    for _ in recogniser.transcribe_lazily([clip.samples for clip in clips], lambda index: read_audio(arguments.clips, clips[index])):
+        pass
     _synchronise(arguments.device)
     seconds, audio_s = time.perf_counter() - started, sum(clip.samples for clip in clips) / SAMPLE_RATE_HZ
-    result = {"clips": heard, "audio_s": audio_s, "seconds": seconds, "times_real_time": audio_s / seconds}
-    arguments.out.write_text(json.dumps(result), encoding="utf-8")
+    arguments.out.write_text(json.dumps({"times_real_time": audio_s / seconds}), encoding="utf-8")
 
 
 def _synchronise(device: str) -> None:

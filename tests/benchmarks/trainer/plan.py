@@ -101,13 +101,13 @@ def variants(shape: ShapeName, size: Size, fast: Precision) -> list[Variant]:
     """
     slow: Precision = "fp32" if fast == "bf16" else "bf16"
     lora = {"fp32": A_LORA_FP32, "bf16": A_LORA_BF16}
-    chosen = [lora[fast], A_GROUPED, B, C, D]
+    chosen = [lora[fast], A_ARRAYS, A_GROUPED, B, C, D]
     if shape != "tiny":
         chosen.append(D_QUARTER)
     if size.depth != "targets":
         chosen += [D_RANDOM, D_NO_CACHE, D_ALL, _other_precision(D, slow), B_RANDOM, B_NO_CACHE, _other_precision(B, slow), lora[slow]]
     if size.depth == "all":
-        chosen += [A_GROUPED_LORA, A_ARRAYS]
+        chosen.append(A_GROUPED_LORA)
     return [variant if variant.precision else replace(variant, precision=fast) for variant in chosen]
 
 
@@ -118,4 +118,4 @@ def _other_precision(variant: Variant, precision: Precision) -> Variant:
 def repeated(chosen: Sequence[Variant], fast: Precision) -> list[Variant]:
     """Return the variants that the targets name, to be run again in the same order."""
     full = A_FULL_BF16 if fast == "bf16" else A_FULL_FP32
-    return [full, *(variant for variant in chosen if variant.name in {"a_grouped_full", "b", "c", "d"})]
+    return [full, *(variant for variant in chosen if variant.name in {"a_full_arrays", "a_grouped_full", "b", "c", "d"})]
