@@ -8,6 +8,7 @@ Padding before the convolutions changes what a model with `feat_extract_norm="gr
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from trainer.model import AcousticModel, Samples, frames_of
 
 Mask = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From projected features `(batch, frames, hidden)` and the `(batch,)` true lengths to the same with some of them masked."""
+BF16_GROUP_CHANNELS = 16
+"""A grouped convolution has to have so many channels in each group to be right in bf16 on every CPU; wav2vec2-base has 48."""
 
 
 def convolve(model: AcousticModel, clips: Sequence[Samples]) -> list[torch.Tensor]:
@@ -75,13 +78,28 @@ def project(network: Any, features: torch.Tensor) -> torch.Tensor:
     return hidden
 
 
+def positions(network: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Return the convolutional position embeddings of `(batch, frames, hidden)`, in float32 where bf16 is wrong."""
+    exact = hidden.device.type == "cpu" and bf16_positions_are_wrong(network)
+    embedded: torch.Tensor
+    with torch.autocast("cpu", enabled=False) if exact else nullcontext():
+        embedded = network.wav2vec2.encoder.pos_conv_embed(hidden.float() if exact else hidden)
+    return embedded
+
+
+def bf16_positions_are_wrong(network: Any) -> bool:
+    """Tell whether the grouped convolution of the positions may come out wrong in bf16 on a CPU: see docs/traps.md."""
+    conv = network.wav2vec2.encoder.pos_conv_embed.conv
+    return bool(conv.in_channels // conv.groups < BF16_GROUP_CHANNELS)
+
+
 def add_positions(network: Any, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Return what the first layer gets: projected features and their positions, zero past the end of a clip."""
     inside = _inside(hidden, lengths)
     if inside is not None:
         hidden = hidden.masked_fill(~inside[:, :, None], 0.0)
     encoder = network.wav2vec2.encoder
-    hidden = hidden + encoder.pos_conv_embed(hidden)
+    hidden = hidden + positions(network, hidden)
     if not network.config.do_stable_layer_norm:
         hidden = encoder.layer_norm(hidden)
     return hidden

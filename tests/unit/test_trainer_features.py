@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
-from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
 from trainer.batching import pad_features
 from trainer.features import FeatureCache, Frontend
 from trainer.model import AcousticModel, Samples, load_model
-from trainer.network import _convolve, convolve, encode, hold_in_bf16
+from trainer.network import _convolve, bf16_positions_are_wrong, convolve, encode, hold_in_bf16, positions
 from trainer.recogniser import Recogniser
 from trainer.testing import tones, write_tiny_model
 
@@ -129,6 +129,17 @@ def test_bf16_values_are_kept_in_bf16_and_change_the_logits_a_little(folder: Pat
     error = torch.cat([(found[row, :length] - expected[row, :length]).flatten() for row, length in enumerate(lengths.tolist())])
     spread = torch.cat([expected[row, :length].flatten() for row, length in enumerate(lengths.tolist())]).std()
     assert 0 < error.square().mean().sqrt() < 0.05 * spread
+
+
+def test_position_embeddings_of_few_channels_a_group_are_never_rounded_to_bf16(model: AcousticModel) -> None:
+    hidden = torch.randn(1, 40, model.network.config.hidden_size)
+    with torch.inference_mode():
+        expected = positions(model.network, hidden)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(positions(model.network, hidden), expected)
+    assert bf16_positions_are_wrong(model.network)
+    base = Wav2Vec2Config(num_hidden_layers=1, intermediate_size=16)  # of wav2vec2-base as far as its positions go
+    assert not bf16_positions_are_wrong(Wav2Vec2ForCTC(base))
 
 
 def test_logits_in_a_batch_are_those_of_the_clip_alone(model: AcousticModel) -> None:

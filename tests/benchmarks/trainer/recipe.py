@@ -26,6 +26,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from tests.benchmarks.trainer.clips import LONGEST_S, Clip, read_audio
 from tests.benchmarks.trainer.jobs import BATCH, Job, Stopwatch, Trained
 from trainer.acoustics import SAMPLE_RATE_HZ
+from trainer.network import bf16_positions_are_wrong
 
 ENCODER_LINEAR = r".*encoder\.layers\.\d+\.(attention\.(q|k|v|out)_proj|feed_forward\.(intermediate|output)_dense)"
 IGNORED = -100
@@ -120,11 +121,25 @@ def build_network(job: Job) -> Any:
         ctc_loss_reduction="mean",
     )
     network.freeze_feature_encoder()
+    if job.device == "cpu" and bf16_positions_are_wrong(network):
+        compute_in_float32(network.wav2vec2.encoder.pos_conv_embed)
     if job.variant.method == "full":
         return network
     return get_peft_model(
         network, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=ENCODER_LINEAR, modules_to_save=["lm_head"])
     )
+
+
+def compute_in_float32(module: torch.nn.Module) -> None:
+    """Leave a module out of autocast, as ours does where bf16 would be wrong."""
+    forward = module.forward
+
+    def exact(hidden: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            result: torch.Tensor = forward(hidden.float())
+        return result
+
+    module.forward = exact
 
 
 def prepare(job: Job, clips: Sequence[Clip], network: Any) -> tuple[RecipeDataset, Collator, Any]:
