@@ -10,7 +10,7 @@ from shared.clock import SystemClock
 from shared.training import TrainingConfig
 from tests.unit.test_trainer_group import group_sets
 from trainer.follow import Followers, follow
-from trainer.group import close_group, open_group
+from trainer.group import open_group
 from trainer.model import load_model
 from trainer.progress import Progress
 from trainer.train import TrainingRun, train
@@ -33,7 +33,6 @@ def main(folder: Path) -> int:
         return 0
     tuned = train(model, sets, config, TrainingRun(progress, group=group, base_digest="base", max_padding=1.0))
     save_file(tuned.adapted.weights(), folder / "group.safetensors")
-    close_group(group)
     return 0
 
 

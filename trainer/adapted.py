@@ -5,7 +5,6 @@ adapters that is their own scale, for all weights the straight line between the 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,7 +39,7 @@ class Adapted(Protocol):
         ...
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the trained weights."""
+        """Return a copy of the trained weights, on the CPU."""
         ...
 
     def load(self, weights: Weights) -> None:
@@ -53,10 +52,6 @@ class Adapted(Protocol):
 
     def set_scale(self, scale: float) -> None:
         """Multiply the whole update by `scale` in [0, 1]: 0 is the base to the last bit, 1 is what was trained."""
-        ...
-
-    def checkpoint_gradients(self) -> None:
-        """Compute activations twice from now on instead of keeping them."""
         ...
 
     def merged(self, base_folder: Path, scale: float) -> Any:
@@ -79,11 +74,11 @@ class LoraAdapted:
         cut = None
         if config.lora.top_layers is not None and config.spec_augment is None:
             cut = model.network.config.num_hidden_layers - config.lora.top_layers
-        self.frontend = Frontend(model, cut, _precision(config), gradient_checkpointing=config.gradient_checkpointing)
+        self.frontend = Frontend(model, cut, _precision(config))
         self.trained = {name: weight for name, weight in self.wrapper.named_parameters() if weight.requires_grad}
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the adapters."""
+        """Return a copy of the adapters, on the CPU."""
         return _copy(self.trained)
 
     def load(self, weights: Weights) -> None:
@@ -100,10 +95,6 @@ class LoraAdapted:
         """Multiply the whole update by `scale`."""
         for layer in _lora_layers(self.wrapper):
             layer.set_scale("default", scale)
-
-    def checkpoint_gradients(self) -> None:
-        """Compute activations twice from now on."""
-        self.frontend = replace(self.frontend, gradient_checkpointing=True)
 
     def merged(self, base_folder: Path, scale: float) -> Any:
         """Return the base with the adapters added to its weights, in float32, whatever precision they were trained in.
@@ -144,13 +135,13 @@ class FullAdapted:
         if config.spec_augment is None and hasattr(network.wav2vec2, "masked_spec_embed"):
             network.wav2vec2.masked_spec_embed.requires_grad_(requires_grad=False)  # nothing reads it, nothing could teach it
         network.eval()
-        self.frontend = Frontend(model, None, _precision(config), gradient_checkpointing=config.gradient_checkpointing)
+        self.frontend = Frontend(model, None, _precision(config))
         self.trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
-        self._base = {name: weight.cpu() for name, weight in self.weights().items()}
+        self._base = self.weights()
         self._tuned: dict[str, torch.Tensor] | None = None
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the trained weights."""
+        """Return a copy of the trained weights, on the CPU."""
         return _copy(self.trained)
 
     def load(self, weights: Weights) -> None:
@@ -163,26 +154,17 @@ class FullAdapted:
 
     def set_scale(self, scale: float) -> None:
         """Move all weights to `scale` of the way from the base to what was trained."""
-        if self._tuned is None:
-            self._tuned = {name: weight.cpu() for name, weight in self.weights().items()}
-        _load(self.trained, self._between(scale))
-
-    def checkpoint_gradients(self) -> None:
-        """Compute activations twice from now on."""
-        self.frontend = replace(self.frontend, gradient_checkpointing=True)
+        self._tuned = self._at_1()
+        _load(self.trained, _between(self._base, self._tuned, scale))
 
     def merged(self, base_folder: Path, scale: float) -> Any:
         """Return the base with its weights moved to `scale` of the way."""
         network = load_model(base_folder, torch.device("cpu")).network
-        tuned = self._tuned if self._tuned is not None else {name: weight.cpu() for name, weight in self.weights().items()}
-        _load(dict(network.named_parameters()), self._between(scale, tuned))
+        _load(dict(network.named_parameters()), _between(self._base, self._at_1(), scale))
         return network
 
-    def _between(self, scale: float, tuned: Weights | None = None) -> dict[str, torch.Tensor]:
-        target = tuned or self._tuned or {}
-        if scale in {0.0, 1.0}:  # exactly one of the two, without rounding
-            return dict(target if scale else self._base)
-        return {name: torch.lerp(self._base[name], weight, scale) for name, weight in target.items()}
+    def _at_1(self) -> dict[str, torch.Tensor]:
+        return self.weights() if self._tuned is None else self._tuned
 
 
 def adapt(model: AcousticModel, config: TrainingConfig) -> Adapted:
@@ -233,8 +215,14 @@ def _lora_layers(wrapper: Any) -> list[LoraLayer]:
     return [module for module in wrapper.modules() if isinstance(module, LoraLayer)]
 
 
+def _between(base: Weights, tuned: Weights, scale: float) -> dict[str, torch.Tensor]:
+    if scale in {0.0, 1.0}:  # exactly one of the two, without rounding
+        return dict(tuned if scale else base)
+    return {name: torch.lerp(base[name], weight, scale) for name, weight in tuned.items()}
+
+
 def _copy(trained: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: weight.detach().clone() for name, weight in trained.items()}
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in trained.items()}
 
 
 def _load(present: Mapping[str, torch.Tensor], weights: Weights) -> None:

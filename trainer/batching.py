@@ -44,7 +44,7 @@ def plan_batches(lengths: Sequence[int], budget: BatchBudget, rng: np.random.Gen
     return batches if rng is None else [batches[index] for index in rng.permutation(len(batches))]
 
 
-def split_batch(batch: Iterable[int], lengths: Sequence[int], budget_frames: float, max_padding: float) -> list[list[int]]:
+def split_batch(batch: Iterable[int], lengths: Sequence[int], budget_frames: int | None, max_padding: float) -> list[list[int]]:
     """Cut one step's batch into pieces that are computed one after another; their gradients add up to those of the whole.
 
     Longest first; a new piece begins where one more clip would put the piece over `budget_frames` (padding included; a single clip may)
@@ -53,14 +53,15 @@ def split_batch(batch: Iterable[int], lengths: Sequence[int], budget_frames: flo
     Args:
         batch: indices into `lengths`.
         lengths: frames of every clip.
-        budget_frames: what fits into the memory at once.
+        budget_frames: what fits into the memory at once; None = everything.
         max_padding: share of a piece's frames in [0, 1].
     """
     pieces: list[list[int]] = []
     for index in sorted(batch, key=lambda clip: -lengths[clip]):
         if pieces:
             longer = [*pieces[-1], index]
-            if len(longer) * lengths[longer[0]] <= budget_frames and padding_share(lengths, [longer]) <= max_padding:
+            fits = budget_frames is None or len(longer) * lengths[longer[0]] <= budget_frames
+            if fits and padding_share(lengths, [longer]) <= max_padding:
                 pieces[-1] = longer
                 continue
         pieces.append([index])
@@ -80,8 +81,11 @@ def pad_features(features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.
         features: one `(frames, channels)` tensor for each clip.
 
     Returns:
-        `(batch, frames, channels)` on the features' device, zero past the end of a clip, and the `(batch,)` true lengths on the host.
+        `(batch, frames, channels)` on the features' device, zero past the end of a clip, and the `(batch,)` true lengths on the host;
+        of no clips two empty tensors.
     """
+    if not features:
+        return torch.empty(0), torch.empty(0, dtype=torch.long)
     return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), torch.tensor([len(clip) for clip in features])
 
 

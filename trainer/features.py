@@ -32,13 +32,11 @@ class Frontend:
         model: the whole network.
         layer: the cut is before this encoder layer; None = right after the convolutions.
         precision: of everything that is computed on either side; the cut's output is kept in it.
-        gradient_checkpointing: above the cut, in training.
     """
 
     model: AcousticModel
     layer: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
-    gradient_checkpointing: bool = False
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -70,20 +68,23 @@ class Frontend:
         hidden = run_layers(network, add_positions(network, project(network, padded), lengths), lengths, range(layer))
         return [hidden[row, :length].clone() for row, length in enumerate(lengths.tolist())]  # a view would keep the whole batch alive
 
-    def above(self, hidden: torch.Tensor, lengths: torch.Tensor, mask: Mask | None = None) -> torch.Tensor:
+    def above(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, mask: Mask | None = None, *, gradient_checkpointing: bool = False
+    ) -> torch.Tensor:
         """Return `(batch, frames, outputs)` logits of padded values at the cut.
 
         Args:
             hidden: `(batch, frames, channels or hidden)`, zero past the end of a clip.
             lengths: `(batch,)` true frames, on the host.
             mask: SpecAugment; only where the cut is right after the convolutions.
+            gradient_checkpointing: in training, compute activations twice instead of keeping them.
         """
         network = self.model.network
         with self.autocast():
             if self.layer is None:
-                return encode(network, hidden, lengths, mask, gradient_checkpointing=self.gradient_checkpointing)
+                return encode(network, hidden, lengths, mask, gradient_checkpointing=gradient_checkpointing)
             layers = range(self.layer, network.config.num_hidden_layers)
-            top = run_layers(network, hidden, lengths, layers, gradient_checkpointing=self.gradient_checkpointing)
+            top = run_layers(network, hidden, lengths, layers, gradient_checkpointing=gradient_checkpointing)
             return head(network, top)
 
 

@@ -13,8 +13,7 @@ import torch.distributed as dist
 from shared.clock import SystemClock
 from shared.frozen import Frozen
 from shared.log import log
-from shared.training import Clip, TrainingConfig
-from trainer.data import UsableClip
+from shared.training import TrainingConfig
 from trainer.failures import RunFailed, RunStopped
 from trainer.group import Group
 from trainer.model import load_model
@@ -22,23 +21,13 @@ from trainer.progress import Progress
 from trainer.train import TrainingRun, TrainingSets, train
 
 
-class _ClipOnDisk(Frozen):
-    clip: Clip
-    path: str
-    samples: int
-    labels: tuple[int, ...]
-
-    def usable(self) -> UsableClip:
-        return UsableClip(self.clip, Path(self.path), self.samples, self.labels)
-
-
 class Work(Frozen):
     """One training, all of it on the disk that the group shares."""
 
-    base_folder: str
+    base_folder: Path
     base_digest: str
     config: TrainingConfig
-    sets: dict[str, tuple[_ClipOnDisk, ...]]
+    sets: TrainingSets
 
 
 @dataclass
@@ -58,8 +47,7 @@ class Followers:
         self.waiting = False
         if self.group.size == 1:
             return
-        named = {name: tuple(_on_disk(clip) for clip in getattr(sets, name)) for name in _SETS}
-        work = Work(base_folder=str(base_folder), base_digest=base_digest, config=config, sets=named)
+        work = Work(base_folder=base_folder, base_digest=base_digest, config=config, sets=sets)
         self.group.text_from_leader(work.model_dump_json())
 
     def dismiss(self) -> None:
@@ -67,13 +55,6 @@ class Followers:
         if self.waiting:
             self.group.text_from_leader("")
             self.waiting = False
-
-
-_SETS = ("train_errors", "train_replay", "dev_errors", "dev_replay")
-
-
-def _on_disk(clip: UsableClip) -> _ClipOnDisk:
-    return _ClipOnDisk(clip=clip.clip, path=str(clip.path), samples=clip.samples, labels=clip.labels)
 
 
 def follow(group: Group, work_dir: Path) -> int:
@@ -92,11 +73,10 @@ def follow(group: Group, work_dir: Path) -> int:
 
 
 def _train_along(work: Work, group: Group, work_dir: Path) -> None:
-    model = load_model(Path(work.base_folder))
-    sets = TrainingSets(*([clip.usable() for clip in work.sets[name]] for name in _SETS))
+    model = load_model(work.base_folder)
     progress = Progress(work_dir / f"rank-{group.rank}.jsonl", SystemClock(), bars=False)
     with suppress(RunStopped):
-        train(model, sets, work.config, TrainingRun(progress, group=group, base_digest=work.base_digest))
+        train(model, work.sets, work.config, TrainingRun(progress, group=group, base_digest=work.base_digest))
 
 
 def _leader_left(error: Exception) -> bool:

@@ -87,9 +87,3 @@ def open_group() -> Group:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     return Group(dist.get_rank(), size)
-
-
-def close_group(group: Group) -> None:
-    """Leave the group."""
-    if group.size > 1:
-        dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What training minimises, and how fast."""
+"""What training minimises."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,3 @@ def ctc_loss(logits: torch.Tensor, frames: torch.Tensor, labels: Sequence[Sequen
     with torch.backends.cudnn.flags(enabled=False):
         losses = torch.nn.functional.ctc_loss(log_probabilities, targets, frames, target_lengths, blank=blank, reduction="none")
     return losses / target_lengths.clamp(min=1).to(losses.device)
-
-
-def learning_rate_share(step: int, steps: int, warmup_ratio: float) -> float:
-    """Return the share of the peak rate at `step` (from 0): a linear rise over the warm-up, then a linear fall to zero."""
-    warmup = max(1, round(warmup_ratio * steps))
-    return (step + 1) / warmup if step < warmup else (steps - step) / max(1, steps - warmup)

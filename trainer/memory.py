@@ -5,10 +5,10 @@ What one optimizer step sees is fixed by the config. Only the pieces in which it
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from pydantic import BaseModel
 from torch.autograd.graph import saved_tensors_hooks
 
 Item = TypeVar("Item")
@@ -18,21 +18,22 @@ CPU_SHARE = 0.5
 """Share of the free memory that activations may take: a CPU process that asks for too much is killed without a word."""
 
 
-@dataclass
-class PieceBudget:
-    """The most frames, padding included, that are computed at once; infinite until something did not fit.
+class Room(BaseModel):
+    """What the memory was found to hold.
 
     Attributes:
-        frames: the limit.
-        halvings: how often it had to be lowered.
+        frames: the most frames, padding included, that are computed at once; None until something did not fit.
+        halvings: how often that had to be lowered.
+        gradient_checkpointing: activations are computed twice instead of being kept.
     """
 
-    frames: float = float("inf")
+    frames: int | None = None
     halvings: int = 0
+    gradient_checkpointing: bool = False
 
     def halve(self, tried_frames: int) -> None:
         """Lower the limit after a piece of `tried_frames` did not fit."""
-        self.frames = min(self.frames, tried_frames) / 2
+        self.frames = max(1, min(self.frames or tried_frames, tried_frames) // 2)
         self.halvings += 1
 
 
@@ -78,14 +79,12 @@ def saved_bytes(forward: Callable[[], object]) -> int:
     return sum(storages.values())
 
 
-def frames_that_fit(bytes_used: int, frames: int, device: torch.device) -> float:
-    """Return how many frames fit, from what `frames` of them kept; infinite on a GPU, which is asked by trying.
+def frames_that_fit(bytes_used: int, frames: int) -> int:
+    """Return how many frames fit into the host's memory, from what `frames` of them kept.
 
     A power of two, so that what else runs on the machine seldom changes it.
     """
-    if device.type != "cpu" or not bytes_used:
-        return float("inf")
     import psutil
 
     fitting = CPU_SHARE * float(psutil.virtual_memory().available) / (bytes_used / frames)
-    return 2.0 ** math.floor(math.log2(max(1.0, fitting)))
+    return 1 << max(0, math.floor(math.log2(max(1.0, fitting))))

@@ -80,21 +80,17 @@ class Progress:
             self._position = Position(phase, 0, total)
         self.log("phase", total=total)
 
-    def track(self, items: Iterable[Item], phase: str, total: int, done: int = 0, *, checked: bool = True) -> Iterator[Item]:
-        """Yield `items` behind a progress bar; `done` of `total` were done before.
-
-        Before each it is checked whether to stop, unless whoever works on the items does that.
-        """
-        with self.counting(phase, total, done) as advance:
+    def track(self, items: Iterable[Item], phase: str, total: int) -> Iterator[Item]:
+        """Yield `items` behind a progress bar; before each it is checked whether to stop."""
+        with self.counting(phase, total) as advance:
             for item in items:
-                if checked:
-                    self.check()
+                self.check()
                 yield item
                 advance()
 
     @contextmanager
     def counting(self, phase: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
-        """Show a bar, with the time left, that each call of what is given moves on by one piece."""
+        """Show a bar, with the time left, that each call of what is given moves on by one piece; `done` of `total` were done before."""
         self.enter(phase, total)
         interval = 0.2 if sys.stderr.isatty() else LOG_FILE_SECONDS
         options = {"file": sys.stderr, "mininterval": interval, "dynamic_ncols": True, "unit": "", "disable": not self._bars}

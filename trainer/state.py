@@ -4,17 +4,17 @@ Randomness is no part of it: every step draws from its own seed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from shared.errors import CorruptObject
 from shared.frozen import Frozen
+from trainer.memory import Room
 
 Tensors = dict[str, torch.Tensor]
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -39,17 +39,17 @@ class EpochRecord(Frozen):
     dev_empty_share: float = 0.0
 
 
-@dataclass
-class BestEpoch:
-    """Weights that did well on dev."""
+class BestEpoch(BaseModel):
+    """Weights that did well on dev; on disk they lie among the checkpoint's tensors."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     epoch: int
     dev_wer: float
-    weights: Tensors
+    weights: Tensors = Field(default_factory=dict, exclude=True, repr=False)
 
 
-@dataclass
-class TrainState:
+class TrainState(BaseModel):
     """A training after `step` optimizer steps.
 
     Attributes:
@@ -59,21 +59,19 @@ class TrainState:
         epoch_s: seconds of the epoch that runs.
         epochs: the epochs that are over.
         first_loss: of the very first step.
-        piece_frames: `PieceBudget.frames`: other pieces add up to other last digits.
-        gradient_checkpointing: had to be switched on.
+        room: what fits into the memory: other pieces add up to other last digits.
         best: the best epochs so far, best first.
         chosen: why the final weights were taken.
     """
 
     step: int = 0
     finished: bool = False
-    losses: list[float] = field(default_factory=list)
+    losses: list[float] = []
     epoch_s: float = 0.0
-    epochs: list[EpochRecord] = field(default_factory=list)
+    epochs: list[EpochRecord] = []
     first_loss: float | None = None
-    piece_frames: float = float("inf")
-    gradient_checkpointing: bool = False
-    best: list[BestEpoch] = field(default_factory=list)
+    room: Room = Field(default_factory=Room)
+    best: list[BestEpoch] = []
     chosen: str = ""
 
     @property
@@ -85,18 +83,9 @@ class TrainState:
 class _Header(Frozen):
     """The part of a checkpoint that is no tensor."""
 
-    v: int = 1
+    v: Literal[2] = 2
     fingerprint: str
-    step: int
-    finished: bool
-    losses: tuple[float, ...]
-    epoch_s: float
-    epochs: tuple[EpochRecord, ...]
-    first_loss: float | None
-    piece_frames: float | None
-    gradient_checkpointing: bool
-    best: tuple[tuple[int, float], ...]
-    chosen: str
+    state: TrainState
 
 
 def write_state(
@@ -111,22 +100,9 @@ def write_state(
         weights: the trained weights.
         moments: AdamW's `exp_avg` and `exp_avg_sq`, each by the weights' names.
     """
-    header = _Header(
-        fingerprint=fingerprint,
-        step=state.step,
-        finished=state.finished,
-        losses=tuple(state.losses),
-        epoch_s=state.epoch_s,
-        epochs=tuple(state.epochs),
-        first_loss=state.first_loss,
-        piece_frames=None if state.piece_frames == float("inf") else state.piece_frames,
-        gradient_checkpointing=state.gradient_checkpointing,
-        best=tuple((best.epoch, best.dev_wer) for best in state.best),
-        chosen=state.chosen,
-    )
     groups = {"weights": weights, **moments, **{f"best-{best.epoch}": best.weights for best in state.best}}
     tensors = {f"{group}/{name}": tensor.detach().cpu().contiguous() for group, named in groups.items() for name, tensor in named.items()}
-    save_file(tensors, path, metadata={"state": header.model_dump_json()})
+    save_file(tensors, path, metadata={"header": _Header(fingerprint=fingerprint, state=state).model_dump_json()})
 
 
 def read_fingerprint(path: Path) -> str:
@@ -151,18 +127,9 @@ def read_state(path: Path) -> tuple[TrainState, Tensors, dict[str, Tensors]]:
         for key in file.keys():  # noqa: SIM118 - not a dict
             group, _, name = key.partition("/")
             groups.setdefault(group, {})[name] = file.get_tensor(key)
-    state = TrainState(
-        step=header.step,
-        finished=header.finished,
-        losses=list(header.losses),
-        epoch_s=header.epoch_s,
-        epochs=list(header.epochs),
-        first_loss=header.first_loss,
-        piece_frames=float("inf") if header.piece_frames is None else header.piece_frames,
-        gradient_checkpointing=header.gradient_checkpointing,
-        best=[BestEpoch(epoch, wer, groups[f"best-{epoch}"]) for epoch, wer in header.best],
-        chosen=header.chosen,
-    )
+    state = header.state
+    for best in state.best:
+        best.weights = groups[f"best-{best.epoch}"]
     return state, groups["weights"], {name: groups.get(name, {}) for name in MOMENTS}
 
 
@@ -175,6 +142,6 @@ def _open(path: Path) -> Any:
 
 def _header(path: Path, file: Any) -> _Header:
     try:
-        return _Header.model_validate_json((file.metadata() or {}).get("state", ""))
+        return _Header.model_validate_json((file.metadata() or {}).get("header", ""))
     except ValidationError as error:
         raise CorruptObject(f"checkpoint {path.name}: expected the state of a training, found {error.errors()[0]['msg']}") from error

@@ -13,10 +13,11 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 from shared import keys
-from shared.audio_source import AudioPin
+from shared.audio_source import AudioPin, AudioSource
 from shared.cycle import CODEC, Status, open_cycle
 from shared.gold import GoldConfig
 from shared.objectstore import ObjectStore
+from shared.testing.memory_store import MemoryStore
 from shared.training import (
     BaseModelRef,
     Clip,
@@ -32,13 +33,15 @@ from shared.training import (
     lines_bytes,
     sha256_hex,
 )
-from trainer.model import Samples
+from trainer.data import ClipLoader, UsableClip
+from trainer.model import AcousticModel, Samples
 
 RATE_HZ = 16_000
 LETTER_S = 0.12
 LETTERS = "'abcdefghijklmnopqrstuvwxyz"
 VOCABULARY = {token: index for index, token in enumerate(("<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS))}
 AUDIO_STORE = "gs://calls"
+DEFAULT_CONFIG = TrainingConfig()
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
@@ -98,6 +101,35 @@ def stored_clip(store: ObjectStore, name: str, text: str, *, audio: bytes | None
     pin = AudioPin(uri=f"{AUDIO_STORE}/{name}.wav", generation=info.generation, crc32c=info.crc32c, size_bytes=len(data))
     values = {"cluster": f"speaker-{name}", "stratum": "errors", "provenance": "human"}
     return Clip(utterance_id=name, audio=pin, reference=text, **values | fields)
+
+
+def usable_clips(
+    model: AcousticModel,
+    folder: Path,
+    texts: Mapping[str, str],
+    *,
+    role: SetRole = "train_errors",
+    config: TrainingConfig = DEFAULT_CONFIG,
+    audio: Mapping[str, bytes] | None = None,
+) -> list[UsableClip]:
+    """Return clips as a run's own loader gives them; none may be set aside.
+
+    Args:
+        model: that is to hear them.
+        folder: for their audio.
+        texts: references by the clips' names.
+        role: of the set.
+        config: of the run.
+        audio: WAV files by name; without one a clip's text is spoken in tones.
+    """
+    store = MemoryStore()
+    loader = ClipLoader(AudioSource(lambda _uri: store, (AUDIO_STORE,)), model, config, folder / "audio")
+    stored = [stored_clip(store, name, text, audio=(audio or {}).get(name)) for name, text in texts.items()]
+    outcomes = list(loader.load(stored, role, role))
+    usable = [clip for clip in outcomes if isinstance(clip, UsableClip)]
+    if len(usable) < len(outcomes):
+        raise AssertionError(f"expected no clip to be set aside, found {[clip for clip in outcomes if clip not in usable]}")
+    return usable
 
 
 def store_model(store: ObjectStore, version: int, folder: Path, **fields: Any) -> ObjectRef:

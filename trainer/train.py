@@ -4,7 +4,7 @@ Deliberately absent: `transformers.Trainer` (it multiplies CTC gradients by the 
 huggingface/transformers#47688), layerdrop, and every dropout but that of the adapters.
 
     plan every epoch's batches       from the seed alone
-    step: values at the cut -> pieces that fit the memory -> gradients add up over pieces and processes -> AdamW
+    step: values at the cut -> gradient of the mean loss (`trainer.step`) -> AdamW
     epoch: WER on dev -> keep the best -> stop when it gets no better
     every few minutes, at the end, and when the machine is taken away: a checkpoint
 """
@@ -13,7 +13,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,18 @@ from trainer.batching import BatchBudget, padding_share, plan_batches, split_bat
 from trainer.checkpoint import Checkpoints
 from trainer.data import UsableClip
 from trainer.dev import DevSets, DevWer
-from trainer.failures import RunFailed, RunPreempted, RunStopped
+from trainer.failures import RunFailed, RunPreempted
 from trainer.features import FeatureCache
 from trainer.group import Group
-from trainer.loss import ctc_loss, learning_rate_share
-from trainer.memory import PieceBudget, frames_that_fit, is_out_of_memory, saved_bytes
+from trainer.memory import Room
 from trainer.model import AcousticModel
 from trainer.preemption import Preemption
 from trainer.progress import Progress
+from trainer.schedule import Plan, Schedule
 from trainer.settings import config_sha256, resolve
 from trainer.state import MOMENTS, BestEpoch, EpochRecord, TrainState, read_state, write_state
-from trainer.variation import RowMask, replay_like_errors, step_mask
+from trainer.step import StepGradient, StepShare
+from trainer.variation import replay_like_errors
 
 ADAM_BETAS = (0.9, 0.98)
 LAST_UPLOAD_S = 15.0
@@ -49,8 +50,6 @@ MORE_SILENCE = 0.1
 """A rise by so much of the share of clips in which nothing is heard is damage, and is told."""
 MAX_PADDING = 0.05
 """Share of what is computed at once."""
-
-Plan = Callable[[Sequence[int], BatchBudget, np.random.Generator], list[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class TrainingRun:
         progress: bar, log and the ear for a stop.
         checkpoints: None = nothing to go on from, and nothing is left for others.
         base_digest: of the weights that training starts from.
-        plan: makes one epoch's batches of indices from the clips' frames.
+        plan: of each epoch's batches.
         max_padding: share of what is computed at once that may be padding.
         on_epoch: called after each epoch with its number and the network as it is.
     """
@@ -144,18 +143,17 @@ class _Training:
         self._frames = [model.frames_of(clip.samples) for clip in self._clips]
         frames_per_s = model.frames_of(model.sampling_rate_hz * 60) / 60
         budget = BatchBudget(config.batch_size, math.ceil(config.max_batch_s * frames_per_s))
-        self._plan = [run.plan(self._frames, budget, np.random.default_rng((config.seed, epoch))) for epoch in range(config.epochs)]
-        self._epoch_ends: list[int] = np.cumsum([len(batches) for batches in self._plan]).tolist()
-        self._steps = self._epoch_ends[-1]
-        room = None if config.feature_cache != "off" and config.epochs > 1 else 0
-        self._cache = FeatureCache(self.adapted.frontend, [clip.waveform for clip in self._clips], room)
+        plan = [run.plan(self._frames, budget, np.random.default_rng((config.seed, epoch))) for epoch in range(config.epochs)]
+        self._schedule = Schedule(plan, config.warmup_ratio)
+        kept_bytes = None if config.feature_cache != "off" and config.epochs > 1 else 0
+        self._cache = FeatureCache(self.adapted.frontend, [clip.waveform for clip in self._clips], kept_bytes)
         self._altered = replay_like_errors(sets.train_errors, sets.train_replay, config, model.sampling_rate_hz)
         self._weights = list(self.adapted.trained.values())
+        self._gradient = StepGradient(self.adapted, config, run.group, run.progress, run.max_padding)
         self._optimizer = torch.optim.AdamW(
             self._weights, lr=0.0, betas=ADAM_BETAS, weight_decay=config.weight_decay, fused=model.device.type == "cuda" or None
         )
-        self.state = TrainState()
-        self._pieces = PieceBudget()
+        self.state = TrainState(room=Room(gradient_checkpointing=config.gradient_checkpointing))
         self._fingerprint = fingerprint(sets, config, run.base_digest)
         self._saved_at = time.monotonic()
         self._settled = False
@@ -170,7 +168,7 @@ class _Training:
         if self.state.step == 0:
             self._probe_memory()
         self._mark = time.perf_counter()
-        if self.state.losses and self.state.step in self._epoch_ends:
+        if self.state.losses and self.state.step in self._schedule.ends:
             self._end_epoch()  # the machine went between the epoch's last step and its measurement on dev
         if not self._is_over():
             self._loop()
@@ -186,47 +184,47 @@ class _Training:
         self._save()
 
     def _loop(self) -> None:
-        progress = self._run.progress
-        for epoch, batch, values, lengths in progress.track(self._batches(), "training", self._steps, done=self.state.step, checked=False):
-            self._step(epoch, batch, values, lengths)
-            if self._out_of_time():
-                return
-            if self.state.step == self._epoch_ends[epoch]:
-                self._end_epoch()
-                if self._is_over():
+        with self._run.progress.counting("training", self._schedule.steps, self.state.step) as advance:
+            for epoch, share in self._shares():
+                self._step(epoch, share)
+                advance()
+                if self._out_of_time():
                     return
-            if time.monotonic() - self._saved_at >= self.config.checkpoint_interval_s:
-                self._save()
+                if self.state.step == self._schedule.ends[epoch]:
+                    self._end_epoch()
+                    if self._is_over():
+                        return
+                if time.monotonic() - self._saved_at >= self.config.checkpoint_interval_s:
+                    self._save()
 
-    def _batches(self) -> Iterator[tuple[int, list[int], torch.Tensor, torch.Tensor]]:
-        """Yield what is left of the plan: epoch (from 0), this process's share of the batch, values at the cut and their lengths."""
+    def _shares(self) -> Iterator[tuple[int, StepShare]]:
+        """Yield this process's share of each step that is left, and its epoch (from 0)."""
         for epoch in range(len(self.state.epochs), self.config.epochs):
             if epoch:
                 self._try_cache()
-            begun = self.state.step - (self._epoch_ends[epoch] - len(self._plan[epoch]))
-            mine = [self._run.group.share(sorted(batch, key=lambda clip: -self._frames[clip])) for batch in self._plan[epoch][begun:]]
+            batches = self._schedule.left(epoch, self.state.step)
             altered = {self._errors + index: waveform for index, waveform in self._altered(epoch).items()}
-            if all(mine):
-                for batch, values, lengths in self._cache.batches(mine, altered):
-                    yield epoch, batch, values, lengths
-                continue
-            for share in mine:  # a batch smaller than the group leaves somebody idle for a step
-                if share:
-                    yield epoch, *next(self._cache.batches([share], altered))
-                else:
-                    yield epoch, [], torch.empty(0), torch.empty(0, dtype=torch.long)
+            values = self._cache.batches([self._mine(batch) for batch in batches], altered)
+            for batch, (mine, padded, lengths) in zip(batches, values, strict=True):
+                yield epoch, self._share(batch, mine, padded, lengths)
 
-    def _step(self, epoch: int, batch: list[int], values: torch.Tensor, lengths: torch.Tensor) -> None:
+    def _mine(self, batch: Sequence[int]) -> list[int]:
+        """Return the clips of a step that this process takes, the longest first: all processes get about the same work."""
+        return self._run.group.share(sorted(batch, key=lambda clip: -self._frames[clip]))
+
+    def _share(self, batch: Sequence[int], mine: Sequence[int], values: torch.Tensor, lengths: torch.Tensor) -> StepShare:
+        return StepShare(self.state.step, len(batch), values, lengths, [self._clips[clip].labels for clip in mine])
+
+    def _step(self, epoch: int, share: StepShare) -> None:
         state = self.state
-        clips = len(self._plan[epoch][state.step - (self._epoch_ends[epoch] - len(self._plan[epoch]))])
-        loss = self._gradients(batch, values, lengths, clips)
+        loss = self._gradient.of(share, state.room)
         norm = torch.nn.utils.clip_grad_norm_(self._weights, self.config.max_grad_norm).item()
         figures = {"loss": loss, "grad_norm": norm}
         if not all(math.isfinite(figure) for figure in figures.values()):
             raise RunFailed("diverged", f"step {state.step + 1} of epoch {epoch + 1}: expected finite numbers, found {figures}")
         if state.step == 0:
             check_every_adapter_learns(self.adapted.trained)
-        rate = (self.config.learning_rate or 0.0) * learning_rate_share(state.step, self._steps, self.config.warmup_ratio)
+        rate = (self.config.learning_rate or 0.0) * self._schedule.rate_share(state.step)
         self._optimizer.param_groups[0]["lr"] = rate
         with self._run.preemption.held():
             self._optimizer.step()
@@ -234,94 +232,19 @@ class _Training:
             state.first_loss = loss if state.first_loss is None else state.first_loss
             state.losses.append(loss)
             state.epoch_s += self._lap()
-        self._run.progress.log("step", step=state.step, epoch=epoch + 1, clips=clips, lr=rate, **figures)
-
-    def _gradients(self, batch: list[int], values: torch.Tensor, lengths: torch.Tensor, clips: int) -> float:
-        """Leave the gradient of the mean loss over all `clips` of the step, and return that mean.
-
-        Where memory runs out, in whichever process, all start the step again in smaller pieces.
-        """
-        group = self._run.group
-        while True:
-            self._optimizer.zero_grad(set_to_none=True)
-            torch.manual_seed((self.config.seed * 1_000_003 + self.state.step) * group.size + group.rank)
-            frames, loss, failed = lengths.tolist(), 0.0, None
-            pieces = split_batch(range(len(batch)), frames, self._pieces.frames, self._run.max_padding)
-            mask = step_mask(self._model, self.config, frames, (self.state.step, group.rank))
-            for rows in pieces:
-                try:
-                    loss += self._piece(batch, rows, values, lengths, mask, clips)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    failed = len(rows) * max(frames[row] for row in rows), len(rows)
-                    break
-            stop = self._run.progress.interrupted
-            loss, failures, stops = group.sums([loss, float(failed is not None), float(stop)], self._model.device)
-            if stops:  # all processes leave at the same step: none is left waiting for another
-                self._run.progress.check()
-                raise RunStopped("rank 0 was told to stop")
-            if not failures:
-                break
-            self._make_room(failed, group.sums([float(failed is not None and failed[1] == 1)], self._model.device)[0] > 0)
-        for weight in self._weights:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        group.add_up([weight.grad for weight in self._weights if weight.grad is not None])
-        return loss
-
-    def _piece(
-        self,
-        batch: list[int],
-        rows: list[int],
-        values: torch.Tensor,
-        lengths: torch.Tensor,
-        mask: RowMask,
-        clips: int,
-    ) -> float:
-        """Add one piece's gradient; return its share of the loss."""
-        longest = int(lengths[rows].max())
-        logits = self.adapted.frontend.above(values[rows, :longest], lengths[rows], mask(rows))
-        labels = [self._clips[batch[row]].labels for row in rows]
-        loss = ctc_loss(logits, lengths[rows], labels, self._model.vocabulary.blank).sum() / clips
-        loss.backward()
-        return loss.item()
+        self._run.progress.log("step", step=state.step, epoch=epoch + 1, clips=share.step_clips, lr=rate, **figures)
 
     def _probe_memory(self) -> None:
-        """Find out how much fits at once: a CPU is asked how much a clip keeps, a GPU gets the largest batch to try."""
-        widest = max(self._plan[0], key=lambda batch: len(batch) * max(self._frames[clip] for clip in batch))
-        mine = self._run.group.share(sorted(widest, key=lambda clip: -self._frames[clip]))
-        if len(widest) < self._run.group.size:
-            return
-        if self._model.device.type == "cpu":
-            values, lengths = self._cache.batch(mine[:1])
-            with suppress(MemoryError, RuntimeError):  # what is wrong with this clip shows in its step, which knows what to do
-                kept = saved_bytes(lambda: self.adapted.frontend.above(values, lengths))
-                self._pieces.frames = frames_that_fit(kept, int(lengths[0]), self._model.device)
-        else:
-            values, lengths = self._cache.batch(mine)
-            self._gradients(mine, values, lengths, len(widest))
-            self._optimizer.zero_grad(set_to_none=True)
-
-    def _make_room(self, failed: tuple[int, int] | None, single_clip: bool) -> None:  # noqa: FBT001
-        """Halve what is computed at once, or where that is one clip already, compute activations twice."""
-        log("out of memory: going on in smaller pieces", severity="WARNING", frames=failed[0] if failed else None)
-        self._optimizer.zero_grad(set_to_none=True)
-        if self._model.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if single_clip:
-            if self.adapted.frontend.gradient_checkpointing:
-                raise RunFailed("out_of_memory", _ADVICE)
-            self.state.gradient_checkpointing = True
-            self.adapted.checkpoint_gradients()
-        elif failed is not None:
-            self._pieces.halve(failed[0])
+        largest = max(self._schedule.epochs[0], key=lambda batch: len(batch) * max(self._frames[clip] for clip in batch))
+        if len(largest) >= self._run.group.size:
+            mine = self._mine(largest)
+            self._gradient.probe(self._share(largest, mine, *self._cache.batch(mine)), self.state.room)
 
     def _try_cache(self) -> None:
         """Drop the cache where it does not win (`auto`)."""
         if self.config.feature_cache != "auto" or self._cache_figures:
             return
-        trial = self._cache.trial(self._run.group.share(self._plan[0][0]))
+        trial = self._cache.trial(self._mine(self._schedule.epochs[0][0]))
         if trial is None:
             return
         self._cache_figures = {"cache_kept_s": trial.kept_s, "cache_computed_s": trial.computed_s, "cache_wins": trial.wins}
@@ -365,7 +288,7 @@ class _Training:
         best, wanted = self.state.best, self.config.average_checkpoints
         if wer is None or (len(best) == wanted and wer >= best[-1].dev_wer):
             return
-        best.append(BestEpoch(epoch, wer, {name: weight.cpu() for name, weight in self.adapted.weights().items()}))
+        best.append(BestEpoch(epoch=epoch, dev_wer=wer, weights=self.adapted.weights()))
         best.sort(key=lambda each: (each.dev_wer, each.epoch))
         del best[wanted:]
 
@@ -415,16 +338,13 @@ class _Training:
             return
         self.state, weights, moments = read_state(Path(place))
         self.adapted.load(weights)
-        self._pieces.frames = self.state.piece_frames
-        if self.state.gradient_checkpointing:
-            self.adapted.checkpoint_gradients()
         for name, weight in self.adapted.trained.items():
             if name in moments[MOMENTS[0]]:
                 restored = {moment: moments[moment][name].to(weight.device) for moment in MOMENTS}
                 # a fused optimizer reads its step counter on the device
                 where = weight.device if self._optimizer.param_groups[0]["fused"] else torch.device("cpu")
                 self._optimizer.state[weight] = {"step": torch.tensor(float(self.state.step), device=where), **restored}
-        self._run.progress.log("resumed", step=self.state.step, of=self._steps)
+        self._run.progress.log("resumed", step=self.state.step, of=self._schedule.steps)
 
     def save_last(self) -> None:
         """Store a last checkpoint before the machine goes; all weights would take too long, there the last periodic one counts."""
@@ -437,7 +357,6 @@ class _Training:
         self._saved_at = time.monotonic()
         if checkpoints is None or not self._run.group.leads:
             return
-        state.piece_frames = self._pieces.frames
         optimizer = {name: self._optimizer.state.get(weight, {}) for name, weight in self.adapted.trained.items()}
         moments = {moment: {name: kept[moment] for name, kept in optimizer.items() if moment in kept} for moment in MOMENTS}
         path = checkpoints.work_dir / "checkpoint.safetensors"
@@ -454,14 +373,15 @@ class _Training:
     def figures(self) -> dict[str, Any]:
         """Return what people want to know."""
         state, device = self.state, self._model.device
-        pieces = [rows for batch in self._plan[0] for rows in split_batch(batch, self._frames, self._pieces.frames, self._run.max_padding)]
+        batches, room = self._schedule.epochs[0], state.room
+        pieces = [rows for batch in batches for rows in split_batch(batch, self._frames, room.frames, self._run.max_padding)]
         return {
             "steps": state.step,
-            "planned_steps": self._steps,
+            "planned_steps": self._schedule.steps,
             "trained_clips": len(self._clips),
             "audio_s": round(sum(clip.samples for clip in self._clips) / self._model.sampling_rate_hz, 1),
             "trained_parameters": sum(weight.numel() for weight in self._weights),
-            "clips_per_step": round(len(self._clips) / len(self._plan[0]), 2),
+            "clips_per_step": round(len(self._clips) / len(batches), 2),
             "padding_share": round(padding_share(self._frames, pieces), 4),
             "first_loss": state.first_loss,
             "last_epoch_loss": state.epochs[-1].loss,
@@ -470,20 +390,14 @@ class _Training:
             "epochs": [record.model_dump() for record in state.epochs],
             "chosen": state.chosen,
             "config_sha256": config_sha256(self.config),
-            "gradient_checkpointing": self.adapted.frontend.gradient_checkpointing,
-            "memory_halvings": self._pieces.halvings,
-            "piece_frames": None if math.isinf(self._pieces.frames) else self._pieces.frames,
+            "gradient_checkpointing": room.gradient_checkpointing,
+            "memory_halvings": room.halvings,
+            "piece_frames": room.frames,
             "cached_bytes": self._cache.kept_bytes,
             **self._cache_figures,
             "processes": self._run.group.size,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         }
-
-
-_ADVICE = (
-    "one clip alone does not fit into the memory, not even with gradient checkpointing: lower training.max_duration_s or "
-    "training.lora.top_layers, or take a machine with more memory"
-)
 
 
 def fingerprint(sets: TrainingSets, config: TrainingConfig, base_digest: str) -> str:

@@ -15,10 +15,7 @@ from infra.local.corpus import write_corpus
 from shared.wer import count_word_errors
 from trainer.finetune.report import FinetuneReport
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT reads it
-]
+pytestmark = pytest.mark.torch
 
 
 def test_a_folder_of_speech_goes_in_and_a_better_model_comes_out(tmp_path: Path) -> None:

@@ -38,10 +38,7 @@ from trainer.gold.transcribers import open_transcriber
 from trainer.run import Ending, run
 from trainer.testing import store_cycle, store_model, stored_clip, wav_bytes
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT reads it
-]
+pytestmark = pytest.mark.torch
 
 TRUSTED, WANTED = 24, 12
 CONFIG = TrainingConfig(epochs=1, learning_rate=1e-3, lora=LoraConfig(rank=4, alpha=8), lambdas=(0.5,))

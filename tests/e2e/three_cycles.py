@@ -13,21 +13,19 @@ import torch
 
 from infra.local.baseline import MODEL_DIR, TRAINING
 from infra.local.corpus import Caller, Domain, Utterance, callers, make_utterance
-from shared.audio_source import AudioSource
 from shared.clock import SystemClock
 from shared.policy import SuitePolicy
-from shared.testing.memory_store import MemoryStore
 from shared.training import SetRole, TrainingConfig
 from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
 from shared.wer_compare import NonInferiority, non_inferiority
 from shared.wer_stats import PairedUtterance
-from trainer.data import ClipLoader, UsableClip
+from trainer.data import UsableClip
 from trainer.export import export
 from trainer.model import AcousticModel, load_model
 from trainer.progress import Progress
 from trainer.recogniser import Recogniser
 from trainer.sweep import decide_scale, sweep
-from trainer.testing import AUDIO_STORE, stored_clip, wav_bytes
+from trainer.testing import usable_clips, wav_bytes
 from trainer.train import TrainingRun, TrainingSets, train
 
 CYCLES = 3
@@ -44,7 +42,6 @@ class Office:
         # in turn: the later ones speak timbres that came before in another accent, and are harder
         self.train = [caller for number, caller in enumerate(people) if number % 4 < 2]
         self.dev, self.judges = people[2::4], people[3::4]
-        self.store = MemoryStore()
         self.replay = self.say("r", Domain.CLEAN, self.train, 300)
         self.dev_replay = self.say("q", Domain.CLEAN, self.dev, 80)
         self.suite = self.say("s", Domain.CLEAN, self.judges, 120)
@@ -55,9 +52,9 @@ class Office:
         return {f"{name}{n}": make_utterance(np.random.default_rng([seed, n]), domain, people[n % len(people)]) for n in range(count)}
 
     def load(self, model: AcousticModel, said: dict[str, Utterance], role: SetRole) -> list[UsableClip]:
-        loader = ClipLoader(AudioSource(lambda _uri: self.store, (AUDIO_STORE,)), model, CONFIG, self.folder / "audio")
-        clips = [stored_clip(self.store, name, utterance.text, audio=wav_bytes(utterance.audio)) for name, utterance in said.items()]
-        return [clip for clip in loader.load(clips, role, role) if isinstance(clip, UsableClip)]
+        texts = {name: utterance.text for name, utterance in said.items()}
+        audio = {name: wav_bytes(utterance.audio) for name, utterance in said.items()}
+        return usable_clips(model, self.folder, texts, role=role, config=CONFIG, audio=audio)
 
     def errors(self, model: Path, said: dict[str, Utterance]) -> list[ErrorCounts]:
         heard = Recogniser.load(model, "cpu").transcribe([utterance.audio for utterance in said.values()])

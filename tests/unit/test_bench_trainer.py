@@ -36,10 +36,7 @@ from tests.benchmarks.trainer.variant import run
 from trainer.batching import BatchBudget, padding_share, plan_batches
 from trainer.testing import write_tiny_model
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT reads it
-]
+pytestmark = pytest.mark.torch
 
 
 def outcome(first: float = 10.0, later: tuple[float, ...] = (4.0,), peak: int = 300, scores: tuple[Score, ...] = ()) -> Outcome:

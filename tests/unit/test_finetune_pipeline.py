@@ -406,7 +406,6 @@ def test_figures_without_a_language_are_said(bench: Bench) -> None:
     assert bench.report().warnings[0].startswith("24 transcripts have figures or symbols: without --language")
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT reads it
 def test_the_real_training_leaves_a_model_and_an_adapter_that_load_anywhere(bench: Bench) -> None:
     bench.trainer = fine_tune  # type: ignore[assignment]
     assert bench.run(num_epochs=2, learning_rate=0.01, lora_rank=2) == DONE

@@ -72,9 +72,9 @@ def test_features_are_padded_with_zeros_and_labels_are_not_padded() -> None:
 
 def test_pieces_keep_to_the_memory_and_to_the_padding_that_is_allowed() -> None:
     lengths = [10, 100, 96, 50, 48, 95]
-    assert split_batch(range(6), lengths, float("inf"), 0.05) == [[1, 2, 5], [3, 4], [0]]
+    assert split_batch(range(6), lengths, None, 0.05) == [[1, 2, 5], [3, 4], [0]]
     assert split_batch(range(6), lengths, 200, 0.05) == [[1, 2], [5], [3, 4], [0]]
-    assert split_batch(range(6), lengths, float("inf"), 1.0) == [[1, 2, 5, 3, 4, 0]]
+    assert split_batch(range(6), lengths, None, 1.0) == [[1, 2, 5, 3, 4, 0]]
     assert split_batch(range(6), lengths, 1, 1.0) == [[1], [2], [5], [3], [4], [0]]
 
 
@@ -82,4 +82,4 @@ def test_whatever_the_clips_at_most_a_twentieth_of_what_is_computed_is_padding()
     lengths = lognormal_lengths(20)  # so few that batches alone cannot be even
     batches = plan_batches(lengths, BatchBudget(clips=8, frames=8000), np.random.default_rng(1))
     assert padding_share(lengths, batches) > 0.05
-    assert padding_share(lengths, [piece for batch in batches for piece in split_batch(batch, lengths, float("inf"), 0.05)]) <= 0.05
+    assert padding_share(lengths, [piece for batch in batches for piece in split_batch(batch, lengths, None, 0.05)]) <= 0.05

@@ -23,10 +23,7 @@ from trainer.network import convolve
 from trainer.settings import resolve
 from trainer.testing import tones, write_tiny_model
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT reads it
-]
+pytestmark = pytest.mark.torch
 
 SECONDS, CLIPS = 10, 4
 LARGE: dict[str, Any] = {

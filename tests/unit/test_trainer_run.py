@@ -45,10 +45,7 @@ from trainer.settings import config_sha256
 from trainer.smoke import check_same_transcripts, transcribe_in_fresh_process
 from trainer.testing import store_cycle, store_model, stored_clip, tones, wav_bytes, write_tiny_model
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT reads it
-]
+pytestmark = pytest.mark.torch
 
 SPEC = "gs://retune/cycles/000001/spec.json"
 WORDS = ["abba", "cede", "fig", "hotellet", "jak lom", "nop"]

@@ -1,6 +1,5 @@
-"""The adapters: every one learns, their scale reaches everything, and merging changes nothing."""
+"""Training lowers the loss whatever is switched on, and contradictory settings are refused before it."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +8,26 @@ import pytest
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
-from peft import PeftModel
-from peft.tuners.lora import LoraLayer
-from transformers import Wav2Vec2ForCTC
 
-from shared.audio_source import AudioSource
 from shared.testing.clock import FakeClock
-from shared.testing.memory_store import MemoryStore
-from shared.training import LambdaTrial, LoraConfig, SpecAugment, TrainingConfig
-from trainer.adapted import Adapted, FullAdapted, LoraAdapted, adapt, check_every_adapter_learns
+from shared.training import LoraConfig, SpecAugment, TrainingConfig
+from trainer.adapted import Adapted, adapt
 from trainer.batching import pad_features
-from trainer.data import ClipLoader, UsableClip
-from trainer.export import export
+from trainer.data import UsableClip
 from trainer.failures import RunFailed
-from trainer.loss import ctc_loss, learning_rate_share
+from trainer.loss import ctc_loss
 from trainer.model import AcousticModel, load_model
 from trainer.network import convolve, encode
 from trainer.progress import Progress
 from trainer.settings import default_learning_rate, resolve
-from trainer.sweep import decide_scale
-from trainer.testing import AUDIO_STORE, stored_clip, tones, write_tiny_model
+from trainer.testing import tones, usable_clips, write_tiny_model
 from trainer.train import TrainingRun, TrainingSets, train
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT reads it
-]
+pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(epochs=3, batch_size=2, lora=LoraConfig(rank=4, alpha=8, dropout=0.1))
-TEXTS = ["hotellet", "go", "jak lom", "abba"]
+TEXTS = ["hotellet", "gob", "jak lom", "abba"]
 
 
 @pytest.fixture
@@ -47,10 +36,7 @@ def base_folder(tmp_path: Path) -> Path:
 
 
 def load_clips(model: AcousticModel, folder: Path) -> list[UsableClip]:
-    store = MemoryStore()
-    loader = ClipLoader(AudioSource(lambda _uri: store, (AUDIO_STORE,)), model, CONFIG, folder / "audio")
-    clips = [stored_clip(store, f"clip-{number}", text) for number, text in enumerate(TEXTS)]
-    return [clip for clip in loader.load(clips, "train", "train_errors") if isinstance(clip, UsableClip)]
+    return usable_clips(model, folder, {f"clip-{number}": text for number, text in enumerate(TEXTS)}, config=CONFIG)
 
 
 def trained(base_folder: Path, folder: Path, config: TrainingConfig = CONFIG) -> tuple[AcousticModel, Adapted]:
@@ -76,122 +62,6 @@ def backward(model: AcousticModel) -> None:
     ctc_loss(encode(model.network, features, lengths), lengths, labels, model.vocabulary.blank).sum().backward()
 
 
-def layers_with_gradient(adapted: LoraAdapted) -> set[str]:
-    names = {name for name, weight in adapted.wrapper.named_parameters() if weight.grad is not None and weight.grad.any()}
-    assert names == {name for name in adapted.trained if "lora_B" in name}
-    return {name.split(".lora_B")[0].removeprefix("base_model.model.") for name in names}
-
-
-LINEAR = {"attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.out_proj"} | {
-    "feed_forward.intermediate_dense",
-    "feed_forward.output_dense",
-}
-
-
-def test_every_adapter_gets_a_gradient_and_nothing_else_does(base_folder: Path) -> None:
-    model, adapted = fresh(base_folder)
-    backward(model)
-    assert isinstance(adapted, LoraAdapted)
-    layers = {f"wav2vec2.encoder.layers.{number}.{name}" for number in range(2) for name in LINEAR}
-    assert layers_with_gradient(adapted) == {*layers, "wav2vec2.feature_projection.projection", "lm_head"}
-
-
-def test_adapters_in_the_top_layers_leave_all_below_without_a_gradient(base_folder: Path) -> None:
-    model, adapted = fresh(base_folder, lora=LoraConfig(rank=4, alpha=8, top_layers=1))
-    backward(model)
-    assert isinstance(adapted, LoraAdapted)
-    assert adapted.frontend.layer == 1
-    assert layers_with_gradient(adapted) == {*(f"wav2vec2.encoder.layers.1.{name}" for name in LINEAR), "lm_head"}
-
-
-def test_full_fine_tuning_teaches_everything_but_the_convolutions(base_folder: Path) -> None:
-    model, adapted = fresh(base_folder, method="full")
-    backward(model)
-    idle = {name for name, weight in model.network.named_parameters() if weight.grad is None or not weight.grad.any()}
-    convolutions = {name for name, _ in model.network.named_parameters() if "feature_extractor" in name}
-    assert idle == {*convolutions, "wav2vec2.masked_spec_embed", *(name for name in idle if "k_proj.bias" in name)}  # softmax ignores it
-    assert not set(adapted.trained) & convolutions
-
-
-def test_an_adapter_without_a_gradient_is_refused() -> None:
-    idle = torch.nn.Parameter(torch.zeros(2))
-    idle.grad = torch.zeros(2)
-    with pytest.raises(RunFailed, match=r"q_proj\.lora_B"):
-        check_every_adapter_learns({"layer.q_proj.lora_B.default.weight": idle})
-
-
-def test_only_the_adapters_dropout_is_active_in_training(base_folder: Path) -> None:
-    _, adapted = fresh(base_folder)
-    assert isinstance(adapted, LoraAdapted)
-    adapted.training_mode(active=True)
-    training = {name for name, module in adapted.wrapper.named_modules() if module.training}
-    assert training
-    assert all("lora_dropout" in name for name in training)
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_scale_zero_is_the_base_to_the_last_bit_and_one_what_was_trained(base_folder: Path, tmp_path: Path, method: str) -> None:
-    model, adapted = trained(base_folder, tmp_path, CONFIG.model_copy(update={"method": method}))
-    before, after = logits(load_model(base_folder, CPU)), logits(model)
-    assert not torch.equal(after, before)
-    adapted.set_scale(0.0)
-    assert torch.equal(logits(model), before)
-    adapted.set_scale(1.0)
-    assert torch.equal(logits(model), after)
-
-
-def test_the_scale_reaches_the_whole_update_head_included(base_folder: Path, tmp_path: Path) -> None:
-    _, adapted = trained(base_folder, tmp_path)
-    assert isinstance(adapted, LoraAdapted)
-    adapted.set_scale(0.25)
-    scales = {layer.scaling["default"] for layer in adapted.wrapper.modules() if isinstance(layer, LoraLayer)}
-    assert scales == {0.25 * 8 / 4}
-
-
-def test_half_of_a_full_update_lies_half_way_between_the_two_models(base_folder: Path, tmp_path: Path) -> None:
-    _, adapted = trained(base_folder, tmp_path, CONFIG.model_copy(update={"method": "full"}))
-    assert isinstance(adapted, FullAdapted)
-    after = adapted.weights()
-    adapted.set_scale(0.5)
-    half = adapted.weights()
-    adapted.set_scale(0.0)
-    for name, base in adapted.weights().items():
-        torch.testing.assert_close(half[name], (base + after[name]) / 2)
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-@pytest.mark.parametrize("scale", [0.0, 0.6, 1.0])
-def test_the_exported_model_is_the_adapted_one(base_folder: Path, tmp_path: Path, scale: float, method: str) -> None:
-    model, adapted = trained(base_folder, tmp_path, CONFIG.model_copy(update={"method": method}))
-    export(adapted, scale, base_folder, tmp_path / "out")
-    adapted.set_scale(scale)
-    torch.testing.assert_close(logits(load_model(tmp_path / "out", CPU)), logits(model), atol=1e-5, rtol=0)
-    loaded: Any = Wav2Vec2ForCTC.from_pretrained(tmp_path / "out", output_loading_info=True)
-    _, report = loaded
-    assert not report["missing_keys"]
-    assert not report["unexpected_keys"]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in base_folder.iterdir()}
-
-
-def test_an_untouched_scale_zero_export_has_the_bases_weights(base_folder: Path, tmp_path: Path) -> None:
-    _, adapted = trained(base_folder, tmp_path)
-    export(adapted, 0.0, base_folder, tmp_path / "out")
-    before, after = (load_model(folder, CPU).network.state_dict() for folder in (base_folder, tmp_path / "out"))
-    assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_the_saved_adapter_loads_with_peft_and_gives_the_exported_model(base_folder: Path, tmp_path: Path) -> None:
-    _, adapted = trained(base_folder, tmp_path)
-    assert isinstance(adapted, LoraAdapted)
-    adapted.save_adapter(tmp_path / "adapter", 0.6, str(base_folder))
-    export(adapted, 0.6, base_folder, tmp_path / "out")
-    network = PeftModel.from_pretrained(Wav2Vec2ForCTC.from_pretrained(base_folder, dtype=torch.float32), tmp_path / "adapter").eval()
-    samples = torch.from_numpy(load_model(base_folder, CPU).prepare(tones("hotellet")))[None]
-    with torch.inference_mode():
-        expected = Wav2Vec2ForCTC.from_pretrained(tmp_path / "out").eval()(samples).logits
-        torch.testing.assert_close(network(samples).logits, expected, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -210,15 +80,6 @@ def test_training_lowers_the_loss(base_folder: Path, tmp_path: Path, changes: di
     tuned = train(model, TrainingSets(load_clips(model, tmp_path)), config, TrainingRun(Progress(tmp_path / "log.jsonl", FakeClock())))
     assert tuned.figures["last_epoch_loss"] < 0.6 * tuned.figures["first_loss"]
     assert (tmp_path / "log.jsonl").read_text().count('"event": "step"') == tuned.figures["steps"] == 24
-
-
-def test_checkpointed_activations_give_the_same_gradients(base_folder: Path, tmp_path: Path) -> None:
-    plain, saving = (
-        trained(base_folder, tmp_path, CONFIG.model_copy(update={"gradient_checkpointing": wanted}))[1].weights()
-        for wanted in (False, True)
-    )
-    for name, weight in plain.items():
-        torch.testing.assert_close(saving[name], weight, atol=1e-6, rtol=0)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(base_folder: Path, tmp_path: Path) -> None:
@@ -245,54 +106,3 @@ def test_the_rate_follows_the_width_and_the_method() -> None:
     assert default_learning_rate(160, "lora") == pytest.approx(3e-3)
     assert default_learning_rate(768, "lora") == pytest.approx(6.25e-4)
     assert default_learning_rate(768, "full") == pytest.approx(6.25e-4 / 3)
-
-
-def test_each_clips_loss_is_over_its_labels() -> None:
-    torch.manual_seed(0)
-    frames, labels = torch.tensor([6, 4]), [[1, 2, 2], [3]]
-    together = ctc_loss(torch.randn(2, 6, 5), frames, labels, 0)
-    torch.manual_seed(0)
-    rows = torch.randn(2, 6, 5)
-    alone = [ctc_loss(rows[row : row + 1, : frames[row]], frames[row : row + 1], labels[row : row + 1], 0)[0] for row in range(2)]
-    torch.testing.assert_close(together, torch.stack(alone))
-    even = torch.zeros(1, 2, 5)  # two frames, one label: the paths -1, 1-, 11 of 25 equally likely ones
-    assert ctc_loss(even, torch.tensor([2]), [[1]], 0).item() == pytest.approx(math.log(25 / 3))
-
-
-def test_what_is_past_the_end_of_a_clip_does_not_move_its_loss() -> None:
-    rows = torch.randn(1, 6, 5)
-    other = rows.clone()
-    other[:, 4:] = 7.0
-    losses = [ctc_loss(each, torch.tensor([4]), [[1, 2]], 0) for each in (rows, other)]
-    assert torch.equal(losses[0], losses[1])
-
-
-def test_the_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:
-    shares = [learning_rate_share(step, 20, 0.1) for step in range(20)]
-    assert shares[:3] == [0.5, 1.0, 1.0]
-    assert shares[3] == pytest.approx(17 / 18)
-    assert shares[-1] == pytest.approx(1 / 18)
-
-
-def trial(scale: float, errors: float | None, clean: float | None) -> LambdaTrial:
-    return LambdaTrial(scale=scale, dev_errors_wer=errors, dev_replay_wer=clean)
-
-
-def test_the_scale_that_helps_most_without_hurting_clean_speech_is_chosen() -> None:
-    trials = [trial(0.0, 0.6, 0.080), trial(0.5, 0.5, 0.084), trial(0.7, 0.45, 0.085), trial(1.0, 0.4, 0.10)]
-    assert decide_scale(trials, 0.005).scale == 0.7
-
-
-def test_a_run_that_only_hurts_keeps_the_base() -> None:
-    assert decide_scale([trial(0.0, 0.6, 0.08), trial(0.1, 0.7, 0.08), trial(1.0, 0.3, 0.2)], 0.005).scale == 0.0
-
-
-def test_the_larger_of_equal_scales_is_taken() -> None:
-    assert decide_scale([trial(0.0, 0.6, 0.08), trial(0.1, 0.5, 0.08), trial(0.2, 0.5, 0.08)], 0.005).scale == 0.2
-
-
-def test_an_empty_dev_set_has_no_say() -> None:
-    unguarded = decide_scale([trial(0.0, 0.6, None), trial(1.0, 0.4, None)], 0.005)
-    assert unguarded.scale == 1.0
-    assert "no clean dev clips" in unguarded.reason
-    assert decide_scale([trial(0.0, None, 0.08), trial(0.5, None, 0.08), trial(1.0, None, 0.2)], 0.005).scale == 0.5

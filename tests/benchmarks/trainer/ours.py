@@ -108,5 +108,5 @@ def padding_of(lengths: Sequence[int], seed: int = 0) -> float:
     """Return the share of padding that our batches of these lengths hold."""
     rng = np.random.default_rng(seed)
     budget = BatchBudget(MOST_CLIPS, round(budget_s(lengths, 1.0)))
-    pieces = [piece for batch in plan_batches(lengths, budget, rng) for piece in split_batch(batch, lengths, float("inf"), MAX_PADDING)]
+    pieces = [piece for batch in plan_batches(lengths, budget, rng) for piece in split_batch(batch, lengths, None, MAX_PADDING)]
     return padding_share(lengths, pieces)
