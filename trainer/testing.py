@@ -14,6 +14,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 from shared import keys
 from shared.audio_source import AudioPin, AudioSource
+from shared.bus import Outgoing
 from shared.cycle import CODEC, Status, open_cycle
 from shared.gold import GoldConfig
 from shared.objectstore import ObjectStore
@@ -130,6 +131,18 @@ def usable_clips(
     if len(usable) < len(outcomes):
         raise AssertionError(f"expected no clip to be set aside, found {[clip for clip in outcomes if clip not in usable]}")
     return usable
+
+
+class Outbox:
+    """A publisher that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def publish(self, message: Outgoing) -> str:
+        """Keep a message's data."""
+        self.events.append(json.loads(message.data))
+        return str(len(self.events))
 
 
 def store_model(store: ObjectStore, version: int, folder: Path, **fields: Any) -> ObjectRef:

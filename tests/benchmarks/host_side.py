@@ -1,6 +1,7 @@
 """What the host does beside the network: collapsing CTC paths, collating clips, preparing audio; ours and transformers' side by side.
 
-Run as `python -m tests.benchmarks.host_side`. Each pair runs in turns on the same data and gives the same result.
+Run as `python -m tests.benchmarks.host_side`. What is compared runs in turns on the same data and gives
+the same result; what has no counterpart is timed alone.
 """
 
 import json

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,21 +35,12 @@ from tests.gold_server import MODEL, Asked, GoldServer, small_trust, status
 from trainer.attempt import Dependencies
 from trainer.gold.transcribers import open_transcriber
 from trainer.run import Ending, run
-from trainer.testing import store_cycle, store_model, stored_clip, wav_bytes
+from trainer.testing import Outbox, store_cycle, store_model, stored_clip, wav_bytes
 
 pytestmark = pytest.mark.torch
 
 TRUSTED, WANTED = 24, 12
 CONFIG = TrainingConfig(epochs=1, learning_rate=1e-3, lora=LoraConfig(rank=4, alpha=8), lambdas=(0.5,))
-
-
-class Outbox:
-    def __init__(self) -> None:
-        self.sent: list[Any] = []
-
-    def publish(self, message: Any) -> str:
-        self.sent.append(message)
-        return "1"
 
 
 class GoldCycle:
@@ -168,16 +158,8 @@ def test_a_model_that_is_down_ends_the_attempt_and_nothing_stands_in_for_its_ans
         cycle = GoldCycle(tmp_path, server.url)
         server.faults.extend([status(401)] * 100)
         assert cycle.run() == Ending.FAILED
-    event = parse_failure(cycle)
+    (event,) = cycle.outbox.events
     assert event["reason"] == "gold_unavailable"
     assert "key" in event["detail"]
     assert not list(cycle.store.list(keys.run(1) + "gold"))
     assert CODEC.parse(cycle.store.get(keys.state(1)).data).status == Status.TRAINING  # the launcher moves it
-
-
-def parse_failure(cycle: GoldCycle) -> dict[str, str]:
-    import json
-
-    (message,) = cycle.outbox.sent
-    failure: dict[str, str] = json.loads(message.data)
-    return failure

@@ -13,6 +13,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, WavLMConfig, WavLMForCT
 
 from shared.errors import CorruptObject
 from shared.training import LoraConfig, TrainingConfig
+from tests.benchmarks.trainer.plan import SHAPES
 from trainer.adapted import adapt
 from trainer.decode import Vocabulary
 from trainer.features import Frontend
@@ -26,15 +27,6 @@ from trainer.testing import tones, write_tiny_model
 pytestmark = pytest.mark.torch
 
 SECONDS, CLIPS = 10, 4
-LARGE: dict[str, Any] = {
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-    "do_stable_layer_norm": True,
-    "feat_extract_norm": "layer",
-    "conv_bias": True,
-}
 
 
 def published(**shape: Any) -> AcousticModel:
@@ -63,7 +55,7 @@ def flops_of_a_step(model: AcousticModel, config: TrainingConfig, *, cached: boo
     return int(counter.get_total_flops())
 
 
-@pytest.mark.parametrize("shape", [{}, LARGE], ids=["base", "large"])
+@pytest.mark.parametrize("shape", [SHAPES["base"], SHAPES["large"]], ids=["base", "large"])
 def test_the_top_half_with_its_cache_costs_less_than_half_of_full_fine_tuning(shape: dict[str, Any]) -> None:
     layers = int(shape.get("num_hidden_layers", 12))
     full = flops_of_a_step(published(**shape), TrainingConfig(method="full"), cached=False)

@@ -43,7 +43,7 @@ from trainer.recogniser import Recogniser
 from trainer.run import Ending, run
 from trainer.settings import config_sha256
 from trainer.smoke import check_same_transcripts, transcribe_in_fresh_process
-from trainer.testing import store_cycle, store_model, stored_clip, tones, wav_bytes, write_tiny_model
+from trainer.testing import Outbox, store_cycle, store_model, stored_clip, tones, wav_bytes, write_tiny_model
 
 pytestmark = pytest.mark.torch
 
@@ -52,17 +52,6 @@ WORDS = ["abba", "cede", "fig", "hotellet", "jak lom", "nop"]
 CONFIG = TrainingConfig(epochs=1, batch_size=4, lora=LoraConfig(rank=4, alpha=8), lambdas=(1.0, 0.5))
 WEIGHTS = "models/000001/model.safetensors"
 COMPLETE = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"}
-
-
-class Outbox:
-    """A publisher that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, object]] = []
-
-    def publish(self, message: Outgoing) -> str:
-        self.events.append(json.loads(message.data))
-        return str(len(self.events))
 
 
 def in_this_process(folder: Path, clips: Sequence[Path]) -> list[str]:
