@@ -21,7 +21,7 @@ from trainer.gold.question import GoldQuestion, GoldTranscriber
 from trainer.model import Samples
 from trainer.progress import Progress
 from trainer.recogniser import Recogniser
-from trainer.verbalise import Unreadable, as_spoken
+from trainer.verbalise import spoken_if_readable
 
 UNCERTAIN = 0.6
 """Words of which the base model is less sure are pointed out in the question."""
@@ -158,11 +158,7 @@ class GoldMaker:
         )
 
     def _spoken(self, text: str, log_probs: LogProbs) -> str:
-        """Return the text with its numbers written out as they were said; as it is where nobody can read them."""
-        try:
-            return as_spoken(text, self.transcriber.config.language or "", log_probs, self.recogniser.model.vocabulary)
-        except Unreadable:
-            return text
+        return spoken_if_readable(text, self.transcriber.config.language, log_probs, self.recogniser.model.vocabulary)
 
     def _hear(self, clips: Sequence[SpokenClip], phase: str, progress: Progress) -> Iterator[tuple[int, LogProbs]]:
         batches = self.recogniser.hear_lazily([clip.samples for clip in clips], lambda index: clips[index].waveform())
