@@ -76,11 +76,10 @@ def choose_reading(log_probs: LogProbs, candidates: Sequence[str], vocabulary: V
         Unreadable: none can be spelled and fits into the frames.
         ValueError: no frame, or a log-probability that is no finite number.
     """
-    delimiter = vocabulary.tokens.index(vocabulary.delimiter)
     scored = []
     for text in candidates:
         try:
-            alignment = viterbi(log_probs, vocabulary.encode(text), vocabulary.blank, delimiter)
+            alignment = viterbi(log_probs, vocabulary.encode(text), vocabulary.blank, vocabulary.delimiter_id)
         except Unspellable:
             continue
         if alignment is not None:

@@ -97,15 +97,15 @@ def score(log_probs: LogProbs, text: str, vocabulary: Vocabulary) -> AcousticSco
         return Unalignable("unspellable", str(error))
     if not labels:
         return Unalignable("empty", "expected words, found none")
-    delimiter = vocabulary.tokens.index(vocabulary.delimiter)
-    alignment = viterbi(log_probs, labels, vocabulary.blank, delimiter)
+    blank, delimiter = vocabulary.blank, vocabulary.delimiter_id
+    alignment = viterbi(log_probs, labels, blank, delimiter)
     if alignment is None:
         detail = f"expected labels for at most {len(log_probs)} frames, found some that need {ctc_frames_needed(labels)}"
         return Unalignable("infeasible", detail)
     best = log_probs.max(axis=1).astype(np.float64)
     heard = greedy_transcripts(torch.tensor(log_probs)[None], torch.tensor([len(log_probs)]), vocabulary)[0]
     characters = count_char_errors(text, heard)
-    over_silence = best - log_probs[:, [vocabulary.blank, delimiter]].max(axis=1)
+    over_silence = best - log_probs[:, [blank, delimiter]].max(axis=1)
     return AcousticScores(
         margin=min(0.0, (alignment.score - float(best.sum())) / len(best)),
         worst_word=min(0.0, _worst_word(labels, alignment, delimiter)),
