@@ -124,8 +124,8 @@ class GoldRecord(Frozen):
 
     Attributes:
         text: accepted or proposed; None where nothing usable was answered.
-        provenance: `human` only for a person's own reference or review.
-        model, prompt_sha256: who was asked and how; None for a person's.
+        provenance: a model's, always; a person's word comes as a correction.
+        model, prompt_sha256: who was asked and how; None where nobody was.
         samples: every answer, normalised.
         agreement: share of the samples that are `text`.
         scores: None where the text cannot be aligned.
@@ -134,7 +134,7 @@ class GoldRecord(Frozen):
 
     utterance_id: str
     decision: GoldDecision
-    provenance: Literal["human", "llm"]
+    provenance: Literal["llm"] = "llm"
     text: str | None = None
     model: str | None = None
     prompt_sha256: str | None = None

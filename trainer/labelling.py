@@ -127,4 +127,4 @@ def _trusted(clips: Sequence[UsableClip], condition: str) -> list[SpokenClip]:
 
 def _unasked(utterance_id: str) -> GoldRecord:
     reason = "its audio could not be read when the gold of this cycle was made"
-    return GoldRecord(utterance_id=utterance_id, decision="rejected", text=None, provenance="llm", reason=reason)
+    return GoldRecord(utterance_id=utterance_id, decision="rejected", text=None, reason=reason)

@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
 
-from shared.gold import AcousticScores, GoldRecord
+from shared.gold import AcousticScores
 from trainer.align import LogProbs
 from trainer.decode import Vocabulary
 from trainer.gold.filter import (
@@ -18,7 +18,6 @@ from trainer.gold.filter import (
     Thresholds,
     Unalignable,
     decide,
-    record_for_person,
     score,
     thresholds,
 )
@@ -154,20 +153,6 @@ def test_a_transcript_that_a_user_called_wrong_is_not_accepted_again() -> None:
 def test_a_verdict_names_the_scores_that_failed() -> None:
     reason = decide(Answer("a", 1.0, heard=True), fine(margin=-0.61, worst_gap=-7.0), CUTS, min_agreement=0.6).reason
     assert reason == "not borne out by the sound: margin -0.61 below -0.50, worst_gap -7.00 below -6.00"
-
-
-def test_a_persons_reference_wins_over_the_sound() -> None:
-    hopeless = AcousticScores(margin=-9.0, worst_word=-30.0, worst_gap=-90.0, cer=3.0)
-    record = record_for_person("u1", "Say 5.", hopeless)
-    assert (record.decision, record.text, record.provenance, record.scores) == ("accepted", "Say 5.", "human", hopeless)
-    unspellable = record_for_person("u2", "Say 5.", Unalignable("unspellable", "found '5'"))
-    assert unspellable == GoldRecord(
-        utterance_id="u2",
-        decision="accepted",
-        text="Say 5.",
-        provenance="human",
-        reason="a person's word, though unspellable: found '5'",
-    )
 
 
 def test_a_trained_model_bears_out_what_was_said_and_not_a_made_up_ending() -> None:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from shared.gold import AcousticScores, GoldDecision, GoldRecord
+from shared.gold import AcousticScores, GoldDecision
 from shared.wer import count_char_errors, normalise
 from trainer.align import Alignment, LogProbs, viterbi
 from trainer.decode import Unspellable, Vocabulary, ctc_frames_needed, greedy_transcripts
@@ -221,21 +221,3 @@ def _doubt(answer: Answer, scores: AcousticScores, found: Bounds, accept: Bounds
 def _below(found: Bounds, bounds: Bounds) -> str:
     pairs = zip(Bounds._fields, found, bounds, strict=True)
     return ", ".join(f"{name} {value:.2f} below {bound:.2f}" for name, value, bound in pairs if value < bound)
-
-
-def record_for_person(utterance_id: str, reference: str, scores: AcousticScores | Unalignable | None = None) -> GoldRecord:
-    """Return the record of a person's own reference or review: accepted, whatever a model answers and the frames say.
-
-    Args:
-        utterance_id: of the clip.
-        reference: as the person wrote it.
-        scores: what the frames say of it, kept for the record.
-    """
-    return GoldRecord(
-        utterance_id=utterance_id,
-        decision="accepted",
-        text=reference,
-        provenance="human",
-        scores=scores if isinstance(scores, AcousticScores) else None,
-        reason=f"a person's word, though {scores.reason}: {scores.detail}" if isinstance(scores, Unalignable) else "a person's word",
-    )

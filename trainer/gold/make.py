@@ -136,7 +136,7 @@ class GoldMaker:
 
     def _judge(self, clip: SpokenClip, answer: GoldAnswer, log_probs: LogProbs, cuts: Thresholds) -> GoldRecord:
         config = self.transcriber.config
-        asked = {"utterance_id": clip.utterance_id, "provenance": "llm", "model": config.model, "prompt_sha256": prompt_sha256(config)}
+        asked = {"utterance_id": clip.utterance_id, "model": config.model, "prompt_sha256": prompt_sha256(config)}
         if answer.failure is not None:
             return GoldRecord.model_validate({**asked, "decision": "review", "text": None, "reason": f"{answer.failure}: {answer.detail}"})
         written, agreement = agree(answer.samples)
