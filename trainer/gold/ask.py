@@ -50,12 +50,10 @@ class GoldAnswer:
 
     Attributes:
         samples: what the model answered, as it was written, `config.samples` of them; none at all where `failure` says why.
-        cached: how many of the samples were not asked for again.
     """
 
     utterance_id: str
     samples: tuple[str, ...] = ()
-    cached: int = 0
     failure: GoldFailure | None = None
     detail: str = ""
 
@@ -66,12 +64,10 @@ class GoldTotals:
 
     Attributes:
         requests: sent, those that failed included.
-        cached: samples that cost nothing.
         usage, usd: as the endpoint reported; a lost answer that may have been billed counts with its worst case.
     """
 
     requests: int
-    cached: int
     usage: Usage
     usd: float
 
@@ -125,8 +121,7 @@ def ask_all(
     before = transcriber.requests
     answers = _in_threads(run, questions, on_done)
     spent = run.ledger.spent
-    cached = sum(answer.cached for answer in answers)
-    totals = GoldTotals(transcriber.requests - before, cached, spent, price_usd(spent, transcriber.config.budget))
+    totals = GoldTotals(transcriber.requests - before, spent, price_usd(spent, transcriber.config.budget))
     return GoldAnswers(tuple(answers), totals)
 
 
@@ -173,7 +168,7 @@ class _Run:
     def clip(self, question: GoldQuestion) -> GoldAnswer:
         """Return what became of one clip; an error that ends the run stops the others first."""
         try:
-            answer = self._samples(replace(question, read_audio=cache(question.read_audio)))  # one download for all samples and tries
+            answer = self._ask(replace(question, read_audio=cache(question.read_audio)))  # one download for all samples and tries
             self._check_fruit(answer)
         except BaseException:
             self.stop.set()
@@ -190,22 +185,22 @@ class _Run:
                 problem, f"None of the first {FRUITLESS_CLIPS} clips has a usable answer. {explain(problem, self.config)}"
             )
 
-    def _samples(self, question: GoldQuestion) -> GoldAnswer:
-        samples, cached = [], 0
-        for sample in range(self.config.samples):
-            digest = digest_of(identity(self.config, question, sample))
-            text = self._known.find(digest)
-            cached += text is not None
-            if text is None:
-                try:
-                    text = self._known.keep(digest, self._answer(question, sample))
-                except _OverBudget as error:
-                    return GoldAnswer(question.utterance_id, (), cached, "over_budget", str(error))
-                except RequestFailed as error:
-                    return GoldAnswer(question.utterance_id, (), cached, self._failure(error), error.problem.shown)
-            self._accepted.set()
-            samples.append(text)
-        return GoldAnswer(question.utterance_id, tuple(samples), cached)
+    def _ask(self, question: GoldQuestion) -> GoldAnswer:
+        try:
+            samples = tuple(self._sample(question, sample) for sample in range(self.config.samples))
+        except _OverBudget as error:
+            return GoldAnswer(question.utterance_id, failure="over_budget", detail=str(error))
+        except RequestFailed as error:
+            return GoldAnswer(question.utterance_id, failure=self._failure(error), detail=error.problem.shown)
+        return GoldAnswer(question.utterance_id, samples)
+
+    def _sample(self, question: GoldQuestion, sample: int) -> str:
+        digest = digest_of(identity(self.config, question, sample))
+        text = self._known.find(digest)
+        if text is None:
+            text = self._known.keep(digest, self._answer(question, sample))
+        self._accepted.set()
+        return text
 
     def _failure(self, failed: RequestFailed) -> GoldFailure:
         """Return what the clip's failure is called.
