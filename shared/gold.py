@@ -72,6 +72,11 @@ class GoldConfig(Frozen):
     tries: Annotated[int, Field(ge=1, le=20)] = 5
     budget: GoldBudget = GoldBudget()
 
+    @property
+    def hears(self) -> bool:
+        """The audio is sent."""
+        return self.kind == "transcription" or self.send_audio
+
     @field_validator("base_url")
     @classmethod
     def _is_a_bare_address(cls, url: str) -> str:

@@ -19,9 +19,8 @@ from shared.testing.memory_store import MemoryStore
 from shared.training import sha256_hex
 from tests.gold_server import MODEL, Asked, Fault, GoldServer, body, content, cut, small_trust, status
 from trainer.gold.ask import FRUITLESS_CLIPS, GoldAnswer, GoldAnswers, ask_all, wait_s
-from trainer.gold.cache import digest_of
 from trainer.gold.problems import GoldUnavailable
-from trainer.gold.prompt import ceiling, identity
+from trainer.gold.prompt import ceiling, identity_sha256
 from trainer.gold.question import GoldQuestion, Usage
 from trainer.gold.transcribers import open_transcriber
 
@@ -145,7 +144,7 @@ def test_a_stopped_run_goes_on_where_it_stopped() -> None:
 
 
 def _entry(number: int, server: GoldServer) -> str:
-    return f"{PREFIX}{digest_of(identity(config_of(server), question(number), 0))}.json"
+    return f"{PREFIX}{identity_sha256(config_of(server), question(number), 0)}.json"
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"v": 1, "identity_sha256": "' + b"0" * 64 + b'", "text": "of another"}'])

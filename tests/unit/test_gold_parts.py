@@ -19,7 +19,6 @@ from shared.gold import GoldBudget, GoldConfig
 from shared.training import sha256_hex
 from trainer.gold.agreement import agree
 from trainer.gold.budget import BudgetLedger, price_usd
-from trainer.gold.cache import digest_of
 from trainer.gold.problems import MAX_RETRY_AFTER_S, Problem, ProblemKind, RequestFailed, explain, problem_of_connection, problem_of_status
 from trainer.gold.prompt import (
     TOKENS_AROUND,
@@ -27,7 +26,8 @@ from trainer.gold.prompt import (
     audio_format,
     ceiling,
     chat_fields,
-    identity,
+    digest_of,
+    identity_sha256,
     next_dialect,
     prompt_sha256,
     transcription_fields,
@@ -110,29 +110,30 @@ def test_a_budget_of_money_may_be_used_to_the_last_cent() -> None:
 
 def test_an_answer_is_known_by_all_that_determines_it() -> None:
     changed = [
-        identity(CONFIG, QUESTION, 1),
-        identity(CONFIG, replace(QUESTION, hypothesis="call me back"), 0),
-        identity(CONFIG, replace(QUESTION, uncertain_words=()), 0),
-        identity(with_fields(model="small-2"), QUESTION, 0),
-        identity(with_fields(base_url="http://localhost:11434/v1"), QUESTION, 0),
-        identity(with_fields(language="en"), QUESTION, 0),
-        identity(with_fields(terms=("Retune",)), QUESTION, 0),
-        identity(with_fields(temperature=0.1), QUESTION, 0),
-        identity(with_fields(send_audio=True), QUESTION, 0),
-        identity(with_fields(send_audio=True), replace(QUESTION, audio_sha256=sha256_hex(b"other")), 0),
-        identity(with_fields(kind="transcription"), QUESTION, 0),
-        identity(with_fields(kind="transcription"), replace(QUESTION, audio_sha256=sha256_hex(b"other")), 0),
+        identity_sha256(CONFIG, QUESTION, 1),
+        identity_sha256(CONFIG, replace(QUESTION, hypothesis="call me back"), 0),
+        identity_sha256(CONFIG, replace(QUESTION, uncertain_words=()), 0),
+        identity_sha256(with_fields(model="small-2"), QUESTION, 0),
+        identity_sha256(with_fields(base_url="http://localhost:11434/v1"), QUESTION, 0),
+        identity_sha256(with_fields(language="en"), QUESTION, 0),
+        identity_sha256(with_fields(terms=("Retune",)), QUESTION, 0),
+        identity_sha256(with_fields(temperature=0.1), QUESTION, 0),
+        identity_sha256(with_fields(send_audio=True), QUESTION, 0),
+        identity_sha256(with_fields(send_audio=True), replace(QUESTION, audio_sha256=sha256_hex(b"other")), 0),
+        identity_sha256(with_fields(kind="transcription"), QUESTION, 0),
+        identity_sha256(with_fields(kind="transcription"), replace(QUESTION, audio_sha256=sha256_hex(b"other")), 0),
     ]
-    digests = {digest_of(each) for each in [identity(CONFIG, QUESTION, 0), *changed]}
+    digests = {identity_sha256(CONFIG, QUESTION, 0), *changed}
     assert len(digests) == len(changed) + 1
 
 
 def test_an_answer_is_the_same_under_other_limits_another_name_and_what_the_model_is_not_told() -> None:
     limits = with_fields(concurrency=2, tries=9, timeout_s=1.0, max_answer_tokens=64, samples=7, api_key_env="OTHER", min_agreement=1.0)
-    assert identity(limits, QUESTION, 0) == identity(CONFIG, QUESTION, 0)
-    assert identity(CONFIG, replace(QUESTION, utterance_id="u2", audio_sha256=sha256_hex(b"x")), 0) == identity(CONFIG, QUESTION, 0)
+    assert identity_sha256(limits, QUESTION, 0) == identity_sha256(CONFIG, QUESTION, 0)
+    other = replace(QUESTION, utterance_id="u2", audio_sha256=sha256_hex(b"x"))
+    assert identity_sha256(CONFIG, other, 0) == identity_sha256(CONFIG, QUESTION, 0)
     speech = with_fields(kind="transcription")
-    assert identity(speech, replace(QUESTION, hypothesis="x"), 0) == identity(speech, QUESTION, 0)
+    assert identity_sha256(speech, replace(QUESTION, hypothesis="x"), 0) == identity_sha256(speech, QUESTION, 0)
 
 
 def test_the_digest_of_the_prompt_tells_how_was_asked() -> None:

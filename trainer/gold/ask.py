@@ -26,9 +26,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_e
 from shared.errors import RetuneError
 from shared.objectstore import ObjectStore
 from trainer.gold.budget import BudgetLedger, price_usd
-from trainer.gold.cache import AnswerCache, digest_of
+from trainer.gold.cache import AnswerCache
 from trainer.gold.problems import GoldUnavailable, Problem, ProblemKind, RequestFailed, explain
-from trainer.gold.prompt import ceiling, identity
+from trainer.gold.prompt import ceiling, identity_sha256
 from trainer.gold.question import GoldQuestion, GoldTranscriber, Reply, Usage
 
 GoldFailure = Literal["no_usable_answer", "refused", "over_budget"]
@@ -195,7 +195,7 @@ class _Run:
         return GoldAnswer(question.utterance_id, samples)
 
     def _sample(self, question: GoldQuestion, sample: int) -> str:
-        digest = digest_of(identity(self.config, question, sample))
+        digest = identity_sha256(self.config, question, sample)
         text = self._known.find(digest)
         if text is None:
             text = self._known.keep(digest, self._answer(question, sample))

@@ -16,7 +16,7 @@ from trainer.align import LogProbs, word_confidences
 from trainer.gold.agreement import agree
 from trainer.gold.ask import GoldAnswer, GoldTotals, ask_all
 from trainer.gold.filter import MIN_TRUSTED, Answer, Thresholds, decide, score, thresholds
-from trainer.gold.prompt import hears, prompt_sha256
+from trainer.gold.prompt import prompt_sha256
 from trainer.gold.question import GoldQuestion, GoldTranscriber
 from trainer.model import Samples
 from trainer.progress import Progress
@@ -143,7 +143,7 @@ class GoldMaker:
         text = self._spoken(written, log_probs)
         scores = score(log_probs, text, self.recogniser.model.vocabulary)
         verdict = decide(
-            Answer(text, agreement, heard=hears(config)), scores, cuts, min_agreement=config.min_agreement, refuted=clip.refuted
+            Answer(text, agreement, heard=config.hears), scores, cuts, min_agreement=config.min_agreement, refuted=clip.refuted
         )
         return GoldRecord.model_validate(
             {
