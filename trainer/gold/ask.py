@@ -27,7 +27,7 @@ from shared.errors import RetuneError
 from shared.objectstore import ObjectStore
 from trainer.gold.budget import BudgetLedger, price_usd
 from trainer.gold.cache import AnswerCache
-from trainer.gold.problems import GoldUnavailable, Problem, ProblemKind, RequestFailed, explain
+from trainer.gold.problems import GoldUnavailable, Problem, ProblemKind, RequestFailed
 from trainer.gold.prompt import ceiling, identity_sha256
 from trainer.gold.question import GoldQuestion, GoldTranscriber, Reply, Usage
 
@@ -180,10 +180,8 @@ class _Run:
             self._done.append(answer.failure)
             fruitless = len(self._done) == FRUITLESS_CLIPS and set(self._done) == {"no_usable_answer"}
         if fruitless:
-            problem = Problem("bad_answer", answer.detail)
-            raise GoldUnavailable(
-                problem, f"None of the first {FRUITLESS_CLIPS} clips has a usable answer. {explain(problem, self.config)}"
-            )
+            before = f"None of the first {FRUITLESS_CLIPS} clips has a usable answer. "
+            raise GoldUnavailable(Problem("bad_answer", answer.detail), self.config, before)
 
     def _ask(self, question: GoldQuestion) -> GoldAnswer:
         try:
@@ -214,7 +212,7 @@ class _Run:
         if problem.kind == "refused" and self._accepted.is_set():
             return "refused"
         down = f"LLM is down, {self.config.tries} tries failed: " if problem.kind in DOWN else ""
-        raise GoldUnavailable(problem, down + explain(problem, self.config)) from failed
+        raise GoldUnavailable(problem, self.config, down) from failed
 
     def _answer(self, question: GoldQuestion, sample: int) -> str:
         """Return the model's answer, trying again what may pass; one bad answer among the failures shows that the endpoint is there."""
