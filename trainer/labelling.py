@@ -70,7 +70,6 @@ class Labelling:
         return records
 
     def _make(self, dataset: Dataset, config: GoldConfig) -> Sequence[GoldRecord]:
-        maker = GoldMaker(self.recogniser, self.open_transcriber(config), self.store, keys.GOLD_ANSWERS)
         wanted = [_spoken(clip, ERRORS, refuted=clip.clip.hypothesis) for clip in dataset.unlabelled]
         trusted = [
             _spoken(clip, condition, reference=clip.clip.reference)
@@ -79,6 +78,7 @@ class Labelling:
             if clip.clip.provenance == "human"
         ]
         try:
+            maker = GoldMaker(self.recogniser, self.open_transcriber(config), self.store, keys.GOLD_ANSWERS)
             gold = maker.make(wanted, trusted, self.progress)
         except GoldUnavailable as error:
             raise RunFailed("gold_unavailable", str(error)) from error
