@@ -301,7 +301,7 @@ def test_an_endpoint_that_fails_at_every_try_stops_the_run(fault: Fault) -> None
 def test_an_endpoint_that_is_not_there_stops_the_run() -> None:
     waits: list[float] = []
     server = GoldServer()
-    server._server.server_close()
+    server.server_close()
     with pytest.raises(GoldUnavailable, match=r"LLM is down.*refused.*Check host and port") as stopped:
         ask(server, [question(1)], waits=waits)
     assert (stopped.value.problem.kind, len(waits)) == ("address", 2)
