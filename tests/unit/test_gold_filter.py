@@ -13,8 +13,8 @@ from trainer.decode import Vocabulary
 from trainer.gold.filter import (
     ACCEPT,
     REVIEW,
-    Answer,
     Bounds,
+    Proposal,
     Thresholds,
     Unalignable,
     decide,
@@ -48,7 +48,7 @@ def fine(**changes: float) -> AcousticScores:
 
 
 def verdict(scores: AcousticScores | Unalignable, agreement: float = 1.0, *, heard: bool = True, refuted: str | None = None) -> str:
-    return decide(Answer("a b", agreement, heard=heard), scores, CUTS, min_agreement=0.6, refuted=refuted).decision
+    return decide(Proposal("a b", agreement, heard=heard), scores, CUTS, min_agreement=0.6, refuted=refuted).decision
 
 
 def test_what_the_model_hears_itself_scores_best() -> None:
@@ -151,7 +151,7 @@ def test_a_transcript_that_a_user_called_wrong_is_not_accepted_again() -> None:
 
 
 def test_a_verdict_names_the_scores_that_failed() -> None:
-    reason = decide(Answer("a", 1.0, heard=True), fine(margin=-0.61, worst_gap=-7.0), CUTS, min_agreement=0.6).reason
+    reason = decide(Proposal("a", 1.0, heard=True), fine(margin=-0.61, worst_gap=-7.0), CUTS, min_agreement=0.6).reason
     assert reason == "not borne out by the sound: margin -0.61 below -0.50, worst_gap -7.00 below -6.00"
 
 
@@ -170,9 +170,9 @@ def test_a_trained_model_bears_out_what_was_said_and_not_a_made_up_ending() -> N
     def decisions(suffix: str) -> list[str]:
         texts = [clip.text + suffix for clip in clips]
         scores = [score(row, text, recogniser.model.vocabulary) for row, text in zip(log_probs, texts, strict=True)]
-        answers = [Answer(text, 1.0, heard=True) for text in texts]
-        pairs = zip(answers, scores, strict=True)
-        return [decide(answer, found, thresholds([]), min_agreement=0.6).decision for answer, found in pairs]
+        proposals = [Proposal(text, 1.0, heard=True) for text in texts]
+        pairs = zip(proposals, scores, strict=True)
+        return [decide(proposal, found, thresholds([]), min_agreement=0.6).decision for proposal, found in pairs]
 
     right, made_up = decisions(""), decisions(" thank you")
     assert right.count("accepted") >= 10

@@ -23,7 +23,7 @@ class AnswerCache:
     """Answers in an object store, one object each.
 
     Args:
-        prefix: goes before every key, with its slash, as `gold/answers/`.
+        prefix: goes before every key, with its slash, as `shared.keys.GOLD_ANSWERS`.
     """
 
     def __init__(self, store: ObjectStore, prefix: str) -> None:

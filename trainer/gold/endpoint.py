@@ -105,6 +105,7 @@ class Endpoint:
         return bytes(body)
 
     def _without_key(self, problem: Problem) -> Problem:
+        """Return the problem with our key hidden in its words; where none was sent, a bad key is a missing one."""
         if problem.kind == "key" and self._key is None:
             return replace(problem, kind="no_key")
         return replace(problem, detail=problem.detail.replace(self._key, "***")) if self._key else problem

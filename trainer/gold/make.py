@@ -16,7 +16,7 @@ from shared.wer import normalise
 from trainer.align import LogProbs, word_confidences
 from trainer.gold.agreement import agree
 from trainer.gold.ask import GoldAnswer, GoldAnswers, GoldTotals, ask_all
-from trainer.gold.filter import MIN_TRUSTED, Answer, Thresholds, decide, score, thresholds
+from trainer.gold.filter import MIN_TRUSTED, Proposal, Thresholds, decide, score, thresholds
 from trainer.gold.prompt import prompt_sha256
 from trainer.gold.question import GoldQuestion, GoldTranscriber
 from trainer.model import Samples
@@ -92,8 +92,8 @@ class GoldMaker:
         heard = self._hear(wanted, "hearing the clips", progress)
         answered = self._ask([self._question(clip, log_probs) for clip, log_probs in zip(wanted, heard, strict=True)], progress)
         cuts = self._cuts(trusted, {clip.condition for clip in wanted}, progress)
-        proposals = progress.track(zip(wanted, answered.answers, heard, strict=True), "judging the answers", len(wanted))
-        records = tuple(self._judge(clip, answer, log_probs, cuts[clip.condition]) for clip, answer, log_probs in proposals)
+        answers = progress.track(zip(wanted, answered.answers, heard, strict=True), "judging the answers", len(wanted))
+        records = tuple(self._judge(clip, answer, log_probs, cuts[clip.condition]) for clip, answer, log_probs in answers)
         return Gold(records, answered.totals)
 
     def _hear(self, clips: Sequence[SpokenClip], phase: str, progress: Progress) -> list[LogProbs]:
@@ -143,7 +143,7 @@ class GoldMaker:
         written, agreement = agree(answer.samples)
         text = self._spoken(written, log_probs)
         scores = score(log_probs, text, self.recogniser.model.vocabulary)
-        proposal = Answer(text, agreement, heard=config.hears)
+        proposal = Proposal(text, agreement, heard=config.hears)
         verdict = decide(proposal, scores, cuts, min_agreement=config.min_agreement, refuted=clip.refuted)
         return record(
             decision=verdict.decision,

@@ -16,6 +16,9 @@ from trainer.gold.replies import parse_chat, parse_transcription
 if TYPE_CHECKING:
     from trainer.gold.endpoint import Endpoint
 
+_NOT_UNDERSTOOD = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""With these an endpoint refuses what it does not know; it may take the same request in other words."""
+
 
 def open_endpoint(config: GoldConfig, environ: Mapping[str, str], monotonic: Callable[[], float] = time.monotonic) -> "Endpoint":
     """Return the endpoint that `config` names; nothing is sent yet.
@@ -41,9 +44,6 @@ def transcriber_at(endpoint: "Endpoint", config: GoldConfig) -> GoldTranscriber:
 def open_transcriber(config: GoldConfig, environ: Mapping[str, str]) -> GoldTranscriber:
     """Return the transcriber that `config` names; see `open_endpoint`."""
     return transcriber_at(open_endpoint(config, environ), config)
-
-
-_NOT_UNDERSTOOD = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 class ChatTranscriber:
