@@ -72,6 +72,11 @@ class GoldConfig(Frozen):
     tries: Annotated[int, Field(ge=1, le=20)] = 5
     budget: GoldBudget = GoldBudget()
 
+    @property
+    def hears(self) -> bool:
+        """The audio is sent."""
+        return self.kind == "transcription" or self.send_audio
+
     @field_validator("base_url")
     @classmethod
     def _is_a_bare_address(cls, url: str) -> str:
@@ -124,8 +129,8 @@ class GoldRecord(Frozen):
 
     Attributes:
         text: accepted or proposed; None where nothing usable was answered.
-        provenance: `human` only for a person's own reference or review.
-        model, prompt_sha256: who was asked and how; None for a person's.
+        provenance: a model's, always; a person's word comes as a correction.
+        model, prompt_sha256: who was asked and how; None where nobody was.
         samples: every answer, normalised.
         agreement: share of the samples that are `text`.
         scores: None where the text cannot be aligned.
@@ -134,7 +139,7 @@ class GoldRecord(Frozen):
 
     utterance_id: str
     decision: GoldDecision
-    provenance: Literal["human", "llm"]
+    provenance: Literal["llm"] = "llm"
     text: str | None = None
     model: str | None = None
     prompt_sha256: str | None = None

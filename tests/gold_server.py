@@ -9,12 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import certifi
+
+from shared.testing.loopback import LoopbackHandler, LoopbackServer
 
 CHAT = "/v1/chat/completions"
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
@@ -112,7 +112,7 @@ def body(data: bytes, content_type: str = "application/json") -> Fault:
     return lambda _: Sent(data, 200, {"Content-Type": content_type})
 
 
-class GoldServer:
+class GoldServer(LoopbackServer):
     """Serves until closed.
 
     Args:
@@ -151,12 +151,7 @@ class GoldServer:
         self.on_asked = on_asked
         self._under_way = 0
         self._lock = threading.Lock()
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.005}, name="gold-server")
-
-    @property
-    def root(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_Handler, "gold-server")
 
     @property
     def url(self) -> str:
@@ -198,18 +193,6 @@ class GoldServer:
             return None
         return status(401, f"Incorrect API key provided: {headers.get('authorization', '')}")(Sent(b""))
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
 
 def _refusal(asked: Asked, refuses: tuple[str, ...]) -> Sent | None:
     """Refuse as OpenAI does for what its models do not know, and as Mistral does for fields that are not of its schema."""
@@ -232,38 +215,26 @@ def _refusal(asked: Asked, refuses: tuple[str, ...]) -> Sent | None:
     return Sent(json.dumps({"object": "error", "message": {"detail": detail}, "code": None}).encode(), 422)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-
-    def __init__(self, gold: GoldServer) -> None:
-        self.gold = gold
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    # HTTP/1.0: a connection a request, none outlives the test
-    server: _Server
+class _Handler(LoopbackHandler):
+    server: GoldServer
 
     def do_GET(self) -> None:
-        models = self.server.gold.models
+        models = self.server.models
         if self.path != MODELS or models is None:
             self._send(Sent(b'{"detail":"Not Found"}', 404))
             return
         rows = [{"id": name, "object": "model"} for name in models]
-        self._send(self.server.gold.refusal(self._names()) or Sent(json.dumps({"object": "list", "data": rows}).encode()))
+        self._send(self.server.refusal(self.named()) or Sent(json.dumps({"object": "list", "data": rows}).encode()))
 
     def do_POST(self) -> None:
-        data = self.rfile.read(int(self.headers["Content-Length"]))
+        data = self.posted()
         if self.path == CHAT:
-            self._send(self.server.gold.reply(Asked(self.path, self._names(), json.loads(data))))
+            self._send(self.server.reply(Asked(self.path, self.named(), json.loads(data))))
         elif self.path == TRANSCRIPTIONS:
             fields, file = _form(self.headers["Content-Type"], data)
-            self._send(self.server.gold.reply(Asked(self.path, self._names(), fields, file)))
+            self._send(self.server.reply(Asked(self.path, self.named(), fields, file)))
         else:
             self._send(Sent(b'{"detail":"Not Found"}', 404))
-
-    def _names(self) -> dict[str, str]:
-        return {name.lower(): value for name, value in self.headers.items()}
 
     def _send(self, sent: Sent) -> None:
         try:
@@ -275,9 +246,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(sent.body)
         except OSError:
             self.close_connection = True  # the asker gave up waiting
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Stay quiet."""
 
 
 def _form(content_type: str, data: bytes) -> tuple[dict[str, str], bytes]:

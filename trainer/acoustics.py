@@ -84,10 +84,10 @@ def low_pass(audio: Audio, cutoff_hz: float, edge: float = 0.15) -> Audio:
     return passed
 
 
-def equalise(audio: Audio, knots_hz: Sequence[float], gains_db: Sequence[float]) -> Audio:
+def equalise(audio: Audio, knots_hz: Sequence[float], gains_db: Sequence[float], rate_hz: int = SAMPLE_RATE_HZ) -> Audio:
     """Colour a clip as a throat, a microphone or a handset does: gains at `knots_hz`, linear over log frequency between them."""
     size = _fast_size(audio.size)
-    frequency = np.maximum(np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE_HZ), 1.0)
+    frequency = np.maximum(np.fft.rfftfreq(size, 1.0 / rate_hz), 1.0)
     gain = np.power(10.0, np.interp(np.log(frequency), np.log(knots_hz), gains_db) / 20.0)
     coloured: Audio = np.fft.irfft(np.fft.rfft(audio, size) * gain, size)[: audio.size].astype(np.float32)
     return coloured
@@ -101,19 +101,20 @@ def mu_law(audio: Audio) -> Audio:
     return expanded
 
 
-def reverberate(audio: Audio, rng: np.random.Generator, rt60_s: float, wet: float) -> Audio:
+def reverberate(audio: Audio, rng: np.random.Generator, rt60_s: float, wet: float, rate_hz: int = SAMPLE_RATE_HZ) -> Audio:
     """Add the echo of a room: exponentially decaying noise as impulse response. Same shape; the tail is cut off.
 
     Args:
-        audio: (samples,) at 16 kHz.
+        audio: (samples,) at `rate_hz`.
         rng: draws the room.
         rt60_s: time in which the echo falls by 60 dB.
         wet: the echo's share of the energy, in [0, 1); 0 returns the clip unchanged.
+        rate_hz: sampling rate.
     """
-    length = round(rt60_s * SAMPLE_RATE_HZ)
+    length = round(rt60_s * rate_hz)
     if wet == 0.0 or length < 2 or audio.size == 0:
         return audio.astype(np.float32)
-    time_s = np.arange(length) / SAMPLE_RATE_HZ
+    time_s = np.arange(length) / rate_hz
     response = rng.standard_normal(length) * np.exp(-SPEED_OF_DECAY * time_s / rt60_s)
     response *= np.sqrt(wet / (1.0 - wet)) / np.linalg.norm(response)
     response[0] += 1.0

@@ -29,7 +29,7 @@ class Alignment:
     peaks: tuple[float, ...]
 
 
-def viterbi(log_probs: LogProbs, labels: Sequence[int], blank: int, delimiter: int | None = None) -> Alignment | None:
+def viterbi(log_probs: LogProbs, labels: Sequence[int], blank: int, delimiter: int) -> Alignment | None:
     """Return the best path that decodes to `labels`; None where they need more frames than there are.
 
     The usual lattice of a blank around each label (Graves et al. 2006, section 4.1) with the maximum in place of the sum. Work and memory
@@ -68,14 +68,13 @@ def _check(log_probs: LogProbs) -> None:
         raise ValueError("log-probabilities: expected finite numbers, found NaN or infinity; the model is damaged")
 
 
-def _emissions(log_probs: LogProbs, labels: npt.NDArray[np.int64], blank: int, delimiter: int | None) -> npt.NDArray[np.float64]:
+def _emissions(log_probs: LogProbs, labels: npt.NDArray[np.int64], blank: int, delimiter: int) -> npt.NDArray[np.float64]:
     states = np.full(2 * len(labels) + 1, blank)
     states[1::2] = labels
     emissions = log_probs[:, states].astype(np.float64)
-    if delimiter is not None:
-        parts_words = np.concatenate([[True], labels == delimiter, [True]])
-        silent = 2 * np.flatnonzero(parts_words[:-1] | parts_words[1:])
-        emissions[:, silent] = np.maximum(emissions[:, silent], log_probs[:, delimiter, None])
+    parts_words = np.concatenate([[True], labels == delimiter, [True]])
+    silent = 2 * np.flatnonzero(parts_words[:-1] | parts_words[1:])
+    emissions[:, silent] = np.maximum(emissions[:, silent], log_probs[:, delimiter, None])
     return emissions
 
 

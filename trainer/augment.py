@@ -44,8 +44,8 @@ class LineProfile:
         rate_hz: of the audio it was measured on.
         knots_hz: centres of the bands, rising.
         gains_db: for each band, what makes a clean clip sound like an error; empty = nothing to compare was found.
-        noise_db: for each band, power of the errors' noise at equal bandwidth, the loudest band at 0.
-        snr_db: quantiles, 0 to 1 in equal steps, of the errors' signal-to-noise ratios over a whole clip; empty = no noise was found.
+        noise_db: for each band, power of the errors' noise at equal bandwidth, the loudest band at 0; empty = no error has a sound.
+        snr_db: quantiles, 0 to 1 in equal steps, of the errors' signal-to-noise ratios over a whole clip; empty = no error has a sound.
     """
 
     rate_hz: int
@@ -76,16 +76,15 @@ def measure(error_waveforms: Iterable[Audio], replay_waveforms: Iterable[Audio],
     """
     knots = _knots(rate_hz)
     errors, replay = _hear(error_waveforms, rate_hz), _hear(replay_waveforms, rate_hz)
+    if errors is None:
+        return LineProfile(rate_hz, tuple(knots.tolist()), (), (), ())
+    level = _decibels(_smooth(errors.noise, rate_hz, knots))
+    snr = np.quantile(errors.snr_db, np.linspace(0, 1, SNR_QUANTILES))
     gains: tuple[float, ...] = ()
-    noise: tuple[float, ...] = ()
-    if errors is not None and replay is not None:
-        line, clean = (_smooth(heard.signal, rate_hz, knots) for heard in (errors, replay))
-        gains = tuple(np.clip(_decibels(line) - _decibels(clean), *GAIN_DB).tolist())
-    if errors is not None and errors.noise.any():
-        level = _decibels(_smooth(errors.noise, rate_hz, knots))
-        noise = tuple((level - level.max()).tolist())
-    snr = np.quantile(errors.snr_db, np.linspace(0, 1, SNR_QUANTILES)).tolist() if errors is not None and noise else []
-    return LineProfile(rate_hz, tuple(knots.tolist()), gains, noise, tuple(snr))
+    if replay is not None:
+        line, clean = (_decibels(_smooth(heard.signal, rate_hz, knots)) for heard in (errors, replay))
+        gains = tuple(np.clip(line - clean, *GAIN_DB).tolist())
+    return LineProfile(rate_hz, tuple(knots.tolist()), gains, tuple((level - level.max()).tolist()), tuple(snr.tolist()))
 
 
 def apply(profile: LineProfile, samples: Audio, settings: Augmentation, rng: np.random.Generator) -> Audio:
@@ -106,15 +105,13 @@ def apply(profile: LineProfile, samples: Audio, settings: Augmentation, rng: np.
     if loudness == 0.0:
         return samples.astype(np.float32)
     heard = samples.astype(np.float32)
-    scale = acoustics.SAMPLE_RATE_HZ / profile.rate_hz  # trainer.acoustics counts in samples of its own rate
-    knots = [knot * scale for knot in profile.knots_hz]
     if settings.reverb_rt60_s is not None:
-        heard = acoustics.reverberate(heard, rng, rng.uniform(*settings.reverb_rt60_s) / scale, rng.uniform(*WET))
+        heard = acoustics.reverberate(heard, rng, rng.uniform(*settings.reverb_rt60_s), rng.uniform(*WET), profile.rate_hz)
     if settings.equalise and profile.gains_db:
-        heard = acoustics.equalise(heard, knots, profile.gains_db)
+        heard = acoustics.equalise(heard, profile.knots_hz, profile.gains_db, profile.rate_hz)
     if settings.noise and profile.snr_db:
         snr_db = float(np.interp(rng.random(), np.linspace(0, 1, SNR_QUANTILES), profile.snr_db))
-        noise = acoustics.equalise(acoustics.white_noise(rng, heard.size), knots, profile.noise_db)
+        noise = acoustics.equalise(acoustics.white_noise(rng, heard.size), profile.knots_hz, profile.noise_db, profile.rate_hz)
         missing = _missing_noise(heard, profile.rate_hz, snr_db)
         if missing > 0.0:
             heard = acoustics.add_noise(heard, noise, -10.0 * math.log10(missing))

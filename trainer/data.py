@@ -18,11 +18,12 @@ from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.training import Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
 from shared.wer import normalise
+from trainer.align import LogProbs
 from trainer.batching import pad_features
 from trainer.decode import Unspellable, ctc_frames_needed
 from trainer.model import AcousticModel, Samples
 from trainer.network import convolve, encode
-from trainer.verbalise import Unreadable, choose_reading, needs_reading, readings
+from trainer.verbalise import Unreadable, as_spoken
 
 AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
 
@@ -220,20 +221,17 @@ class ClipLoader:
 
     def _written_out(self, clip: Clip, path: Path) -> Clip:
         """Return the clip with the numbers in its reference written out; of several readings the one that the model hears best."""
-        if self._config.language is None or not needs_reading(clip.reference):
-            return clip
         try:
-            candidates = readings(clip.reference, self._config.language)
-            if len(candidates) > 1:
-                with self._hearing:  # one at a time: such clips are rare, and the network takes all cores
-                    features = convolve(self._model, [read_waveform(path)])
-                    with torch.inference_mode():
-                        logits = encode(self._model.network, *pad_features(features))[0]
-                log_probs = logits.float().log_softmax(dim=-1).cpu().numpy()
-                candidates = [choose_reading(log_probs, candidates, self._model.vocabulary)[0]]
+            spoken = as_spoken(clip.reference, self._config.language, lambda: self._hear(path), self._model.vocabulary)
         except Unreadable as error:
             raise ClipRefused("bad_reference", str(error)) from error
-        return clip.model_copy(update={"reference": candidates[0]})
+        return clip.model_copy(update={"reference": spoken})
+
+    def _hear(self, path: Path) -> LogProbs:
+        with self._hearing, torch.inference_mode():  # one at a time: such clips are rare, and the network takes all cores
+            logits = encode(self._model.network, *pad_features(convolve(self._model, [read_waveform(path)])))[0]
+        log_probs: LogProbs = logits.float().log_softmax(dim=-1).cpu().numpy()
+        return log_probs
 
     def _fetch(self, pin: AudioPin) -> bytes:
         try:

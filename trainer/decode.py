@@ -39,13 +39,18 @@ class Vocabulary:
         return frozenset(token for token in self.tokens if len(token) == 1 and token != self.delimiter)
 
     @cached_property
+    def delimiter_id(self) -> int:
+        """Output index of the delimiter."""
+        return self.tokens.index(self.delimiter)
+
+    @cached_property
     def _label_ids(self) -> dict[str, int]:
         """Normalised character to output index, whatever the case of the vocabulary is."""
         ids: dict[str, int] = {}
         for index, token in enumerate(self.tokens):
             if token in self.letters:
                 ids.setdefault(token.casefold(), index)
-        return ids | {" ": self.tokens.index(self.delimiter)}
+        return ids | {" ": self.delimiter_id}
 
     @cached_property
     def first_ids(self) -> npt.NDArray[np.int64]:

@@ -61,21 +61,29 @@ class Labelling:
         key = keys.gold(self.cycle)
         standing = find(self.store, key)
         if standing is None:
-            maker = GoldMaker(self.recogniser, self.open_transcriber(config), self.store, keys.GOLD_ANSWERS)
-            wanted = [_wanted(clip) for clip in dataset.unlabelled]
-            trusted = [*_trusted(dataset.by_role["train_errors"], ERRORS), *_trusted(dataset.by_role["train_replay"], REPLAY)]
-            try:
-                gold = maker.make(wanted, trusted, self.progress)
-            except GoldUnavailable as error:
-                raise RunFailed("gold_unavailable", str(error)) from error
-            self.progress.log("asked", requests=gold.totals.requests, tokens=gold.totals.usage.tokens, usd=gold.totals.usd)
-            standing = create(self.store, key, lines_bytes(gold.records), content_type="application/x-ndjson")
+            standing = create(self.store, key, lines_bytes(self._make(dataset, config)), content_type="application/x-ndjson")
         records = parse_lines(GoldRecord, standing.data, what=key)
         missing = {clip.clip.utterance_id for clip in dataset.unlabelled} - {record.utterance_id for record in records}
         if missing:
             # an earlier attempt could not read these clips; its gold stands, and they wait for the next cycle
             records += [_unasked(utterance_id) for utterance_id in sorted(missing)]
         return records
+
+    def _make(self, dataset: Dataset, config: GoldConfig) -> Sequence[GoldRecord]:
+        wanted = [_spoken(clip, ERRORS, refuted=clip.clip.hypothesis) for clip in dataset.unlabelled]
+        trusted = [
+            _spoken(clip, condition, reference=clip.clip.reference)
+            for condition, clips in ((ERRORS, dataset.by_role["train_errors"]), (REPLAY, dataset.by_role["train_replay"]))
+            for clip in clips
+            if clip.clip.provenance == "human"
+        ]
+        try:
+            maker = GoldMaker(self.recogniser, self.open_transcriber(config), self.store, keys.GOLD_ANSWERS)
+            gold = maker.make(wanted, trusted, self.progress)
+        except GoldUnavailable as error:
+            raise RunFailed("gold_unavailable", str(error)) from error
+        self.progress.log("asked", requests=gold.totals.requests, tokens=gold.totals.usage.tokens, usd=gold.totals.usd)
+        return gold.records
 
     def _outcome(self, found: UnlabelledOnDisk, record: GoldRecord) -> UsableClip | SetAside:
         if record.decision != "accepted" or record.text is None:
@@ -97,34 +105,21 @@ class Labelling:
         return UsableClip(clip, found.path, found.samples, labels)
 
 
-def _wanted(found: UnlabelledOnDisk) -> SpokenClip:
+def _spoken(
+    found: UnlabelledOnDisk | UsableClip, condition: str, *, reference: str | None = None, refuted: str | None = None
+) -> SpokenClip:
     return SpokenClip(
         utterance_id=found.clip.utterance_id,
-        condition=ERRORS,
+        condition=condition,
         samples=found.samples,
         waveform=found.waveform,
         read_audio=found.path.read_bytes,
         audio_sha256=found.path.name,
-        refuted=found.clip.hypothesis,
+        reference=reference,
+        refuted=refuted,
     )
-
-
-def _trusted(clips: Sequence[UsableClip], condition: str) -> list[SpokenClip]:
-    return [
-        SpokenClip(
-            utterance_id=clip.clip.utterance_id,
-            condition=condition,
-            samples=clip.samples,
-            waveform=clip.waveform,
-            read_audio=clip.path.read_bytes,
-            audio_sha256=clip.path.name,
-            reference=clip.clip.reference,
-        )
-        for clip in clips
-        if clip.clip.provenance == "human"
-    ]
 
 
 def _unasked(utterance_id: str) -> GoldRecord:
     reason = "its audio could not be read when the gold of this cycle was made"
-    return GoldRecord(utterance_id=utterance_id, decision="rejected", text=None, provenance="llm", reason=reason)
+    return GoldRecord(utterance_id=utterance_id, decision="rejected", text=None, reason=reason)

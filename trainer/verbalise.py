@@ -1,29 +1,23 @@
 """Numbers written out as they may have been spoken, for labels that a CTC vocabulary can spell; the sound chooses among the readings.
 
-What has no sure reading is refused, for a wrong label is worse than a clip less. Only languages whose rules stand here are read: num2words
-knows more, yet nothing of genders, separators, or what is said on a telephone.
+What has no sure reading is refused, for a wrong label is worse than a clip less. Only languages whose rules stand in
+`trainer.number_grammar` are read: num2words knows more, yet nothing of genders, separators, or what is said on a telephone.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise, product
 
-import numpy as np
 from num2words import num2words
 
 from shared.wer import normalise, unspeakable
 from trainer.align import LogProbs, viterbi
 from trainer.decode import Unspellable, Vocabulary
+from trainer.number_grammar import CURRENCIES, GRAMMARS, MAX_CARDINAL_DIGITS, Grammar, Rules
 
 MAX_READINGS = 16
-MAX_CARDINAL_DIGITS = 9
-"""Longer figures are numbers of accounts and telephones, said digit by digit."""
 YEARS = range(1100, 2100)
-
-Rules = tuple[tuple[str, str], ...]
-"""Patterns and what replaces them."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - says the fact, as the taxonomy does
@@ -31,127 +25,14 @@ class Unreadable(ValueError):  # noqa: N818 - says the fact, as the taxonomy doe
 
     def __init__(self, token: str, expected: str) -> None:
         super().__init__(f"token {token!r}: expected {expected}; write it out as it was spoken, or leave the clip out")
-        self.token = token
 
 
-@dataclass(frozen=True)
-class Grammar:
-    """How numbers are written and said in one language.
-
-    Attributes:
-        decimal, group: separators within a number; a space groups everywhere.
-        sum_and: what may stand between a sum and its hundredths.
-        money: symbol to the name of one, of several, and of the hundredths.
-        cardinals: rules that each make another form of a cardinal.
-        ordinal, ordinals: how ordinals are written, and rules that each make another form of one.
-        max_ordinal: the highest that num2words says as people do.
-        clock: how a time of day is written: groups `h`, `m`, and `half` where its name is written behind.
-        full_hour, time: what is said at `{h}` sharp, and at `{m}` minutes past.
-        hours: rules that are applied to what is said.
-        digit: a digit with another name when digits are said one by one.
-    """
-
-    decimal: str
-    group: str
-    point: str
-    percent: str
-    ampersand: str
-    minus: str
-    sum_and: str
-    money: Mapping[str, tuple[str, str, str]]
-    cardinals: Rules
-    ordinal: str
-    ordinals: Rules
-    clock: str
-    full_hour: tuple[str, ...]
-    time: tuple[str, ...]
-    hours: Rules = ()
-    max_ordinal: int = 31
-    digit: tuple[str, str] | None = None
-
-
-GRAMMARS: Mapping[str, Grammar] = {
-    "en": Grammar(
-        decimal=".",
-        group=",",
-        point="point",
-        percent="percent",
-        ampersand="and",
-        minus="minus",
-        sum_and="and",
-        money={"$": ("one dollar", "dollars", "cents"), "£": ("one pound", "pounds", "pence"), "€": ("one euro", "euros", "cents")},
-        cardinals=((r"\band ", ""), (r"^one (?=hundred|thousand)", "a ")),
-        ordinal=r"(\d+)(?:st|nd|rd|th)",
-        ordinals=((r"\band ", ""),),
-        clock=r"(?P<h>\d\d?)(?=:|[ap]m)(?::(?P<m>\d\d))?(?P<half>[ap]m)?",
-        full_hour=("{h} o'clock", "{h}"),
-        time=("{h} {m}",),
-        max_ordinal=10**MAX_CARDINAL_DIGITS,
-        digit=("zero", "oh"),
-    ),
-    "de": Grammar(
-        decimal=",",
-        group=".",
-        point="komma",
-        percent="prozent",
-        ampersand="und",
-        minus="minus",
-        sum_and="und",
-        money={"$": ("ein dollar", "dollar", "cent"), "£": ("ein pfund", "pfund", "pence"), "€": ("ein euro", "euro", "cent")},
-        cardinals=((r"^ein(?=hundert|tausend)", ""), *((r"^eins$", form) for form in ("ein", "eine", "einen", "einem", "einer"))),
-        ordinal=r"(\d+)\.",
-        ordinals=tuple((r"$", ending) for ending in "nrsm"),
-        clock=r"(?P<h>\d\d?)(?=:|\.\d\duhr)[:.](?P<m>\d\d)(?:uhr)?",
-        full_hour=("{h} uhr",),
-        time=("{h} uhr {m}",),
-        hours=((r"^eins uhr", "ein uhr"),),
-        digit=("zwei", "zwo"),
-    ),
-    "fr": Grammar(
-        decimal=",",
-        group="",
-        point="virgule",
-        percent="pour cent",
-        ampersand="et",
-        minus="moins",
-        sum_and="et",
-        money={"$": ("un dollar", "dollars", "cents"), "£": ("une livre", "livres", "pence"), "€": ("un euro", "euros", "centimes")},
-        cardinals=((r"\bun$", "une"),),
-        ordinal=r"(\d+)(?:er|re|ère|i?[eè]me|e|nde?)",
-        ordinals=((r"^premier$", "première"), (r"^deuxième$", "second"), (r"^deuxième$", "seconde")),
-        clock=r"(?P<h>\d\d?)(?:h|[:h](?P<m>\d\d))",
-        full_hour=("{h} heures",),
-        time=("{h} heures {m}",),
-        hours=((r"\bun heures", "une heures"), (r"^(une|zéro) heures", r"\1 heure")),
-    ),
-    "es": Grammar(
-        decimal=",",
-        group=".",
-        point="coma",
-        percent="por ciento",
-        ampersand="y",
-        minus="menos",
-        sum_and="con",
-        money={"$": ("un dólar", "dólares", "centavos"), "£": ("una libra", "libras", "peniques"), "€": ("un euro", "euros", "céntimos")},
-        cardinals=((r"veintiuno$", "veintiún"), (r"\buno$", "un"), (r"uno$", "una")),
-        ordinal=r"(\d+)\.?(?:er|[oa])",
-        ordinals=((r"o$", "a"), (r"^(prim|terc)ero$", r"\1er")),
-        clock=r"(?P<h>\d\d?):(?P<m>\d\d)",
-        full_hour=("{h} en punto", "{h}"),
-        time=("{h} {m}", "{h} y {m}"),
-        hours=((r"^(veinti)?uno\b", r"\1una"),),
-        max_ordinal=10,
-    ),
-}
-_SYMBOLS = "$£€"
 _EDGE = re.escape("()[]{}\"'*_;:!?¡¿…“”„«»‚‘’")  # noqa: RUF001 - quotation marks
 # A point or comma before a figure makes a fraction of it, and so does not count as punctuation there.
 _TOKEN = re.compile(rf"([{_EDGE}]*)(.*?)([{_EDGE}.,]*)")
 _SPACED = re.compile(r"(?<![\d.,])(?<!\d\s)[1-9]\d{0,2}(?:\s\d{3})+(?!\s?\d)")
 # A symbol belongs to the number beside it, and "Uhr" to its time: apart they would be read twice or in the wrong order.
-_JOIN = re.compile(rf"(?<=\d)\s+(?=[%{_SYMBOLS}](?!\w))|(?<=[{_SYMBOLS}])\s+(?=\d)|(?<=\d[:.]\d\d)\s+(?=Uhr\b)")
-_SCALES = "hundred|thousand|million|billion|trillion"
-_SCALED_SUM = re.compile(rf"([{_SYMBOLS}]\d[\d.,]*)\s+({_SCALES})\b")
+_JOIN = re.compile(rf"(?<=\d)\s+(?=[%{CURRENCIES}](?!\w))|(?<=[{CURRENCIES}])\s+(?=\d)|(?<=\d[:.]\d\d)\s+(?=Uhr\b)")
 _DATE_OR_SPAN = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?-\d\d?-\d{4}|\d{4}-\d{4}")
 
 
@@ -168,23 +49,23 @@ def readings(text: str, language: str) -> list[str]:
     Raises:
         Unreadable: a token has no reading that is surely among ours, or the language is not one of `GRAMMARS`.
     """
-    if not _foreign(text):
+    if not needs_reading(text):
         return [text]
     if language not in GRAMMARS:
-        token = next((token for token in text.split() if _foreign(token)), text)
+        token = next((token for token in text.split() if needs_reading(token)), text)
         raise Unreadable(token, f"words, or a language among {', '.join(sorted(GRAMMARS))} and not {language!r}")
     # an underscore holds together what one number is
     joined = _JOIN.sub("", _SPACED.sub(lambda match: "_".join(match[0].split()), text.replace("\u2014", " ")))
-    if language == "en":
-        joined = _SCALED_SUM.sub(r"\1_\2", joined)
-    reader = _Reader(language, GRAMMARS[language])
+    grammar = GRAMMARS[language]
+    joined = re.sub(rf"([{CURRENCIES}]\d[\d.,]*)\s+({grammar.scales})\b", r"\1_\2", joined)
+    reader = _Reader(language, grammar)
     return _distinct(" ".join(words) for words in _combinations([reader.token(token) for token in joined.split()]))
 
 
-def choose_reading(log_probs: LogProbs, candidates: Sequence[str], vocabulary: Vocabulary) -> tuple[str, float]:
-    """Return the reading that a clip's frames bear out best, with its margin (`shared.gold.AcousticScores.margin`).
+def choose_reading(log_probs: LogProbs, candidates: Sequence[str], vocabulary: Vocabulary) -> str:
+    """Return the reading that a clip's frames bear out best.
 
-    It is the best of those given, which need not be right: its margin must be judged as any proposed text's.
+    It is the best of those given, which need not be right: it must be judged as any proposed text is.
 
     Args:
         log_probs: `(frames, outputs)`, natural logarithms, finite.
@@ -195,40 +76,49 @@ def choose_reading(log_probs: LogProbs, candidates: Sequence[str], vocabulary: V
         Unreadable: none can be spelled and fits into the frames.
         ValueError: no frame, or a log-probability that is no finite number.
     """
-    delimiter = vocabulary.tokens.index(vocabulary.delimiter)
     scored = []
     for text in candidates:
         try:
-            alignment = viterbi(log_probs, vocabulary.encode(text), vocabulary.blank, delimiter)
+            alignment = viterbi(log_probs, vocabulary.encode(text), vocabulary.blank, vocabulary.delimiter_id)
         except Unspellable:
             continue
         if alignment is not None:
             scored.append((alignment.score, text))
     if not scored:
         raise Unreadable(" / ".join(candidates), f"a reading in letters of the vocabulary that fits into {len(log_probs)} frames")
-    score, chosen = max(scored, key=lambda pair: pair[0])
-    return chosen, min(0.0, (score - float(log_probs.max(axis=1).sum(dtype=np.float64))) / len(log_probs))
+    return max(scored, key=lambda pair: pair[0])[1]
+
+
+def as_spoken(text: str, language: str | None, hear: Callable[[], LogProbs], vocabulary: Vocabulary) -> str:
+    """Return a text with its numbers written out, of several readings in the one that its clip's frames bear out best.
+
+    Args:
+        text: as written, before normalisation.
+        language: ISO 639-1; None = unknown: the text stays as it is.
+        hear: gives the clip's frames, see `choose_reading`; called only where there are several readings.
+        vocabulary: what the outputs stand for.
+
+    Raises:
+        Unreadable: see `readings` and `choose_reading`.
+    """
+    if language is None:
+        return text
+    candidates = readings(text, language)
+    return candidates[0] if len(candidates) == 1 else choose_reading(hear(), candidates, vocabulary)
+
+
+def spoken_if_readable(text: str, language: str | None, log_probs: LogProbs, vocabulary: Vocabulary) -> str:
+    """Return a text `as_spoken` in a clip that was heard already; as it is where nobody can read it."""
+    try:
+        return as_spoken(text, language, lambda: log_probs, vocabulary)
+    except Unreadable:
+        return text
 
 
 def needs_reading(text: str) -> bool:
-    """Tell whether a text holds what must be written out before it can be trained on."""
-    return bool(_foreign(text))
-
-
-def as_spoken(text: str, language: str, log_probs: LogProbs, vocabulary: Vocabulary) -> str:
-    """Return a text with its numbers written out as a clip's frames bear them out best; see `readings` and `choose_reading`.
-
-    Raises:
-        Unreadable: see there.
-    """
-    candidates = readings(text, language)
-    return candidates[0] if len(candidates) == 1 else choose_reading(log_probs, candidates, vocabulary)[0]
-
-
-def _foreign(text: str) -> frozenset[str]:
-    """Return the digits of a text and its symbols that are read aloud."""
+    """Tell whether a text holds digits or symbols that are read aloud: it must be written out before it can be trained on."""
     letters = {char for char in normalise(text) if unicodedata.category(char)[0] in "LM"}
-    return unspeakable(text, letters | {"'"})
+    return bool(unspeakable(text, letters | {"'"}))
 
 
 def _combinations(options: Sequence[Sequence[str]]) -> Iterator[tuple[str, ...]]:
@@ -265,7 +155,7 @@ class _Reader:
         match = _TOKEN.fullmatch(token)
         assert match is not None  # each of its three parts may be empty
         before, core, after = match.groups()
-        if not _foreign(core):
+        if not needs_reading(core):
             return [token]
         said = self._core(unicodedata.normalize("NFKC", core))
         if after.startswith("."):
@@ -325,10 +215,10 @@ class _Reader:
         return [f"{words} {self._grammar.percent}" for words in self._quantity(*match.groups())] if match else []
 
     def _sum(self, core: str) -> list[str]:
-        match = re.fullmatch(rf"([{_SYMBOLS}]){self._number}(?:_({_SCALES}))?", core)
+        match = re.fullmatch(rf"([{CURRENCIES}]){self._number}(?:_({self._grammar.scales}))?", core)
         if match:
             symbol, whole, part, scale = match.groups()
-        elif match := re.fullmatch(rf"{self._number}([{_SYMBOLS}])", core):
+        elif match := re.fullmatch(rf"{self._number}([{CURRENCIES}])", core):
             (whole, part, symbol), scale = match.groups(), None
         else:
             return []
@@ -378,9 +268,9 @@ class _Reader:
         if match := re.fullmatch(r"([^\W\d_]+)(\d+)", core):
             return [f"{match[1]} {words}" for words in self._plain(match[2])]
         parts = re.split(r"[- ]", core.replace("&", f" {self._grammar.ampersand} ").strip())
-        numeric = [bool(_foreign(part)) for part in parts]
+        numeric = [needs_reading(part) for part in parts]
         # two numbers side by side, "5-6", may be "five to six", "five six", "five minus six"
         if parts == [core] or not all(parts) or any(left and right for left, right in pairwise(numeric)):
             return []
-        options = [self._core(part) if foreign else [part] for part, foreign in zip(parts, numeric, strict=True)]
+        options = [self._core(part) if figures else [part] for part, figures in zip(parts, numeric, strict=True)]
         return [" ".join(words) for words in islice(_combinations(options), MAX_READINGS)] if all(options) else []

@@ -3,9 +3,8 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+
+from shared.testing.loopback import LoopbackHandler, LoopbackServer
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Posted:
     body: bytes
 
 
-class HttpSink:
+class HttpSink(LoopbackServer):
     """Serves until closed; `answer` gives the status for a request, on the request's own thread.
 
     Attributes:
@@ -28,13 +27,7 @@ class HttpSink:
         self.requests: list[Posted] = []
         self._answer = answer
         self._changed = threading.Condition()
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="http-sink")
-
-    @property
-    def url(self) -> str:
-        """The endpoint, without a slash at its end."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_Handler, "http-sink")
 
     def wait_for(self, fact: Callable[[list[Posted]], bool], timeout_s: float = 30.0) -> list[Posted]:
         """Return the requests once `fact` holds of them.
@@ -54,40 +47,14 @@ class HttpSink:
             self._changed.notify_all()
         return self._answer(posted)
 
-    def close(self) -> None:
-        """Stop serving and wait for answers under way."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+class _Handler(LoopbackHandler):
+    server: HttpSink
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-
-    def __init__(self, sink: HttpSink) -> None:
-        self.sink = sink
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    # HTTP/1.0: a connection a request, none outlives the test
-    server: _Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        status = self.server.sink.take(Posted(self.path, {key.lower(): value for key, value in self.headers.items()}, body))
+    def do_POST(self) -> None:  # noqa: N802 - the base class looks it up by this name
+        status = self.server.take(Posted(self.path, self.named(), self.posted()))
         try:
             self.send_response(status)
             self.end_headers()
         except OSError:
             self.close_connection = True  # the poster gave up waiting
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Stay quiet."""

@@ -312,7 +312,7 @@ def pushing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_push_is_a_post_of_the_envelope(pushing: World) -> None:
     topic = pushing.topic()
     with HttpSink() as sink:
-        subscription = pushing.subscription(topic, push_endpoint=f"{sink.url}/collector?token=1")
+        subscription = pushing.subscription(topic, push_endpoint=f"{sink.root}/collector?token=1")
         message_id = pushing.bus.publish(Outgoing(topic, b'{"a": 1}', {"type": "SttError"}))
         request = sink.wait_for(lambda requests: len(requests) == 1)[0]
     assert request.path == "/collector?token=1"
@@ -344,7 +344,7 @@ def test_a_push_that_is_answered_with_500_comes_again_and_with_204_no_more(pushi
         return answers.get(len(seen), 204)
 
     with HttpSink(answer) as sink:
-        subscription = pushing.subscription(topic, push_endpoint=sink.url)
+        subscription = pushing.subscription(topic, push_endpoint=sink.root)
         message_id = pushing.bus.publish(Outgoing(topic, b"1"))
         requests = sink.wait_for(lambda requests: len(requests) == 3)
         assert pushing.bus.pull(subscription) == []
@@ -359,7 +359,7 @@ def test_a_push_that_is_refused_five_times_is_in_the_dead_letter_topic(
     with connected("server", request, monkeypatch) as world, HttpSink(lambda _: 500) as sink:
         topic, dead_topic = world.topic(), world.topic()
         dead_subscription = world.subscription(dead_topic)
-        world.subscription(topic, push_endpoint=sink.url, dead_letter_topic=dead_topic, max_delivery_attempts=5)
+        world.subscription(topic, push_endpoint=sink.root, dead_letter_topic=dead_topic, max_delivery_attempts=5)
         world.bus.publish(Outgoing(topic, b"bad"))
         dead = world.pull(dead_subscription, 1)[0].message
         attempts = [json.loads(posted.body)["deliveryAttempt"] for posted in sink.requests]

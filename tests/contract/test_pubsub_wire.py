@@ -381,7 +381,7 @@ def test_the_golden_push_envelope() -> None:
 )
 def test_a_push_is_acknowledged_by_its_status(bus: MemoryBus, server: PubSubServer, status: int, acknowledged: bool) -> None:
     with HttpSink(lambda _: status) as sink:
-        bus.create_subscription("errors", "collector", push_endpoint=sink.url)
+        bus.create_subscription("errors", "collector", push_endpoint=sink.root)
         bus.publish(Outgoing("errors", b"1"))
         sink.wait_for(lambda requests: len(requests) == 1)
         with bus.engine.changed:
@@ -396,14 +396,14 @@ def _backing_off(bus: MemoryBus) -> bool:
 
 def test_an_endpoint_that_is_away_gets_the_message_when_it_is_back(bus: MemoryBus, server: PubSubServer) -> None:
     with HttpSink() as sink:
-        away = sink.url
+        away = sink.root
     bus.create_subscription("errors", "collector", push_endpoint=away, min_backoff_s=0.05, max_backoff_s=0.05)
     bus.publish(Outgoing("errors", b"1"))
     with bus.engine.changed:
         assert bus.engine.changed.wait_for(lambda: _backing_off(bus), TIMEOUT_S)
     with HttpSink() as sink:
         config = bus.engine.subscription(SUBSCRIPTION)
-        bus.engine.update_subscription(SubscriptionConfig(config.name, config.topic, backoff=config.backoff, push_endpoint=sink.url))
+        bus.engine.update_subscription(SubscriptionConfig(config.name, config.topic, backoff=config.backoff, push_endpoint=sink.root))
         sink.wait_for(lambda requests: len(requests) == 1)
         wait_until_backlog_is(bus, 0)
 
@@ -417,7 +417,7 @@ def test_a_push_that_is_not_answered_by_the_ack_deadline_comes_again(bus: Memory
     with HttpSink(first_hangs) as sink:
         bus.create_topic("errors-dead")
         settings: dict[str, Any] = {"dead_letter_topic": "errors-dead", "ack_deadline_s": 1, "min_backoff_s": 0.05, "max_backoff_s": 0.05}
-        bus.create_subscription("errors", "collector", push_endpoint=sink.url, **settings)
+        bus.create_subscription("errors", "collector", push_endpoint=sink.root, **settings)
         bus.publish(Outgoing("errors", b"1"))
         requests = sink.wait_for(lambda requests: len(requests) == 2)
         wait_until_backlog_is(bus, 0)
@@ -437,7 +437,7 @@ def test_no_more_pushes_are_under_way_than_allowed(bus: MemoryBus, monkeypatch: 
         return 204
 
     with HttpSink(together) as sink, PubSubServer(bus, push_parallel=3):
-        bus.create_subscription("errors", "collector", push_endpoint=sink.url, ack_deadline_s=60)
+        bus.create_subscription("errors", "collector", push_endpoint=sink.root, ack_deadline_s=60)
         for _ in range(9):
             bus.publish(Outgoing("errors", b"1"))
         wait_until_backlog_is(bus, 0)
@@ -448,7 +448,7 @@ def test_a_server_that_closes_cuts_off_a_push_that_hangs(bus: MemoryBus) -> None
     release = threading.Event()
     with HttpSink(lambda _: 204 if release.wait(TIMEOUT_S) else 500) as sink:
         with PubSubServer(bus):
-            bus.create_subscription("errors", "collector", push_endpoint=sink.url, ack_deadline_s=600)
+            bus.create_subscription("errors", "collector", push_endpoint=sink.root, ack_deadline_s=600)
             bus.publish(Outgoing("errors", b"1"))
             sink.wait_for(lambda requests: len(requests) == 1)
             began = time.monotonic()

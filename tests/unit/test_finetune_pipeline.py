@@ -311,7 +311,7 @@ LLM = GoldConfig(base_url="http://llm.example/v1", model="voxtral-2507")
 
 def accepting(each: HeardClip) -> GoldRecord:
     text = TEXTS[int(Path(each.utterance_id).stem) % len(TEXTS)]
-    return GoldRecord(utterance_id=each.utterance_id, decision="accepted", text=text, provenance="llm", samples=(text,))
+    return GoldRecord(utterance_id=each.utterance_id, decision="accepted", text=text, samples=(text,))
 
 
 def test_only_what_a_person_left_open_is_asked_of_an_llm(bench: Bench, heard: Callable[[int], str]) -> None:

@@ -19,9 +19,8 @@ from shared.testing.memory_store import MemoryStore
 from shared.training import sha256_hex
 from tests.gold_server import MODEL, Asked, Fault, GoldServer, body, content, cut, small_trust, status
 from trainer.gold.ask import FRUITLESS_CLIPS, GoldAnswer, GoldAnswers, ask_all, wait_s
-from trainer.gold.cache import digest_of
 from trainer.gold.problems import GoldUnavailable
-from trainer.gold.prompt import ceiling, identity
+from trainer.gold.prompt import ceiling, identity_sha256
 from trainer.gold.question import GoldQuestion, Usage
 from trainer.gold.transcribers import open_transcriber
 
@@ -73,7 +72,7 @@ def test_every_clip_gets_its_samples_in_order_each_with_a_seed_of_its_own() -> N
     assert [answer.utterance_id for answer in result.answers] == [f"u{number}" for number in range(7)]
     assert result.answers[5].samples == ("gold of clip 5 as 1", "gold of clip 5 as 2", "gold of clip 5 as 3")
     assert all(answer.failure is None for answer in result.answers)
-    assert (len(server.asked), result.totals.requests, result.totals.cached) == (21, 21, 0)
+    assert (len(server.asked), result.totals.requests) == (21, 21)
 
 
 def test_a_transcription_endpoint_is_asked_once_for_each_sample() -> None:
@@ -89,12 +88,13 @@ def test_a_rerun_asks_nothing_and_costs_nothing(kind: str, tmp_path: Path) -> No
     store = DirStore(tmp_path)
     with GoldServer(usage={"prompt_tokens": 40, "completion_tokens": 10}) as server:
         first = ask(server, [question(1), question(2)], store, samples=2, kind=kind)
+        assert len(server.asked) == 4
         again = ask(server, [question(1), question(2)], DirStore(tmp_path), samples=2, kind=kind)
         assert len(server.asked) == 4
     assert [answer.samples for answer in again.answers] == [answer.samples for answer in first.answers]
-    assert (first.totals.usage.tokens, first.totals.cached) == (200, 0)
-    assert (again.totals.requests, again.totals.usage, again.totals.cached) == (0, Usage(), 4)
-    assert [answer.cached for answer in again.answers] == [2, 2]
+    assert [len(answer.samples) for answer in again.answers] == [2, 2]
+    assert (first.totals.requests, first.totals.usage.tokens) == (4, 200)
+    assert (again.totals.requests, again.totals.usage) == (0, Usage())
 
 
 def test_a_rerun_does_not_read_the_audio_again() -> None:
@@ -140,11 +140,11 @@ def test_a_stopped_run_goes_on_where_it_stopped() -> None:
         assert len(server.asked) == 3
         result = ask(server, [question(number) for number in range(4)], store)
     assert [asked.hypothesis for asked in server.asked[3:]] == ["clip 2", "clip 3"]
-    assert (result.totals.cached, result.answers[0].samples) == (2, ("gold of clip 0 as 1",))
+    assert (result.totals.requests, result.answers[0].samples) == (2, ("gold of clip 0 as 1",))
 
 
 def _entry(number: int, server: GoldServer) -> str:
-    return f"{PREFIX}{digest_of(identity(config_of(server), question(number), 0))}.json"
+    return f"{PREFIX}{identity_sha256(config_of(server), question(number), 0)}.json"
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"v": 1, "identity_sha256": "' + b"0" * 64 + b'", "text": "of another"}'])
@@ -301,7 +301,7 @@ def test_an_endpoint_that_fails_at_every_try_stops_the_run(fault: Fault) -> None
 def test_an_endpoint_that_is_not_there_stops_the_run() -> None:
     waits: list[float] = []
     server = GoldServer()
-    server._server.server_close()
+    server.server_close()
     with pytest.raises(GoldUnavailable, match=r"LLM is down.*refused.*Check host and port") as stopped:
         ask(server, [question(1)], waits=waits)
     assert (stopped.value.problem.kind, len(waits)) == ("address", 2)

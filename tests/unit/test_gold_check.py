@@ -79,7 +79,7 @@ def failed_at(report: CheckReport) -> tuple[str | None, str, tuple[str, ...]]:
 
 def test_a_server_that_is_not_there_is_named() -> None:
     server = GoldServer()
-    server._server.server_close()
+    server.server_close()
     report = check(server.url)
     assert failed_at(report) == ("address", "address", ())
     assert f"LLM {server.url}: expected a server that answers, found [Errno 111] Connection refused. Check host and port" in report.advice

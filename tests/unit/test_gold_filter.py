@@ -7,18 +7,17 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
 
-from shared.gold import AcousticScores, GoldRecord
+from shared.gold import AcousticScores
 from trainer.align import LogProbs
 from trainer.decode import Vocabulary
 from trainer.gold.filter import (
     ACCEPT,
     REVIEW,
-    Answer,
     Bounds,
+    Proposal,
     Thresholds,
     Unalignable,
     decide,
-    record_for_person,
     score,
     thresholds,
 )
@@ -49,7 +48,7 @@ def fine(**changes: float) -> AcousticScores:
 
 
 def verdict(scores: AcousticScores | Unalignable, agreement: float = 1.0, *, heard: bool = True, refuted: str | None = None) -> str:
-    return decide(Answer("a b", agreement, heard=heard), scores, CUTS, min_agreement=0.6, refuted=refuted).decision
+    return decide(Proposal("a b", agreement, heard=heard), scores, CUTS, min_agreement=0.6, refuted=refuted).decision
 
 
 def test_what_the_model_hears_itself_scores_best() -> None:
@@ -152,22 +151,8 @@ def test_a_transcript_that_a_user_called_wrong_is_not_accepted_again() -> None:
 
 
 def test_a_verdict_names_the_scores_that_failed() -> None:
-    reason = decide(Answer("a", 1.0, heard=True), fine(margin=-0.61, worst_gap=-7.0), CUTS, min_agreement=0.6).reason
+    reason = decide(Proposal("a", 1.0, heard=True), fine(margin=-0.61, worst_gap=-7.0), CUTS, min_agreement=0.6).reason
     assert reason == "not borne out by the sound: margin -0.61 below -0.50, worst_gap -7.00 below -6.00"
-
-
-def test_a_persons_reference_wins_over_the_sound() -> None:
-    hopeless = AcousticScores(margin=-9.0, worst_word=-30.0, worst_gap=-90.0, cer=3.0)
-    record = record_for_person("u1", "Say 5.", hopeless)
-    assert (record.decision, record.text, record.provenance, record.scores) == ("accepted", "Say 5.", "human", hopeless)
-    unspellable = record_for_person("u2", "Say 5.", Unalignable("unspellable", "found '5'"))
-    assert unspellable == GoldRecord(
-        utterance_id="u2",
-        decision="accepted",
-        text="Say 5.",
-        provenance="human",
-        reason="a person's word, though unspellable: found '5'",
-    )
 
 
 def test_a_trained_model_bears_out_what_was_said_and_not_a_made_up_ending() -> None:
@@ -185,9 +170,9 @@ def test_a_trained_model_bears_out_what_was_said_and_not_a_made_up_ending() -> N
     def decisions(suffix: str) -> list[str]:
         texts = [clip.text + suffix for clip in clips]
         scores = [score(row, text, recogniser.model.vocabulary) for row, text in zip(log_probs, texts, strict=True)]
-        answers = [Answer(text, 1.0, heard=True) for text in texts]
-        pairs = zip(answers, scores, strict=True)
-        return [decide(answer, found, thresholds([]), min_agreement=0.6).decision for answer, found in pairs]
+        proposals = [Proposal(text, 1.0, heard=True) for text in texts]
+        pairs = zip(proposals, scores, strict=True)
+        return [decide(proposal, found, thresholds([]), min_agreement=0.6).decision for proposal, found in pairs]
 
     right, made_up = decisions(""), decisions(" thank you")
     assert right.count("accepted") >= 10

@@ -22,8 +22,21 @@ def loaded(function: str) -> set[str]:
     return set(json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout))
 
 
-@pytest.mark.parametrize("module", ["infra.cli", "infra.review", "trainer.spec", "trainer.failures", "trainer.finetune.options"])
-def test_commands_and_what_comes_before_the_settings_of_torch_do_not_load_it(module: str) -> None:
+QUICK = [
+    "infra.cli",
+    "infra.review",
+    "trainer.failures",
+    "trainer.finetune.options",
+    "trainer.gold.ask",
+    "trainer.gold.check",
+    "trainer.gold.transcribers",
+    "trainer.spec",
+]
+"""Commands, what comes before the settings of torch, and what asks for gold."""
+
+
+@pytest.mark.parametrize("module", QUICK)
+def test_what_must_start_quickly_loads_neither_torch_nor_an_sdk(module: str) -> None:
     command = [sys.executable, "-c", f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))"]
     modules = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout)
     assert module in modules

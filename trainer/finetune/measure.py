@@ -1,7 +1,6 @@
 """What a run finds out before it trains: what the base model hears, and which references there are to judge it by."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +13,7 @@ from trainer.finetune.numbers import Provenance
 from trainer.finetune.options import Options
 from trainer.progress import Progress
 from trainer.recogniser import Recogniser
-from trainer.verbalise import Unreadable, as_spoken, needs_reading
+from trainer.verbalise import needs_reading, spoken_if_readable
 
 LITTLE_GOLD = 0.5
 """Of the clips: with fewer references than that, those which an LLM and the sound agree on are no picture of the folder."""
@@ -124,13 +123,12 @@ def write_out(human: Sequence[HeardClip], language: str | None, base: Recogniser
     """
     written = {each.utterance_id: each.clip.source.transcript or "" for each in human}
     clips = [each for each in human if language and needs_reading(written[each.utterance_id])]
-    if not clips or language is None:
+    if not clips:
         return written
     frames = base.hear_lazily([each.clip.samples for each in clips], lambda index: clips[index].clip.waveform())
     for index, log_probs in progress.track(frames, "writing numbers out", len(clips)):
         name = clips[index].utterance_id
-        with suppress(Unreadable):
-            written[name] = as_spoken(written[name], language, log_probs, base.model.vocabulary)
+        written[name] = spoken_if_readable(written[name], language, log_probs, base.model.vocabulary)
     return written
 
 

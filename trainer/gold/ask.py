@@ -26,9 +26,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_e
 from shared.errors import RetuneError
 from shared.objectstore import ObjectStore
 from trainer.gold.budget import BudgetLedger, price_usd
-from trainer.gold.cache import AnswerCache, digest_of
-from trainer.gold.problems import GoldUnavailable, Problem, ProblemKind, RequestFailed, explain
-from trainer.gold.prompt import ceiling, identity
+from trainer.gold.cache import AnswerCache
+from trainer.gold.problems import GoldUnavailable, Problem, ProblemKind, RequestFailed
+from trainer.gold.prompt import ceiling, identity_sha256
 from trainer.gold.question import GoldQuestion, GoldTranscriber, Reply, Usage
 
 GoldFailure = Literal["no_usable_answer", "refused", "over_budget"]
@@ -50,12 +50,10 @@ class GoldAnswer:
 
     Attributes:
         samples: what the model answered, as it was written, `config.samples` of them; none at all where `failure` says why.
-        cached: how many of the samples were not asked for again.
     """
 
     utterance_id: str
     samples: tuple[str, ...] = ()
-    cached: int = 0
     failure: GoldFailure | None = None
     detail: str = ""
 
@@ -66,12 +64,10 @@ class GoldTotals:
 
     Attributes:
         requests: sent, those that failed included.
-        cached: samples that cost nothing.
         usage, usd: as the endpoint reported; a lost answer that may have been billed counts with its worst case.
     """
 
     requests: int
-    cached: int
     usage: Usage
     usd: float
 
@@ -125,8 +121,7 @@ def ask_all(
     before = transcriber.requests
     answers = _in_threads(run, questions, on_done)
     spent = run.ledger.spent
-    cached = sum(answer.cached for answer in answers)
-    totals = GoldTotals(transcriber.requests - before, cached, spent, price_usd(spent, transcriber.config.budget))
+    totals = GoldTotals(transcriber.requests - before, spent, price_usd(spent, transcriber.config.budget))
     return GoldAnswers(tuple(answers), totals)
 
 
@@ -173,7 +168,7 @@ class _Run:
     def clip(self, question: GoldQuestion) -> GoldAnswer:
         """Return what became of one clip; an error that ends the run stops the others first."""
         try:
-            answer = self._samples(replace(question, read_audio=cache(question.read_audio)))  # one download for all samples and tries
+            answer = self._ask(replace(question, read_audio=cache(question.read_audio)))  # one download for all samples and tries
             self._check_fruit(answer)
         except BaseException:
             self.stop.set()
@@ -185,27 +180,25 @@ class _Run:
             self._done.append(answer.failure)
             fruitless = len(self._done) == FRUITLESS_CLIPS and set(self._done) == {"no_usable_answer"}
         if fruitless:
-            problem = Problem("bad_answer", answer.detail)
-            raise GoldUnavailable(
-                problem, f"None of the first {FRUITLESS_CLIPS} clips has a usable answer. {explain(problem, self.config)}"
-            )
+            before = f"None of the first {FRUITLESS_CLIPS} clips has a usable answer. "
+            raise GoldUnavailable(Problem("bad_answer", answer.detail), self.config, before)
 
-    def _samples(self, question: GoldQuestion) -> GoldAnswer:
-        samples, cached = [], 0
-        for sample in range(self.config.samples):
-            digest = digest_of(identity(self.config, question, sample))
-            text = self._known.find(digest)
-            cached += text is not None
-            if text is None:
-                try:
-                    text = self._known.keep(digest, self._answer(question, sample))
-                except _OverBudget as error:
-                    return GoldAnswer(question.utterance_id, (), cached, "over_budget", str(error))
-                except RequestFailed as error:
-                    return GoldAnswer(question.utterance_id, (), cached, self._failure(error), error.problem.shown)
-            self._accepted.set()
-            samples.append(text)
-        return GoldAnswer(question.utterance_id, tuple(samples), cached)
+    def _ask(self, question: GoldQuestion) -> GoldAnswer:
+        try:
+            samples = tuple(self._sample(question, sample) for sample in range(self.config.samples))
+        except _OverBudget as error:
+            return GoldAnswer(question.utterance_id, failure="over_budget", detail=str(error))
+        except RequestFailed as error:
+            return GoldAnswer(question.utterance_id, failure=self._failure(error), detail=error.problem.shown)
+        return GoldAnswer(question.utterance_id, samples)
+
+    def _sample(self, question: GoldQuestion, sample: int) -> str:
+        digest = identity_sha256(self.config, question, sample)
+        text = self._known.find(digest)
+        if text is None:
+            text = self._known.keep(digest, self._answer(question, sample))
+        self._accepted.set()
+        return text
 
     def _failure(self, failed: RequestFailed) -> GoldFailure:
         """Return what the clip's failure is called.
@@ -219,7 +212,7 @@ class _Run:
         if problem.kind == "refused" and self._accepted.is_set():
             return "refused"
         down = f"LLM is down, {self.config.tries} tries failed: " if problem.kind in DOWN else ""
-        raise GoldUnavailable(problem, down + explain(problem, self.config)) from failed
+        raise GoldUnavailable(problem, self.config, down) from failed
 
     def _answer(self, question: GoldQuestion, sample: int) -> str:
         """Return the model's answer, trying again what may pass; one bad answer among the failures shows that the endpoint is there."""

@@ -6,6 +6,7 @@ from shared.gold import GoldBudget
 from trainer.gold.question import Usage
 
 _ROUNDING = 1e-9
+"""So much of a limit in money may be passed, for sums of floating-point prices do."""
 
 
 def price_usd(usage: Usage, budget: GoldBudget) -> float:

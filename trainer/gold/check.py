@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from struct import pack
-from typing import Literal
+from typing import Literal, get_args
 
 from shared.gold import GoldConfig
 from shared.training import sha256_hex
 from trainer.gold.problems import GoldUnavailable, Problem, ProblemKind, RequestFailed, explain
 from trainer.gold.question import GoldQuestion, Usage
+from trainer.gold.transcribers import open_endpoint, transcriber_at
 
 Step = Literal["address", "key", "model", "answer"]
-STEPS: tuple[Step, ...] = ("address", "key", "model", "answer")
+STEPS: tuple[Step, ...] = get_args(Step)
 """What is looked at, in this order."""
 
 SHOWN_MODELS = 10
@@ -29,6 +30,8 @@ _STEP: dict[ProblemKind, Step] = {
     "no_key": "key",
     "model": "model",
 }
+_ENDS_IT: frozenset[ProblemKind] = frozenset({"address", "tls", "connection", "timeout", "key", "no_key"})
+"""Without a list of models an endpoint may still answer; with one of these it cannot."""
 _RATE_HZ = 16_000
 
 
@@ -73,38 +76,30 @@ class CheckReport:
 def check_endpoint(config: GoldConfig, environ: Mapping[str, str], *, monotonic: Callable[[], float] = time.monotonic) -> CheckReport:
     """Ask for the models and for one transcript, each once, and say what is wrong.
 
-    Costs one small request. It is never sent again: a failure that might pass is worth knowing, too.
+    Costs one small request, sent again only in other words: a failure that might pass is worth knowing, too.
 
     Args:
         config: the settings to try.
         environ: holds the key, under the name that `config` gives.
         monotonic: a clock in seconds.
     """
-    from trainer.gold.endpoint import Endpoint, find_key  # the SDK takes half a second to load
-    from trainer.gold.transcribers import ChatTranscriber, SpeechTranscriber
-
     try:
-        endpoint = Endpoint(config, find_key(config, environ), monotonic)
+        endpoint = open_endpoint(config, environ, monotonic)
     except GoldUnavailable as error:
-        return CheckReport((), _STEP[error.problem.kind], error.problem, str(error))
-    models: tuple[str, ...] = ()
+        return _failure(config, error.problem, ())
     try:
         models = endpoint.models()
     except RequestFailed as failed:
         if failed.problem.kind in _ENDS_IT:
-            return _failure(config, failed.problem, models)
-    transcriber = ChatTranscriber(config, endpoint) if config.kind == "chat" else SpeechTranscriber(config, endpoint)
+            return _failure(config, failed.problem, ())
+        models = ()
     start_s = monotonic()
     try:
-        reply = transcriber.ask(sample_question(), 0)
+        reply = transcriber_at(endpoint, config).ask(_sample_question(), 0)
     except RequestFailed as failed:
         moved = failed.problem.kind == "path" and _answers_below_v1(config, environ)
         return _failure(config, failed.problem, models, moved=moved)
     return CheckReport(STEPS, models=models, latency_s=monotonic() - start_s, usage=reply.usage, answer=reply.text)
-
-
-_ENDS_IT: frozenset[ProblemKind] = frozenset({"address", "tls", "connection", "timeout", "key", "no_key"})
-"""Without a list of models an endpoint may still answer; with one of these it cannot."""
 
 
 def _failure(config: GoldConfig, problem: Problem, models: tuple[str, ...], *, moved: bool = False) -> CheckReport:
@@ -130,13 +125,11 @@ def _passed(config: GoldConfig, problem: Problem, models: tuple[str, ...]) -> tu
 
 def _answers_below_v1(config: GoldConfig, environ: Mapping[str, str]) -> bool:
     """Return whether the API stands one folder lower than the configured address."""
-    from trainer.gold.endpoint import Endpoint, find_key
-
     if config.base_url.endswith("/v1"):
         return False
     lower = config.model_copy(update={"base_url": f"{config.base_url}/v1"})
     try:
-        return bool(Endpoint(lower, find_key(config, environ)).models())
+        return bool(open_endpoint(lower, environ).models())
     except RequestFailed as failed:
         return failed.problem.kind in {"key", "no_key"}
 
@@ -148,7 +141,7 @@ def _nearest(model: str, models: tuple[str, ...]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def sample_question() -> GoldQuestion:
+def _sample_question() -> GoldQuestion:
     """Return the fixed clip of the check: a second of a quiet tone, and a hypothesis with errors that show when it is read."""
     audio = tone_wav()
     return GoldQuestion("llm-check", "please call me back to morrow mourning", 1.0, sha256_hex(audio), lambda: audio)

@@ -12,7 +12,7 @@ import httpx2
 import openai
 
 from shared.gold import GoldConfig
-from trainer.gold.problems import GoldUnavailable, Problem, RequestFailed, bad_answer, explain, problem_of_connection, problem_of_status
+from trainer.gold.problems import GoldUnavailable, Problem, RequestFailed, bad_answer, problem_of_connection, problem_of_status
 from trainer.gold.replies import parse_models
 
 MAX_REPLY_BYTES = 1 << 20
@@ -28,8 +28,7 @@ def find_key(config: GoldConfig, environ: Mapping[str, str]) -> str | None:
     """
     key = environ.get(config.api_key_env, "").strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        problem = Problem("key", "a value with spaces or special characters in it")
-        raise GoldUnavailable(problem, explain(problem, config))
+        raise GoldUnavailable(Problem("key", "a value with spaces or special characters in it"), config)
     return key or None
 
 
@@ -51,8 +50,7 @@ class Endpoint:
         try:
             self._client = openai.OpenAI(api_key=key or NO_KEY, base_url=config.base_url, max_retries=0, timeout=config.timeout_s)
         except httpx2.InvalidURL as error:
-            problem = Problem("address", str(error))
-            raise GoldUnavailable(problem, explain(problem, config)) from error
+            raise GoldUnavailable(Problem("address", str(error)), config) from error
         self._requests = 0
         self._lock = threading.Lock()
 
@@ -107,6 +105,7 @@ class Endpoint:
         return bytes(body)
 
     def _without_key(self, problem: Problem) -> Problem:
+        """Return the problem with our key hidden in its words; where none was sent, a bad key is a missing one."""
         if problem.kind == "key" and self._key is None:
             return replace(problem, kind="no_key")
         return replace(problem, detail=problem.detail.replace(self._key, "***")) if self._key else problem

@@ -15,12 +15,11 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
-from shared.gold import AcousticScores, GoldDecision, GoldRecord
+from shared.gold import AcousticScores, GoldDecision
 from shared.wer import count_char_errors, normalise
-from trainer.align import Alignment, LogProbs, viterbi
-from trainer.decode import Unspellable, Vocabulary, ctc_frames_needed, greedy_transcripts
+from trainer.align import Alignment, LogProbs, viterbi, word_confidences
+from trainer.decode import Unspellable, Vocabulary, ctc_frames_needed
 
 ACCEPT_QUANTILE = 0.05
 MIN_TRUSTED = 20
@@ -97,15 +96,15 @@ def score(log_probs: LogProbs, text: str, vocabulary: Vocabulary) -> AcousticSco
         return Unalignable("unspellable", str(error))
     if not labels:
         return Unalignable("empty", "expected words, found none")
-    delimiter = vocabulary.tokens.index(vocabulary.delimiter)
-    alignment = viterbi(log_probs, labels, vocabulary.blank, delimiter)
+    blank, delimiter = vocabulary.blank, vocabulary.delimiter_id
+    alignment = viterbi(log_probs, labels, blank, delimiter)
     if alignment is None:
         detail = f"expected labels for at most {len(log_probs)} frames, found some that need {ctc_frames_needed(labels)}"
         return Unalignable("infeasible", detail)
     best = log_probs.max(axis=1).astype(np.float64)
-    heard = greedy_transcripts(torch.tensor(log_probs)[None], torch.tensor([len(log_probs)]), vocabulary)[0]
+    heard = " ".join(word for word, _ in word_confidences(log_probs, vocabulary))
     characters = count_char_errors(text, heard)
-    over_silence = best - log_probs[:, [vocabulary.blank, delimiter]].max(axis=1)
+    over_silence = best - log_probs[:, [blank, delimiter]].max(axis=1)
     return AcousticScores(
         margin=min(0.0, (alignment.score - float(best.sum())) / len(best)),
         worst_word=min(0.0, _worst_word(labels, alignment, delimiter)),
@@ -155,8 +154,8 @@ def thresholds(trusted: Sequence[AcousticScores]) -> Thresholds:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a language or speech model proposes for a clip.
+class Proposal:
+    """What a language or speech model answered for a clip.
 
     Attributes:
         text: the one that the acoustic scores are of.
@@ -170,14 +169,14 @@ class Answer:
 
 
 def decide(
-    answer: Answer,
+    proposal: Proposal,
     scores: AcousticScores | Unalignable,
     cuts: Thresholds,
     *,
     min_agreement: float,
     refuted: str | None = None,
 ) -> Verdict:
-    """Return what becomes of an answer.
+    """Return what becomes of a proposal.
 
     Accepted: every score is in the accepting bounds, the samples agree, and the text is not far from what the base model heard.
     Rejected: it cannot be aligned, a score contradicts it, or neither sound nor samples settle it. A person is asked where the samples
@@ -188,8 +187,8 @@ def decide(
     each of its words is sure, and never where a user called it wrong.
 
     Args:
-        answer: the proposal.
-        scores: of its text.
+        proposal: a text, and how it came about.
+        scores: of the text.
         cuts: where to cut.
         min_agreement: share of the samples that must agree.
         refuted: a transcript that a user called wrong.
@@ -199,21 +198,21 @@ def decide(
     found = Bounds(scores.margin, scores.worst_word, scores.worst_gap)
     if far := _below(found, cuts.review):
         return Verdict("rejected", f"contradicted by the sound: {far}")
-    agreed = answer.agreement >= min_agreement
-    agreement = f"agreement {answer.agreement:.2f}, required {min_agreement:.2f}"
-    if doubt := _doubt(answer, scores, found, cuts.accept, refuted):
+    agreed = proposal.agreement >= min_agreement
+    agreement = f"agreement {proposal.agreement:.2f}, required {min_agreement:.2f}"
+    if doubt := _doubt(proposal, scores, found, cuts.accept, refuted):
         return Verdict("review", doubt) if agreed else Verdict("rejected", f"{doubt}; {agreement}")
     return Verdict("accepted", "borne out by the sound, and the samples agree") if agreed else Verdict("review", agreement)
 
 
-def _doubt(answer: Answer, scores: AcousticScores, found: Bounds, accept: Bounds, refuted: str | None) -> str:
-    if refuted is not None and normalise(answer.text) == normalise(refuted):
+def _doubt(proposal: Proposal, scores: AcousticScores, found: Bounds, accept: Bounds, refuted: str | None) -> str:
+    if refuted is not None and normalise(proposal.text) == normalise(refuted):
         return "repeats the transcript that was reported as wrong"
     if low := _below(found, accept):
         return f"not borne out by the sound: {low}"
     if scores.cer > MAX_CER:
         return f"cer {scores.cer:.2f} above {MAX_CER:.2f} to what the base model heard"
-    if scores.cer == 0.0 and not answer.heard and scores.worst_word < SURE_WORST_WORD:
+    if scores.cer == 0.0 and not proposal.heard and scores.worst_word < SURE_WORST_WORD:
         return f"repeats the base model's transcript without the audio: worst_word {scores.worst_word:.2f} below {SURE_WORST_WORD:.2f}"
     return ""
 
@@ -221,21 +220,3 @@ def _doubt(answer: Answer, scores: AcousticScores, found: Bounds, accept: Bounds
 def _below(found: Bounds, bounds: Bounds) -> str:
     pairs = zip(Bounds._fields, found, bounds, strict=True)
     return ", ".join(f"{name} {value:.2f} below {bound:.2f}" for name, value, bound in pairs if value < bound)
-
-
-def record_for_person(utterance_id: str, reference: str, scores: AcousticScores | Unalignable | None = None) -> GoldRecord:
-    """Return the record of a person's own reference or review: accepted, whatever a model answers and the frames say.
-
-    Args:
-        utterance_id: of the clip.
-        reference: as the person wrote it.
-        scores: what the frames say of it, kept for the record.
-    """
-    return GoldRecord(
-        utterance_id=utterance_id,
-        decision="accepted",
-        text=reference,
-        provenance="human",
-        scores=scores if isinstance(scores, AcousticScores) else None,
-        reason=f"a person's word, though {scores.reason}: {scores.detail}" if isinstance(scores, Unalignable) else "a person's word",
-    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 from shared.errors import RetuneError
 from shared.gold import GoldConfig
@@ -93,10 +93,15 @@ class RequestFailed(RetuneError):  # noqa: N818 - the taxonomy's names say the f
 
 
 class GoldUnavailable(RetuneError):  # noqa: N818
-    """The endpoint cannot be asked: the run stops, since no transcript may stand in for gold. A person must look."""
+    """The endpoint cannot be asked: the run stops, since no transcript may stand in for gold. A person must look.
 
-    def __init__(self, problem: Problem, text: str) -> None:
-        super().__init__(text)
+    Args:
+        config: how it was asked.
+        before: words before the explanation of the problem, with a space at their end.
+    """
+
+    def __init__(self, problem: Problem, config: GoldConfig, before: str = "") -> None:
+        super().__init__(before + explain(problem, config))
         self.problem = problem
 
 
@@ -183,7 +188,12 @@ def explain(problem: Problem, config: GoldConfig) -> str:
 
 
 def _advice(config: GoldConfig) -> dict[ProblemKind, tuple[str, str]]:
-    hears = "audio" if config.kind == "transcription" or config.send_audio else "a request of this kind"
+    sent = "audio" if config.hears else "a request of this kind"
+    answer, ability = (
+        ('{"transcript": "..."}', "keeps to a JSON schema, or raise max_answer_tokens")
+        if config.kind == "chat"
+        else ('{"text": "..."}', "transcribes")
+    )
     slashless = "" if config.base_url.endswith("/v1") else f"; most addresses end in /v1: try {config.base_url}/v1"
     return {
         "address": ("a server that answers", "Check host and port of base_url, and that the server runs and can be reached from here."),
@@ -194,15 +204,9 @@ def _advice(config: GoldConfig) -> dict[ProblemKind, tuple[str, str]]:
         "no_key": ("a key", f"The variable {config.api_key_env} is not set: put the endpoint's key into it."),
         "path": ("an OpenAI-compatible API", f"Check the path of base_url{slashless}."),
         "model": (f"a model {config.model!r}", "Check the model's id and that the key may use it."),
-        "refused": ("a request that it accepts", f"Check that model {config.model!r} takes {hears}, and the settings of gold."),
+        "refused": ("a request that it accepts", f"Check that model {config.model!r} takes {sent}, and the settings of gold."),
         "rate_limit": ("room for a request", "Lower concurrency, or wait until the endpoint's limit is lifted."),
         "quota": ("credit", "Add credit to the endpoint's account, or use another one."),
         "server": ("an answer", "The server is in trouble: look at its log or its status page, and run again."),
-        "bad_answer": (
-            '{"transcript": "..."}' if config.kind == "chat" else '{"text": "..."}',
-            f"Take a model that {_ABILITY[config.kind]}.",
-        ),
+        "bad_answer": (answer, f"Take a model that {ability}."),
     }
-
-
-_ABILITY: dict[Any, str] = {"chat": "keeps to a JSON schema, or raise max_answer_tokens", "transcription": "transcribes"}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from shared.gold import GoldConfig
-from trainer.gold.cache import digest_of
+from shared.training import sha256_hex
 from trainer.gold.question import GoldQuestion, Usage
 
 TOKENS_AROUND = 256
@@ -124,17 +124,17 @@ def prompt_sha256(config: GoldConfig) -> str:
     return digest_of(_manner(config))
 
 
-def identity(config: GoldConfig, question: GoldQuestion, sample: int) -> Mapping[str, Any]:
-    """Return all that determines an answer, and nothing else: not the limits of time, money or length within which it was given."""
-    heard = {"audio_sha256": question.audio_sha256} if hears(config) else {}
+def identity_sha256(config: GoldConfig, question: GoldQuestion, sample: int) -> str:
+    """Return the digest of all that determines an answer, and of nothing else: not of the limits of time, money or length."""
+    heard = {"audio_sha256": question.audio_sha256} if config.hears else {}
     told = _told(config, question) if config.kind == "chat" else {}
     address = {"base_url": config.base_url, "model": config.model}
-    return {"v": 1, **address, "manner": _manner(config), "sample": sample, "told": told, **heard}
+    return digest_of({"v": 1, **address, "manner": _manner(config), "sample": sample, "told": told, **heard})
 
 
-def hears(config: GoldConfig) -> bool:
-    """Return whether the audio is sent."""
-    return config.kind == "transcription" or config.send_audio
+def digest_of(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the canonical JSON of `document`: keys sorted, no spaces, UTF-8."""
+    return sha256_hex(json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def ceiling(config: GoldConfig, question: GoldQuestion) -> Usage:
@@ -145,7 +145,7 @@ def ceiling(config: GoldConfig, question: GoldQuestion) -> Usage:
     """
     told = json.dumps([_told(config, question), list(config.terms)], ensure_ascii=False)
     text = _prompt(config) + json.dumps(SCHEMA) + told if config.kind == "chat" else told
-    audio_s = math.ceil(question.duration_s) if hears(config) else 0
+    audio_s = math.ceil(question.duration_s) if config.hears else 0
     return Usage(len(text.encode()) + TOKENS_AROUND + audio_s * AUDIO_TOKENS_PER_S, config.max_answer_tokens, audio_s)
 
 

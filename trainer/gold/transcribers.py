@@ -1,6 +1,7 @@
 """Two kinds of model behind the port `GoldTranscriber`: a chat model and a transcription model."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,24 +16,34 @@ from trainer.gold.replies import parse_chat, parse_transcription
 if TYPE_CHECKING:
     from trainer.gold.endpoint import Endpoint
 
+_NOT_UNDERSTOOD = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""With these an endpoint refuses what it does not know; it may take the same request in other words."""
 
-def open_transcriber(config: GoldConfig, environ: Mapping[str, str]) -> GoldTranscriber:
-    """Return the transcriber that `config` names; nothing is sent yet.
+
+def open_endpoint(config: GoldConfig, environ: Mapping[str, str], monotonic: Callable[[], float] = time.monotonic) -> "Endpoint":
+    """Return the endpoint that `config` names; nothing is sent yet.
 
     Args:
         config: how to ask.
         environ: holds the key, under the name that `config` gives.
+        monotonic: a clock in seconds.
 
     Raises:
         GoldUnavailable: (key, address) the key or the address cannot be one.
     """
     from trainer.gold.endpoint import Endpoint, find_key  # the SDK takes half a second to load
 
-    endpoint = Endpoint(config, find_key(config, environ))
+    return Endpoint(config, find_key(config, environ), monotonic)
+
+
+def transcriber_at(endpoint: "Endpoint", config: GoldConfig) -> GoldTranscriber:
+    """Return the kind of transcriber that `config` names."""
     return ChatTranscriber(config, endpoint) if config.kind == "chat" else SpeechTranscriber(config, endpoint)
 
 
-_NOT_UNDERSTOOD = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+def open_transcriber(config: GoldConfig, environ: Mapping[str, str]) -> GoldTranscriber:
+    """Return the transcriber that `config` names; see `open_endpoint`."""
+    return transcriber_at(open_endpoint(config, environ), config)
 
 
 class ChatTranscriber:
