@@ -1,6 +1,5 @@
 """Audio and references of a cycle's clips: fetched, decoded and checked; what cannot be used is set aside with a reason."""
 
-import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.training import Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
 from shared.wer import normalise
+from shared.whole_file import put_whole
 from trainer.batching import pad_features
 from trainer.decode import Unspellable, ctc_frames_needed
 from trainer.model import AcousticModel, Samples
@@ -248,9 +248,7 @@ class ClipLoader:
     def _keep(self, data: bytes) -> Path:
         path = self._folder / sha256(data).hexdigest()
         if not path.exists():
-            part = path.with_suffix(f".{secrets.token_hex(4)}")
-            part.write_bytes(data)
-            part.replace(path)
+            put_whole(path, data)
         return path
 
 

@@ -17,7 +17,7 @@ import soxr
 from shared.audio_source import AudioPin
 from shared.objectstore import crc32c_base64
 from shared.training import Clip, ClipProvenance, SetAside, Stratum
-from shared.whole_file import write_whole
+from shared.whole_file import put_whole
 from trainer.data import MAX_JUDGED_S, MIN_JUDGED_S, SILENCE_PEAK, Bounds, ClipRefused, UsableClip, read_waveform
 from trainer.finetune.folder import FolderClip
 from trainer.model import Samples
@@ -202,8 +202,7 @@ def _load_or_set_aside(source: FolderClip, rate_hz: int, folder: Path) -> Decode
 def _write(path: Path, samples: Samples, rate_hz: int) -> None:
     buffer = BytesIO()
     soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="FLOAT")
-    with write_whole(path) as file:
-        file.write(buffer.getvalue())
+    put_whole(path, buffer.getvalue())
 
 
 def _aside(source: FolderClip, refusal: ClipRefused) -> SetAside:

@@ -36,7 +36,7 @@ class Unreferenced(Frozen):
 
 
 class HypothesisRow(Frozen):
-    """One line of `hypotheses.jsonl`; `after` is None where the fine-tuned model was not asked: outside the holdout."""
+    """One line of `hypotheses.jsonl`; what is None is left out, as `after` outside the holdout."""
 
     utterance_id: str
     condition: Condition

@@ -1,7 +1,6 @@
 """The folder of one run: what lies where in it, and whether a run may begin or go on there."""
 
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel
 
 from shared.errors import CorruptObject
 from shared.training import document_bytes, parse_document
-from shared.whole_file import write_whole
+from shared.whole_file import put_whole
 from trainer.finetune.options import FLAGS, Options, UsageError
 
 MAY_CHANGE = frozenset({"audio_dir", "output_dir", "resume", "max_hours"})
@@ -119,7 +118,7 @@ def open_output(options: Options) -> OutputFolder:
     if options.resume:
         raise UsageError([f"--resume: expected a run in {output.root}, found none; leave it out to start one"])
     output.root.mkdir(parents=True, exist_ok=True)
-    write_document(output.options, options)
+    put_whole(output.options, document_bytes(options))
     return output
 
 
@@ -131,7 +130,7 @@ def _enter_again(output: OutputFolder, options: Options) -> None:
     if output.decisions.exists() or output.report.exists():
         raise UsageError([f"--output-dir {output.root}: expected a new or empty folder, found a run; add --resume or choose another one"])
     shutil.rmtree(output.work, ignore_errors=True)
-    write_document(output.options, options)
+    put_whole(output.options, document_bytes(options))
 
 
 def _check_same_run(output: OutputFolder, options: Options) -> None:
@@ -154,15 +153,3 @@ def _flag(field: str) -> str:
 
 def _shown(value: object) -> str:
     return "none" if value is None else value.model_dump_json(exclude_defaults=True) if isinstance(value, BaseModel) else str(value)
-
-
-def write_document(path: Path, document: BaseModel) -> None:
-    """Write a document; it appears whole or not at all."""
-    with write_whole(path) as file:
-        file.write(document_bytes(document))
-
-
-def write_lines(path: Path, rows: Iterable[BaseModel]) -> None:
-    """Write JSON lines; the file appears whole or not at all."""
-    with write_whole(path) as file:
-        file.write("".join(row.model_dump_json() + "\n" for row in rows).encode())

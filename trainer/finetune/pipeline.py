@@ -18,7 +18,8 @@ from rich.console import Console
 
 from shared.clock import Clock, SystemClock
 from shared.errors import CorruptObject, RetuneError
-from shared.training import SetAside, SetRole, digest_folder, parse_document
+from shared.training import SetAside, SetRole, digest_folder, document_bytes, lines_bytes, parse_document
+from shared.whole_file import put_whole
 from trainer.attempt import PACKAGES
 from trainer.data import UsableClip
 from trainer.dataset import Dataset, training_sets
@@ -29,7 +30,7 @@ from trainer.finetune.decisions import RunDecisions
 from trainer.finetune.folder import AudioFolder, BadFolder, digest_of, read_folder
 from trainer.finetune.measure import GoldPort, find_references, transcribe
 from trainer.finetune.options import Options, UsageError, training_config
-from trainer.finetune.output import OutputFolder, open_output, write_document, write_lines
+from trainer.finetune.output import OutputFolder, open_output
 from trainer.finetune.prepare import divide, trainable, usable
 from trainer.finetune.render import render_html, render_table
 from trainer.finetune.report import Ending, FinetuneReport, NamedDigest, Surroundings, TrainingSummary, report_ending, report_result
@@ -208,8 +209,8 @@ class _Run:
         heard = transcribe(base, list(clips.values()), self._progress)
         found = find_references(heard, self._options, self._ports.gold, base, self._progress)
         if found.gold:
-            write_lines(self._output.gold, found.gold)
-            write_lines(self._output.review, found.review)
+            put_whole(self._output.gold, lines_bytes(found.gold))
+            put_whole(self._output.review, lines_bytes(found.review))
         decided = RunDecisions(
             created_at=self._ports.clock.now(),
             folder_sha256=digest,
@@ -223,7 +224,7 @@ class _Run:
         )
         decided, ending = divide(decided, found, self._options.seed)
         if ending is None:
-            write_document(self._output.decisions, decided)
+            put_whole(self._output.decisions, document_bytes(decided))
         return decided, ending
 
     def _fine_tune(self, decided: RunDecisions, sets: dict[SetRole, list[UsableClip]]) -> Trained:
@@ -261,8 +262,8 @@ class _Run:
 
     def _finish(self, report: FinetuneReport, decided: RunDecisions, after: Mapping[str, str] | None = None) -> FinetuneReport:
         """Write everything, report.json last: it says that the run is done."""
-        write_lines(self._output.hypotheses, decided.hypotheses(after or {}))
-        self._output.page.write_text(render_html(report), encoding="utf-8")
-        write_document(self._output.report, report)
+        put_whole(self._output.hypotheses, lines_bytes(decided.hypotheses(after or {})))
+        put_whole(self._output.page, render_html(report).encode())
+        put_whole(self._output.report, document_bytes(report))
         shutil.rmtree(self._output.work)
         return report
