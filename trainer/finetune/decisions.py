@@ -114,14 +114,3 @@ class RunDecisions(Frozen):
             HypothesisRow(utterance_id=clip.utterance_id, condition=clip.condition, before=clip.before) for clip in self.unreferenced
         ]
         return sorted([*judged, *unjudged], key=lambda row: row.utterance_id)
-
-
-class ReviewItem(Frozen):
-    """One line of `review.jsonl`: a clip that a person should hear, with what an LLM proposed."""
-
-    utterance_id: str
-    audio: str
-    hypothesis: str
-    reason: str
-    proposed: str | None = None
-    samples: tuple[str, ...] = ()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import InvariantBroken
-from shared.gold import GoldRecord
+from shared.gold import GoldRecord, ReviewItem
 from shared.wer import normalise
 from trainer.finetune.audio import DecodedClip
-from trainer.finetune.decisions import DecidedClip, ReviewItem, Unreferenced
+from trainer.finetune.decisions import DecidedClip, Unreferenced
 from trainer.finetune.numbers import Provenance
 from trainer.finetune.options import Options
 from trainer.progress import Progress

@@ -95,7 +95,7 @@ class OutputFolder:
 
     @property
     def review(self) -> Path:
-        """See `ReviewItem`."""
+        """See `shared.gold.ReviewItem`."""
         return self.root / "review.jsonl"
 
 
