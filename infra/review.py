@@ -24,7 +24,6 @@ from shared.training import UnlabelledClip, parse_lines
 from shared.wer import normalise
 
 LOOK_BACK = 100
-UNLABELLED = "train-unlabelled"
 
 
 class ReviewSource(Protocol):
@@ -98,7 +97,7 @@ class CycleReview:
         return Answer(outcome="published", text=text, event_id=event.event_id)
 
     def _clips(self) -> dict[str, UnlabelledClip]:
-        found = find(self.ports.store, keys.clips(self._number, UNLABELLED))
+        found = find(self.ports.store, keys.clips(self._number, keys.UNLABELLED_SET))
         clips = parse_lines(UnlabelledClip, found.data, what=found.info.key) if found else []
         return {clip.utterance_id: clip for clip in clips}
 

@@ -69,7 +69,7 @@ class UnlabelledClip(Frozen):
 class ClipSet(Frozen):
     """A named set of clips: JSON lines of `Clip`, of `UnlabelledClip` for the role `train_unlabelled`, at `ref.key`.
 
-    A set of role `judge` is evaluated with base and candidate; `suite:<name>` are regression suites, `holdout` is the
+    A set of role `judge` is evaluated with base and candidate; `suite-<name>` are regression suites, `holdout` is the
     accumulated holdout.
     """
 

@@ -25,8 +25,6 @@ from shared.training import (
     sha256_hex,
 )
 
-SUITE = "suite-"
-
 
 def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> TrainingSpec:
     """Write the spec of a cycle once and return the winner.
@@ -57,9 +55,9 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
 def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    judge = {"holdout": _holdout(ports, audio, cycle)}
+    judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle)}
     for name in policy.validation.suites:
-        judge[f"{SUITE}{name}"] = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
+        judge[f"{keys.SUITE_SET}{name}"] = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
     judged = [item for clips in judge.values() for item in clips]
     errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
     replay = [_corpus_clip(item, split_key, "replay") for item in read_corpus(ports, keys.REPLAY)]
@@ -81,7 +79,7 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         *((name, "judge", clips) for name, clips in judge.items()),
     ]
     if unlabelled:
-        sets.append(("train-unlabelled", "train_unlabelled", unlabelled))
+        sets.append((keys.UNLABELLED_SET, "train_unlabelled", unlabelled))
     return tuple(_write_set(ports, cycle, name, role, clips) for name, role, clips in sets)
 
 
