@@ -3,7 +3,7 @@
 The resampling unit is the speaker, else the clip. WER and CER are pooled: all errors over all words or characters of the references.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -11,6 +11,7 @@ from shared.frozen import Frozen
 from shared.rates import Interval
 from shared.wer import ErrorCounts, count_char_errors_batch, count_word_errors_batch, normalise
 from shared.wer_stats import (
+    Array,
     ClusterTotals,
     PairedUtterance,
     cluster_t_interval,
@@ -216,22 +217,21 @@ def _system(clips: Sequence[ScoredClip], heard: _Heard) -> SystemNumbers:
 
 
 def _rate(totals: ClusterTotals) -> Rate:
-    length = float(totals.words.sum())
-    if not length:
-        return Rate(value=None, interval=None, note=_NO_WORDS)
-    if len(totals.words) < 2:
-        return Rate(value=float(totals.base_errors.sum()) / length, interval=None, note=_ONE_CLUSTER)
-    interval = wer_interval(totals.base_errors, totals.words, LEVEL)
-    return Rate(value=interval.estimate, interval=interval)
+    return _ratio(totals.base_errors, totals.words, wer_interval)
 
 
 def _difference(totals: ClusterTotals) -> Rate:
-    length = float(totals.words.sum())
+    return _ratio(totals.deltas, totals.words, cluster_t_interval)
+
+
+def _ratio(errors: Array, words: Array, interval_of: Callable[[Array, Array, float], Interval]) -> Rate:
+    """Return errors over words, of `(clusters,)` each, with the interval where there can be one."""
+    length = float(words.sum())
     if not length:
         return Rate(value=None, interval=None, note=_NO_WORDS)
-    if len(totals.words) < 2:
-        return Rate(value=float(totals.deltas.sum()) / length, interval=None, note=_ONE_CLUSTER)
-    interval = cluster_t_interval(totals.deltas, totals.words, LEVEL)
+    if len(words) < 2:
+        return Rate(value=float(errors.sum()) / length, interval=None, note=_ONE_CLUSTER)
+    interval = interval_of(errors, words, LEVEL)
     return Rate(value=interval.estimate, interval=interval)
 
 
