@@ -156,13 +156,13 @@ def test_outcomes_come_in_order_and_the_converted_file_is_what_a_pin_names(tmp_p
     np.testing.assert_array_equal(samples, decode_any(data, RATE_HZ))
 
 
-def test_a_clip_becomes_what_training_takes(tmp_path: Path) -> None:
+def test_a_clip_becomes_what_evaluation_takes(tmp_path: Path) -> None:
     source = FolderClip("noisy/a.wav", written(tmp_path / "in", a=encoded(tone(1.0)))[0].path, "noisy", "hello", "anna")
     (decoded,) = load_audio([source], RATE_HZ, tmp_path / "out")
     assert isinstance(decoded, DecodedClip)
-    clip = decoded.with_reference("hello", "human", "errors", labels=(1, 2))
+    clip = decoded.with_reference("hello", "human", "errors")
     assert (clip.clip.utterance_id, clip.clip.cluster, clip.clip.reference) == ("noisy/a.wav", "anna", "hello")
-    assert (clip.clip.duration_s, clip.labels, clip.samples) == (1.0, (1, 2), RATE_HZ)
+    assert (clip.clip.duration_s, clip.labels, clip.samples) == (1.0, (), RATE_HZ)
     np.testing.assert_allclose(clip.waveform(), tone(1.0), atol=1e-4)
 
 

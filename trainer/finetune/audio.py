@@ -57,8 +57,8 @@ class DecodedClip:
         """Return the audio: `(samples,)` float32 at the model's rate."""
         return read_waveform(self.path)
 
-    def with_reference(self, reference: str, provenance: ClipProvenance, stratum: Stratum, labels: tuple[int, ...] = ()) -> UsableClip:
-        """Return the clip as training and evaluation take it; the cluster is the speaker, else the clip."""
+    def with_reference(self, reference: str, provenance: ClipProvenance, stratum: Stratum) -> UsableClip:
+        """Return the clip as evaluation takes it, without labels; the cluster is the speaker, else the clip."""
         clip = Clip(
             utterance_id=self.source.utterance_id,
             cluster=self.source.speaker or self.source.utterance_id,
@@ -68,7 +68,7 @@ class DecodedClip:
             provenance=provenance,
             duration_s=self.samples / self.rate_hz,
         )
-        return UsableClip(clip, self.path, self.samples, labels)
+        return UsableClip(clip, self.path, self.samples, labels=())
 
 
 def load_audio(clips: Sequence[FolderClip], rate_hz: int, folder: Path) -> Iterator[DecodedClip | SetAside]:
@@ -138,12 +138,6 @@ def _read_mp3(data: bytes, limit: int) -> Samples:
     """
     with _pipe(_without_length(data)) as descriptor, soundfile.SoundFile(descriptor, closefd=False) as file:
         return _fill(file, limit)
-
-
-def _checked_rate(file: soundfile.SoundFile) -> int:
-    if file.samplerate < MIN_RATE_HZ:
-        raise ClipRefused("wrong_rate", f"expected at least {MIN_RATE_HZ} Hz, found {file.samplerate}")
-    return int(file.samplerate)
 
 
 def _fill(file: soundfile.SoundFile, frames: int) -> Samples:
