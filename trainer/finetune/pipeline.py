@@ -34,7 +34,7 @@ from trainer.finetune.output import OutputFolder, open_output
 from trainer.finetune.prepare import divide, trainable, usable
 from trainer.finetune.render import render_html, render_table
 from trainer.finetune.report import Ending, FinetuneReport, NamedDigest, Surroundings, TrainingSummary, report_ending, report_result
-from trainer.finetune.training import FineTune, Trained, TrainingJob, fine_tune
+from trainer.finetune.training import FineTune, TrainingJob, fine_tune
 from trainer.importing import check_and_convert
 from trainer.preemption import Preemption
 from trainer.progress import Progress
@@ -140,15 +140,7 @@ class _Run:
         trained = self._fine_tune(decided, sets)
         before, after = self._measure_again(decided, clips)
         decided = decided.heard_again(before)
-        summary = TrainingSummary(
-            config=trained.config,
-            scale=trained.scale,
-            scale_reason=trained.scale_reason,
-            trials=trained.trials,
-            epochs=trained.epochs,
-            figures=trained.figures,
-        )
-        return self._finish(report_result(decided, summary, after, self._surroundings(decided), untrainable), decided, after)
+        return self._finish(report_result(decided, trained, after, self._surroundings(decided), untrainable), decided, after)
 
     def _introduce(self, folder: AudioFolder) -> None:
         noisy = sum(clip.condition == "noisy" for clip in folder.clips)
@@ -227,7 +219,7 @@ class _Run:
             put_whole(self._output.decisions, document_bytes(decided))
         return decided, ending
 
-    def _fine_tune(self, decided: RunDecisions, sets: dict[SetRole, list[UsableClip]]) -> Trained:
+    def _fine_tune(self, decided: RunDecisions, sets: dict[SetRole, list[UsableClip]]) -> TrainingSummary:
         job = TrainingJob(
             sets=training_sets(Dataset(sets, {}, ()), self._config),
             config=self._config,
