@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -27,9 +28,6 @@ from trainer.verbalise import Unreadable, choose_reading, needs_reading, reading
 AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
 
 DOWNLOADS = 16
-MIN_JUDGED_S = 0.1
-MAX_JUDGED_S = 600.0
-"""What a set that judges may hold; training and dev clips have the narrower bounds of the config."""
 SILENCE_PEAK = 2e-4
 """No sample above -74 dB of full scale, six steps of 16 bits: a muted line, whatever the reference says."""
 
@@ -59,10 +57,20 @@ class ClipRefused(Exception):  # noqa: N818 - says the fact, as the taxonomy doe
 
 @dataclass(frozen=True)
 class Bounds:
-    """How long a clip may be, in seconds."""
+    """How long a clip may be, in seconds, and for what."""
 
     min_s: float
     max_s: float
+    purpose: str
+
+
+JUDGED = Bounds(0.1, 600.0, "to be heard")
+"""What a set that judges may hold; training and dev clips have narrower bounds."""
+
+
+def training_bounds(config: TrainingConfig) -> Bounds:
+    """Return how long a clip of train or dev may be."""
+    return Bounds(config.min_duration_s, config.max_duration_s, "to train on")
 
 
 @dataclass(frozen=True)
@@ -113,28 +121,67 @@ def decode_audio(data: bytes, rate_hz: int, bounds: Bounds) -> Samples:
         ClipRefused: empty, not_audio, wrong_rate, too_short or too_long. A wrong rate is never resampled in silence: the
             service that served the clip did not, either.
     """
+    with open_audio(data) as file:
+        if file.samplerate != rate_hz:
+            raise ClipRefused("wrong_rate", f"expected {rate_hz} Hz, found {file.samplerate}")
+        if file.channels != 1:
+            raise ClipRefused("not_audio", f"expected one channel, found {file.channels}")
+        # a header may claim any length: never read more than one sample past the limit
+        samples: Samples = file.read(int(bounds.max_s * rate_hz) + 1, dtype="float32")
+    check_length(samples.size, rate_hz, bounds)
+    check_finite(samples)
+    return samples
+
+
+@contextmanager
+def open_audio(data: bytes) -> Iterator[soundfile.SoundFile]:
+    """Yield the file that `data` are, to be read inside the block.
+
+    Raises:
+        ClipRefused: empty, or not_audio: opened or read, libsndfile can make nothing of it.
+    """
     if not data:
         raise ClipRefused("empty", "expected audio, found 0 bytes")
     try:
         with soundfile.SoundFile(BytesIO(data)) as file:
-            if file.samplerate != rate_hz:
-                raise ClipRefused("wrong_rate", f"expected {rate_hz} Hz, found {file.samplerate}")
-            if file.channels != 1:
-                raise ClipRefused("not_audio", f"expected one channel, found {file.channels}")
-            limit = int(bounds.max_s * rate_hz)
-            # a header may claim any length: never read more than one sample past the limit
-            samples: Samples = file.read(limit + 1, dtype="float32")
+            yield file
     except soundfile.SoundFileError as error:
         raise ClipRefused("not_audio", f"expected an audio file, found {len(data)} bytes that are none: {error}") from error
-    if not samples.size:
+
+
+def check_length(samples: int, rate_hz: int, bounds: Bounds) -> None:
+    """Refuse a clip that is outside the bounds.
+
+    Raises:
+        ClipRefused: empty, too_long or too_short.
+    """
+    if not samples:
         raise ClipRefused("empty", "expected samples, found a header alone")
-    if samples.size > limit:
-        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s, found more")
-    if samples.size < bounds.min_s * rate_hz:
-        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s, found {samples.size / rate_hz:.3f}")
+    if samples > bounds.max_s * rate_hz:  # how much longer, nobody has read
+        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s {bounds.purpose}, found more")
+    if samples < bounds.min_s * rate_hz:
+        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s {bounds.purpose}, found {samples / rate_hz:.3f}")
+
+
+def check_finite(samples: Samples) -> None:
+    """Refuse samples that are no numbers.
+
+    Raises:
+        ClipRefused: not_audio.
+    """
     if not np.isfinite(samples).all():
         raise ClipRefused("not_audio", "expected finite samples, found NaN or infinity")
-    return samples
+
+
+def check_sound(samples: Samples, channels: int = 1) -> None:
+    """Refuse `(samples,)`, the mix of so many channels, in which nothing is heard.
+
+    Raises:
+        ClipRefused: silence.
+    """
+    if float(np.abs(samples).max()) < SILENCE_PEAK:
+        mixed = f" in the mix of {channels} channels" if channels > 1 else ""
+        raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale{mixed}")
 
 
 def check_labels(clip: Clip, samples: int, model: AcousticModel, config: TrainingConfig) -> tuple[int, ...]:
@@ -166,6 +213,7 @@ class ClipLoader:
         self._audio = audio
         self._model = model
         self._config = config
+        self._bounds = training_bounds(config)
         self._folder = folder
         self._hearing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,13 +245,9 @@ class ClipLoader:
         except ClipRefused as refusal:
             return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
 
-    @property
-    def _bounds(self) -> Bounds:
-        return Bounds(self._config.min_duration_s, self._config.max_duration_s)
-
     def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
         judges = role == "judge"
-        bounds = Bounds(MIN_JUDGED_S, MAX_JUDGED_S) if judges else self._bounds
+        bounds = JUDGED if judges else self._bounds
         path, samples = self._load_audio(clip.audio, bounds, spoken=bool(normalise(clip.reference)))
         if judges:
             return UsableClip(clip, path, samples, ())
@@ -214,8 +258,8 @@ class ClipLoader:
         """Return where a clip's audio lies and its length; `spoken` audio must not be silent."""
         data = self._fetch(pin)
         samples = decode_audio(data, self._model.sampling_rate_hz, bounds)
-        if spoken and float(np.abs(samples).max()) < SILENCE_PEAK:
-            raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale")
+        if spoken:
+            check_sound(samples)
         return self._keep(data), samples.size
 
     def _written_out(self, clip: Clip, path: Path) -> Clip:
