@@ -66,6 +66,9 @@ class UnlabelledClip(Frozen):
     duration_s: float | None = None
 
 
+AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
+
+
 class ClipSet(Frozen):
     """A named set of clips: JSON lines of `Clip`, of `UnlabelledClip` for the role `train_unlabelled`, at `ref.key`.
 

@@ -1,7 +1,7 @@
 """Audio and references of a cycle's clips: fetched, decoded and checked; what cannot be used is set aside with a reason."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import torch
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.training import Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
+from shared.training import AnyClip, Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
 from shared.wer import normalise
 from shared.whole_file import put_whole
 from trainer.batching import pad_features
@@ -25,7 +25,7 @@ from trainer.model import AcousticModel, Samples
 from trainer.network import convolve, encode
 from trainer.verbalise import Unreadable, choose_reading, needs_reading, readings
 
-AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
+Loaded = TypeVar("Loaded")
 
 DOWNLOADS = 16
 SILENCE_PEAK = 2e-4
@@ -53,6 +53,10 @@ class ClipRefused(Exception):  # noqa: N818 - says the fact, as the taxonomy doe
         super().__init__(f"{reason}: {detail}")
         self.reason: SetAsideReason = reason
         self.detail = detail
+
+    def set_aside(self, utterance_id: str, set_name: str) -> SetAside:
+        """Return the record of the clip that was refused."""
+        return SetAside(utterance_id=utterance_id, set_name=set_name, reason=self.reason, detail=self.detail)
 
 
 @dataclass(frozen=True)
@@ -224,26 +228,24 @@ class ClipLoader:
         Raises:
             Retryable: a store could not be reached.
         """
-        with ThreadPoolExecutor(DOWNLOADS) as pool:
-            yield from pool.map(lambda clip: self._load_or_set_aside(clip, set_name, role), clips)
+        return self._load_each(clips, set_name, lambda clip: self._load_one(clip, role))
 
     def load_unlabelled(self, clips: Sequence[UnlabelledClip], set_name: str) -> Iterator[UnlabelledOnDisk | SetAside]:
         """Yield for each clip without a text, in order, what became of it; see `load`."""
+        bounds = self._bounds
+        return self._load_each(
+            clips, set_name, lambda clip: UnlabelledOnDisk(clip, set_name, *self._load_audio(clip.audio, bounds, spoken=True))
+        )
+
+    def _load_each(self, clips: Sequence[AnyClip], set_name: str, load: Callable[[AnyClip], Loaded]) -> Iterator[Loaded | SetAside]:
+        def load_or_set_aside(clip: AnyClip) -> Loaded | SetAside:
+            try:
+                return load(clip)
+            except ClipRefused as refusal:
+                return refusal.set_aside(clip.utterance_id, set_name)
+
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            yield from pool.map(lambda clip: self._load_unlabelled_or_set_aside(clip, set_name), clips)
-
-    def _load_unlabelled_or_set_aside(self, clip: UnlabelledClip, set_name: str) -> UnlabelledOnDisk | SetAside:
-        try:
-            path, samples = self._load_audio(clip.audio, self._bounds, spoken=True)
-        except ClipRefused as refusal:
-            return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
-        return UnlabelledOnDisk(clip, set_name, path, samples)
-
-    def _load_or_set_aside(self, clip: Clip, set_name: str, role: SetRole) -> UsableClip | SetAside:
-        try:
-            return self._load_one(clip, role)
-        except ClipRefused as refusal:
-            return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
+            yield from pool.map(load_or_set_aside, clips)
 
     def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
         judges = role == "judge"

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -62,26 +62,22 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
     if both := leaked(by_role):
         raise RunFailed("bad_dataset", f"expected no clip both to train and to judge, found {len(both)}: {', '.join(both[:3])}")
 
-    dataset = _Loading({"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}, {}, [], [])
+    usable: dict[SetRole, list[UsableClip]] = {"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}
+    judges: dict[str, list[UsableClip]] = {}
+    without_text: list[UnlabelledOnDisk] = []
+    set_aside: list[SetAside] = []
     for clip_set, clips in sets:
         kept, repeated = (clips, []) if clip_set.role == "judge" else drop_repeated(clips, clip_set.name)
-        dataset.set_aside.extend(repeated)
-        target = dataset.judges.setdefault(clip_set.name, []) if clip_set.role == "judge" else dataset.by_role[clip_set.role]
+        set_aside += repeated
+        target = judges.setdefault(clip_set.name, []) if clip_set.role == "judge" else usable[clip_set.role]
         loaded = loader.load(kept, clip_set.name, clip_set.role)
-        _sort(progress.track(loaded, f"fetching {clip_set.name}", len(kept)), target, dataset.set_aside)
+        _sort(progress.track(loaded, f"fetching {clip_set.name}", len(kept)), target, set_aside)
     for clip_set, wanted in unlabelled:
-        without, repeated = drop_repeated(wanted, clip_set.name)
-        dataset.set_aside.extend(repeated)
-        found = loader.load_unlabelled(without, clip_set.name)
-        _sort(progress.track(found, f"fetching {clip_set.name}", len(without)), dataset.unlabelled, dataset.set_aside)
-    return Dataset(dataset.by_role, dataset.judges, tuple(dataset.set_aside), dataset.unlabelled)
-
-
-class _Loading(NamedTuple):
-    by_role: dict[SetRole, list[UsableClip]]
-    judges: dict[str, list[UsableClip]]
-    set_aside: list[SetAside]
-    unlabelled: list[UnlabelledOnDisk]
+        kept_unlabelled, repeated = drop_repeated(wanted, clip_set.name)
+        set_aside += repeated
+        found = loader.load_unlabelled(kept_unlabelled, clip_set.name)
+        _sort(progress.track(found, f"fetching {clip_set.name}", len(kept_unlabelled)), without_text, set_aside)
+    return Dataset(usable, judges, tuple(set_aside), without_text)
 
 
 def _sort(outcomes: Iterable[Item | SetAside], usable: list[Item], set_aside: list[SetAside]) -> None:

@@ -186,4 +186,4 @@ def _write(path: Path, samples: Samples, rate_hz: int) -> None:
 
 
 def _aside(source: FolderClip, refusal: ClipRefused) -> SetAside:
-    return SetAside(utterance_id=source.utterance_id, set_name=source.condition, reason=refusal.reason, detail=refusal.detail)
+    return refusal.set_aside(source.utterance_id, source.condition)

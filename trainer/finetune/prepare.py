@@ -68,8 +68,7 @@ def trainable(
             heard = usable(clip, clips[clip.utterance_id], wrong=clip.utterance_id in wrong)
             sets[role].append(_with_labels(heard, model, config))
         except ClipRefused as refusal:
-            aside = SetAside(utterance_id=clip.utterance_id, set_name=role, reason=refusal.reason, detail=refusal.detail)
-            set_aside.append(aside)
+            set_aside.append(refusal.set_aside(clip.utterance_id, role))
     return sets, set_aside
 
 
