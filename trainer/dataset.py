@@ -1,7 +1,7 @@
 """All sets of a run, loaded and checked."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -98,9 +98,8 @@ def check_trainable(dataset: Dataset) -> None:
         raise RunFailed("no_trainable_clips", f"expected at least one trainable error, found {dataset.figures()}")
 
 
-def training_sets(dataset: Dataset, config: TrainingConfig) -> TrainingSets:
+def training_sets(clips: Mapping[SetRole, list[UsableClip]], config: TrainingConfig) -> TrainingSets:
     """Return the errors and, drawn by the seed, up to `replay_ratio` times as many replay clips; and both dev sets."""
-    clips = dataset.by_role
     replay = _draw(clips["train_replay"], round(config.replay_ratio * len(clips["train_errors"])), config.seed)
     return TrainingSets(clips["train_errors"], replay, clips["dev_errors"], clips["dev_replay"])
 

@@ -22,7 +22,7 @@ from shared.training import SetAside, SetRole, digest_folder, document_bytes, li
 from shared.whole_file import put_whole
 from trainer.attempt import PACKAGES
 from trainer.data import UsableClip
-from trainer.dataset import Dataset, training_sets
+from trainer.dataset import training_sets
 from trainer.evaluate import evaluate
 from trainer.failures import RunPreempted, explain_failure
 from trainer.finetune.audio import DecodedClip, load_audio
@@ -221,7 +221,7 @@ class _Run:
 
     def _fine_tune(self, decided: RunDecisions, sets: dict[SetRole, list[UsableClip]]) -> TrainingSummary:
         job = TrainingJob(
-            sets=training_sets(Dataset(sets, {}, ()), self._config),
+            sets=training_sets(sets, self._config),
             config=self._config,
             output=self._output,
             base_name=self._options.model,
