@@ -16,6 +16,8 @@ from trainer.spec import load_clips, load_unlabelled_clips
 from trainer.train import TrainingSets
 
 Item = TypeVar("Item")
+TRAINING_ROLES: tuple[SetRole, ...] = ("train_errors", "train_replay", "dev_errors", "dev_replay")
+"""What is trained on and tuned on."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
     if both := leaked(by_role):
         raise RunFailed("bad_dataset", f"expected no clip both to train and to judge, found {len(both)}: {', '.join(both[:3])}")
 
-    usable: dict[SetRole, list[UsableClip]] = {"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}
+    usable: dict[SetRole, list[UsableClip]] = {role: [] for role in TRAINING_ROLES}
     judges: dict[str, list[UsableClip]] = {}
     without_text: list[UnlabelledOnDisk] = []
     set_aside: list[SetAside] = []

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from shared.training import SetAside, SetRole, TrainingConfig
 from trainer.data import ClipRefused, UsableClip, check_labels, check_length, training_bounds
+from trainer.dataset import TRAINING_ROLES
 from trainer.finetune.audio import DecodedClip
 from trainer.finetune.decisions import DecidedClip, RunDecisions
 from trainer.finetune.folder import CONDITIONS
@@ -52,7 +53,7 @@ def trainable(
     Train is divided by what the base model got wrong, dev by condition where there are two: clips chosen for being right can only get
     worse, so that a guard made of them would let nothing pass.
     """
-    sets: dict[SetRole, list[UsableClip]] = {"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}
+    sets: dict[SetRole, list[UsableClip]] = {role: [] for role in TRAINING_ROLES}
     set_aside = []
     wrong = decided.wrong
     guarded = {clip.condition for clip in decided.clips if clip.part == "dev"} == set(CONDITIONS)
