@@ -187,7 +187,8 @@ class _Run:
         self, folder: AudioFolder, base: Recogniser, clips: Mapping[str, DecodedClip], set_aside: Sequence[SetAside]
     ) -> tuple[RunDecisions, Ending | None]:
         """Return what was decided, now or by the run that is gone on with, and why it ends here, if it does."""
-        digest, files = digest_of(folder.clips), tuple(digest_folder(self._output.base))
+        digest = digest_of(folder.clips, {name: clip.sha256 for name, clip in clips.items()})
+        files = tuple(digest_folder(self._output.base))
         if self._output.decisions.exists():
             decided = parse_document(RunDecisions, self._output.decisions.read_bytes(), what=self._output.decisions.name)
             if decided.folder_sha256 != digest:
