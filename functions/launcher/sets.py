@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from functions.launcher.seal import CorpusClip, Lineage, Sealed, find_dataset, learned_gold, read_corpus, read_split_key
+from functions.launcher.seal import CorpusClip, Lineage, Sealed, awaiting_gold, find_dataset, read_corpus, read_split_key
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
@@ -68,8 +68,7 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     def replayed(split: str) -> list[Clip]:
         return apart([item for item in replay if split_of(item.cluster, policy) == split], judged)
 
-    done = learned_gold(ports, lineage.learned) if policy.gold else frozenset()
-    wanted = [row for row in sealed.rows if policy.gold and row.unlabelled and row.utterance_id not in done]
+    wanted = awaiting_gold(ports, [row for row in sealed.rows if row.unlabelled], lineage.learned)
     unlabelled = apart([unlabelled_clip(row) for row in wanted], judged)
     sets: list[tuple[str, SetRole, Sequence[Clip | UnlabelledClip]]] = [
         ("train-errors", "train_errors", reported("train")),
