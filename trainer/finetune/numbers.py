@@ -21,6 +21,7 @@ from shared.wer_stats import (
     sign_flip_test,
     wer_interval,
 )
+from shared.wording import points, range_in_points
 from trainer.finetune.folder import CONDITIONS, Condition
 
 LEVEL = 0.95
@@ -174,12 +175,8 @@ def _holm(changes: Mapping[str, Change]) -> dict[str, Change]:
 
 def _in_points(change: Change) -> str:
     interval = change.wer.interval
-    ends = f" ({_points(interval.low)} to {_points(interval.high)})" if interval else ""
-    return f"{_points(change.wer.value or 0.0)} points of WER{ends}"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+    ends = f" ({range_in_points(interval)})" if interval else ""
+    return f"{points(change.wer.value or 0.0)} points of WER{ends}"
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,26 @@
-"""Numbers as a report says them."""
+"""Numbers as reports say them, on pages, on terminals and in sentences."""
 
 from shared.rates import Interval
 
 
-def percent(rate: float) -> str:
-    """Return a rate as `14.6%`."""
-    return f"{100 * rate:.1f}%"
+def percent(rate: float | None) -> str:
+    """Return a rate as `14.6%`, one that is unknown as `-`."""
+    return "-" if rate is None else f"{100 * rate:.1f}%"
 
 
-def points(difference: float) -> str:
-    """Return a difference of two rates in percentage points, with its sign: `-3.40 points`."""
-    return f"{100 * difference:+.2f} points"
+def points(difference: float | None, digits: int = 1) -> str:
+    """Return a difference of two rates in percentage points, with its sign: `-3.4`; one that is unknown as `-`."""
+    return "-" if difference is None else f"{100 * difference:+.{digits}f}"
+
+
+def range_in_points(interval: Interval, digits: int = 1) -> str:
+    """Return the ends of a difference's interval: `-4.7 to -2.1`."""
+    return f"{points(interval.low, digits)} to {points(interval.high, digits)}"
 
 
 def interval_in_points(interval: Interval) -> str:
     """Return a difference with its interval: `-3.40 points (90% interval -4.70 to -2.10)`."""
-    return f"{points(interval.estimate)} ({100 * interval.level:.0f}% interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
+    return f"{points(interval.estimate, 2)} points ({100 * interval.level:.0f}% interval {range_in_points(interval, 2)})"
 
 
 def interval_in_percent(interval: Interval) -> str:
