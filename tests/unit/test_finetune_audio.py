@@ -62,6 +62,15 @@ def test_any_rate_becomes_the_models(form: str, rate_hz: int) -> None:
     assert power_db(samples) == pytest.approx(power_db(tone(2.0)), abs=0.3)
 
 
+@pytest.mark.parametrize(("rate_hz", "hz"), [(100, 10.0), (1_000, 220.0), (3_999, 440.0), (192_000, 440.0)])
+@pytest.mark.parametrize("form", ["WAV", "FLAC"])
+def test_rates_that_no_telephone_has_are_resampled_as_well(form: str, rate_hz: int, hz: float) -> None:
+    samples = decode_any(encoded(tone(2.0, rate_hz, hz), rate_hz, form), RATE_HZ)
+    assert samples.size == pytest.approx(2 * RATE_HZ, abs=4)
+    assert heard_hz(samples) == pytest.approx(hz, abs=1)
+    assert power_db(samples) == pytest.approx(power_db(tone(2.0)), abs=0.3)
+
+
 def test_the_models_own_rate_is_not_touched() -> None:
     np.testing.assert_array_equal(decode_any(encoded(tone(1.0), subtype="FLOAT"), RATE_HZ), tone(1.0))
 
@@ -120,7 +129,7 @@ def test_an_mp3_that_breaks_off_is_read_as_far_as_it_goes() -> None:
         ("not_audio", b"\xff\xfb\x90\x00" + bytes(500)),
         ("not_audio", encoded(tone(1.0))[:20]),
         ("not_audio", encoded(np.full(RATE_HZ, np.nan, np.float32), subtype="FLOAT")),
-        ("wrong_rate", encoded(tone(1.0, 2_000), 2_000)),
+        ("wrong_rate", encoded(tone(1.0, 99, hz=10), 99)),
         ("too_short", encoded(tone(0.05))),
         ("too_long", encoded(np.zeros(601 * 4_000, np.float32), 4_000)),
         ("silence", encoded(np.zeros(RATE_HZ, np.float32))),

@@ -22,8 +22,8 @@ from trainer.data import JUDGED, ClipRefused, UsableClip, check_finite, check_le
 from trainer.finetune.folder import FolderClip
 from trainer.model import Samples
 
-MIN_RATE_HZ = 4_000
-"""Half of the telephone's: below it there is no speech to hear."""
+MIN_RATE_HZ = 100
+"""Two samples for each frame of 20 ms: with fewer, a frame would be made of nothing but interpolation."""
 MP3_SAMPLES_PER_BYTE = 24
 """At most, for each channel: 8 kbit/s at 24 kHz, the lowest rate of the format."""
 MP3_FRAME = 1_152
@@ -90,7 +90,7 @@ def decode_any(data: bytes, rate_hz: int) -> Samples:
     """Decode one audio file, mix it down and resample it: `(samples,)` float32 at `rate_hz`.
 
     Raises:
-        ClipRefused: empty, not_audio, wrong_rate (no speech fits into so few samples), too_short, too_long or silence.
+        ClipRefused: empty, not_audio, wrong_rate (below `MIN_RATE_HZ`), too_short, too_long or silence.
     """
     samples, found_hz = _read(data)
     check_length(len(samples), found_hz, JUDGED)
