@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from shared.events import ReferenceProvenance
 from shared.frozen import Frozen
 
 GoldDecision = Literal["accepted", "rejected", "review"]
@@ -134,7 +135,7 @@ class GoldRecord(Frozen):
 
     utterance_id: str
     decision: GoldDecision
-    provenance: Literal["human", "llm"]
+    provenance: ReferenceProvenance
     text: str | None = None
     model: str | None = None
     prompt_sha256: str | None = None

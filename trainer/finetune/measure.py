@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import InvariantBroken
+from shared.events import ReferenceProvenance
 from shared.gold import GoldRecord, ReviewItem
 from shared.wer import normalise
 from trainer.finetune.audio import DecodedClip
 from trainer.finetune.decisions import DecidedClip, Unreferenced
-from trainer.finetune.numbers import Provenance
 from trainer.finetune.options import Options
 from trainer.progress import Progress
 from trainer.recogniser import Recogniser
@@ -137,7 +137,7 @@ def write_out(human: Sequence[HeardClip], language: str | None, base: Recogniser
 _WHY = {"accepted": "the LLM's answer has no words", "rejected": "the LLM's answer was rejected", "review": "a person must hear it"}
 
 
-def _decided(heard: HeardClip, reference: str, provenance: Provenance) -> DecidedClip:
+def _decided(heard: HeardClip, reference: str, provenance: ReferenceProvenance) -> DecidedClip:
     source = heard.clip.source
     return DecidedClip(
         utterance_id=source.utterance_id,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from shared.events import ReferenceProvenance
 from shared.frozen import Frozen
 from shared.rates import Interval
 from shared.wer import ErrorCounts, count_char_errors_batch, count_word_errors_batch, normalise
@@ -27,7 +28,6 @@ from trainer.finetune.folder import CONDITIONS, Condition
 LEVEL = 0.95
 ALPHA = (1 - LEVEL) / 2
 """Of each one-sided test, so that it agrees with the two-sided interval."""
-Provenance = Literal["human", "llm"]
 Verdict = Literal["improved", "mixed", "worse", "no_clear_difference", "not_testable"]
 
 _ONE_CLUSTER = "one speaker or clip: an interval needs at least 2"
@@ -41,7 +41,7 @@ class ScoredClip:
     utterance_id: str
     condition: Condition
     cluster: str
-    provenance: Provenance
+    provenance: ReferenceProvenance
     reference: str
     before: str
     after: str | None = None
