@@ -83,8 +83,7 @@ class CycleReview:
 
     def answer(self, utterance_id: str, text: str | None) -> Answer:
         """Publish what was said as a correction."""
-        item = _item(self.waiting(), utterance_id)
-        said = checked_text(utterance_id, text if text is not None else item.proposed)
+        _, said = _answered(self.waiting(), utterance_id, text)
         event = SttCorrection(
             event_id=derived_event_id("SttCorrection", f"review-{utterance_id}", said),
             occurred_at=self.ports.clock.now(),
@@ -139,8 +138,7 @@ class FolderReview:
 
     def answer(self, utterance_id: str, text: str | None) -> Answer:
         """Write what was said beside the clip, as NAME.txt."""
-        item = _item(self.waiting(), utterance_id)
-        said = checked_text(utterance_id, text if text is not None else item.proposed)
+        item, said = _answered(self.waiting(), utterance_id, text)
         path = Path(item.audio).with_suffix(".txt")
         if not path.parent.is_dir():
             raise Refused(f"clip {utterance_id}: expected its folder {path.parent}, found none: was it moved?")
@@ -149,24 +147,21 @@ class FolderReview:
         return Answer(outcome="accepted", text=text)
 
 
-def _item(items: Sequence[ReviewItem], utterance_id: str) -> ReviewItem:
+def _answered(items: Sequence[ReviewItem], utterance_id: str, text: str | None) -> tuple[ReviewItem, str]:
+    """Return what waits and a text that can be its reference: `text`, or what was proposed.
+
+    Raises:
+        Refused: it does not wait, there is no text, or no word in it.
+    """
     found = next((item for item in items if item.utterance_id == utterance_id), None)
     if found is None:
         raise Refused(f"utterance {utterance_id}: expected one of the {len(items)} that wait (see `retune review`), found none")
-    return found
-
-
-def checked_text(utterance_id: str, text: str | None) -> str:
-    """Return a text that can be a reference.
-
-    Raises:
-        Refused: there is none, or no word in it.
-    """
-    if text is None:
+    said = found.proposed if text is None else text
+    if said is None:
         raise Refused(f"utterance {utterance_id}: nothing usable was proposed; say what you hear with --text")
-    if not normalise(text):
-        raise Refused(f"utterance {utterance_id}: expected words, found {text!r}")
-    return " ".join(text.split())
+    if not normalise(said):
+        raise Refused(f"utterance {utterance_id}: expected words, found {said!r}")
+    return found, " ".join(said.split())
 
 
 def render(items: Sequence[ReviewItem], title: str) -> Table | str:
