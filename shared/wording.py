@@ -1,6 +1,9 @@
-"""Numbers as reports say them, on pages, on terminals and in sentences."""
+"""Numbers and tables as reports say them, on pages, on terminals and in sentences."""
 
 from shared.rates import Interval
+
+PIPE_COLUMNS = 160
+"""How wide tables are in a pipe, which has no width of its own."""
 
 
 def percent(rate: float | None) -> str:

@@ -20,6 +20,7 @@ from shared.clock import Clock, SystemClock
 from shared.errors import CorruptObject, RetuneError
 from shared.training import SetAside, SetRole, digest_folder, document_bytes, lines_bytes, parse_document
 from shared.whole_file import put_whole
+from shared.wording import PIPE_COLUMNS
 from trainer.attempt import PACKAGES
 from trainer.data import UsableClip
 from trainer.dataset import training_sets
@@ -42,8 +43,6 @@ from trainer.recogniser import Recogniser
 from trainer.verbalise import needs_reading
 
 DONE, REFUSED, USAGE, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
-PIPE_COLUMNS = 160
-"""A pipe has no width of its own."""
 
 
 def _console() -> Console:
