@@ -233,7 +233,8 @@ class _Run:
 
     def _measure_again(self, decided: RunDecisions, clips: Mapping[str, DecodedClip]) -> tuple[dict[str, str], dict[str, str]]:
         """Return what base and fine-tuned model hear in the holdout, in the very same batches."""
-        judged = [usable(clip, clips[clip.utterance_id]) for clip in decided.clips if clip.part == "holdout"]
+        holdout, wrong = [clip for clip in decided.clips if clip.part == "holdout"], decided.wrong
+        judged = [usable(clip, clips[clip.utterance_id], wrong=clip.utterance_id in wrong) for clip in holdout]
         base, candidate = Recogniser.load(self._output.base), Recogniser.load(self._output.model)
         rows = evaluate(base, candidate, judged, "holdout", self._progress)
         return {row.utterance_id: row.base_hypothesis for row in rows}, {row.utterance_id: row.candidate_hypothesis for row in rows}

@@ -40,8 +40,8 @@ def divide(decided: RunDecisions, found: References, seed: int) -> tuple[RunDeci
     return decided.model_copy(update={"clips": clips, "unit": split.unit, "warnings": warnings}), None
 
 
-def usable(clip: DecidedClip, audio: DecodedClip, *, wrong: bool = True) -> UsableClip:
-    """Return a clip with its reference as training and evaluation take it, without labels."""
+def usable(clip: DecidedClip, audio: DecodedClip, *, wrong: bool) -> UsableClip:
+    """Return a clip with its reference as evaluation takes it; `wrong` = the base model made an error in it."""
     return audio.with_reference(clip.reference, clip.provenance, "errors" if wrong else "replay")
 
 
