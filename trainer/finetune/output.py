@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from shared.errors import CorruptObject
 from shared.training import document_bytes, parse_document
 from shared.whole_file import put_whole
-from trainer.finetune.options import FLAGS, Options, UsageError
+from trainer.finetune.options import Options, UsageError, flag_of
 
 MAY_CHANGE = frozenset({"audio_dir", "output_dir", "resume", "max_hours"})
 """The folder's content is compared by its digest, wherever it lies; more time changes nothing that was decided."""
@@ -139,16 +139,12 @@ def _check_same_run(output: OutputFolder, options: Options) -> None:
     except CorruptObject as error:
         raise UsageError([f"--output-dir {output.root}: {error}; choose another folder"]) from error
     changed = [
-        f"{_flag(name)}: expected {_shown(getattr(before, name))} as when the run began, found {_shown(getattr(options, name))}"
+        f"{flag_of(name)}: expected {_shown(getattr(before, name))} as when the run began, found {_shown(getattr(options, name))}"
         for name in Options.model_fields
         if name not in MAY_CHANGE and getattr(before, name) != getattr(options, name)
     ]
     if changed:
         raise UsageError([*changed, "give the same flags to go on, or another --output-dir for a new run"])
-
-
-def _flag(field: str) -> str:
-    return next((flag.name for flag in FLAGS if flag.field == field), "--llm-...")
 
 
 def _shown(value: object) -> str:
