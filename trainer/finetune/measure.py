@@ -123,8 +123,10 @@ def write_out(human: Sequence[HeardClip], language: str | None, base: Recogniser
     A transcript that nobody can read, or all of them without a language, stays as it is: it can judge, but not be trained on.
     """
     written = {each.utterance_id: each.clip.source.transcript or "" for each in human}
-    clips = [each for each in human if language and needs_reading(written[each.utterance_id])]
-    if not clips or language is None:
+    if language is None:
+        return written
+    clips = [each for each in human if needs_reading(written[each.utterance_id])]
+    if not clips:
         return written
     frames = base.hear_lazily([each.clip.samples for each in clips], lambda index: clips[index].clip.waveform())
     for index, log_probs in progress.track(frames, "writing numbers out", len(clips)):

@@ -66,24 +66,22 @@ class Chart:
 
 
 def charts(epochs: Sequence[EpochPoint]) -> list[Chart]:
-    """Return the training's curves: the loss, and the WER on dev where there were dev clips."""
+    """Return the training's curves: the loss, and the WER on dev clips, which are there in every epoch or in none."""
     if not epochs:
         return []
     numbers = [point.epoch for point in epochs]
     drawn = [_chart("Training loss", numbers, {"loss": [point.loss for point in epochs]}, "{:.2f}")]
-    guarded = all(point.dev_replay_wer is not None for point in epochs)
-    wer = {
-        "noisy" if guarded else "all": [None if point.dev_errors_wer is None else 100 * point.dev_errors_wer for point in epochs],
-        "clean": [None if point.dev_replay_wer is None else 100 * point.dev_replay_wer for point in epochs],
-    }
-    present = {name: values for name, values in wer.items() if None not in values}
+    errors = [100 * point.dev_errors_wer for point in epochs if point.dev_errors_wer is not None]
+    clean = [100 * point.dev_replay_wer for point in epochs if point.dev_replay_wer is not None]
+    wer = {"noisy" if clean else "all": errors, "clean": clean}
+    present = {name: values for name, values in wer.items() if values}
     if present:
         drawn.append(_chart("WER on dev", numbers, present, "{:.0f}%"))
     return drawn
 
 
-def _chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]], form: str) -> Chart:
-    values = [value for curve in curves.values() for value in curve if value is not None]
+def _chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float]], form: str) -> Chart:
+    values = [value for curve in curves.values() for value in curve]
     low, high = min(0.0, *values), max(values) or 1.0
 
     def across(epoch: int) -> float:
@@ -95,7 +93,7 @@ def _chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[floa
 
     lines = []
     for name, curve in curves.items():
-        dots = tuple((across(epoch), down(value)) for epoch, value in zip(epochs, curve, strict=True) if value is not None)
+        dots = tuple((across(epoch), down(value)) for epoch, value in zip(epochs, curve, strict=True))
         lines.append(Line(name, " ".join(f"{x},{y}" for x, y in dots), dots))
     steps = [low + share * (high - low) for share in (0.0, 0.5, 1.0)]
     ends = tuple((str(epoch), across(epoch)) for epoch in dict.fromkeys((epochs[0], epochs[-1])))

@@ -168,8 +168,8 @@ def report_result(
     verdict, reason = decide_verdict(holdout) if holdout else ("not_testable", "no clip is left to judge on")
     if training.scale == 0.0:
         reason = f"the base is kept, no part of what was learned helped on dev ({training.scale_reason})"
-    worse, better = _changes([clip for clip in decided.clips if clip.utterance_id in after], after)
-    return _report(decided, around, verdict, reason, set_aside=set_aside, holdout=holdout, training=training, changes=(worse, better))
+    changes = _changes([clip for clip in decided.clips if clip.utterance_id in after], after)
+    return _report(decided, around, verdict, reason, set_aside=set_aside, holdout=holdout, training=training, changes=changes)
 
 
 def _report(
