@@ -232,9 +232,8 @@ class ClipLoader:
 
     def load_unlabelled(self, clips: Sequence[UnlabelledClip], set_name: str) -> Iterator[UnlabelledOnDisk | SetAside]:
         """Yield for each clip without a text, in order, what became of it; see `load`."""
-        bounds = self._bounds
         return self._load_each(
-            clips, set_name, lambda clip: UnlabelledOnDisk(clip, set_name, *self._load_audio(clip.audio, bounds, spoken=True))
+            clips, set_name, lambda clip: UnlabelledOnDisk(clip, set_name, *self._load_audio(clip.audio, self._bounds, spoken=True))
         )
 
     def _load_each(self, clips: Sequence[AnyClip], set_name: str, load: Callable[[AnyClip], Loaded]) -> Iterator[Loaded | SetAside]:
