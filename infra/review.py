@@ -18,30 +18,12 @@ from infra.people import Answer
 from shared import keys, ledger
 from shared.cas import find
 from shared.events import SttCorrection, outgoing
-from shared.frozen import Frozen
-from shared.gold import GoldRecord
+from shared.gold import GoldRecord, ReviewItem
 from shared.ids import derived_event_id
 from shared.training import UnlabelledClip, parse_lines
 from shared.wer import normalise
 
 LOOK_BACK = 100
-UNLABELLED = "train-unlabelled"
-
-
-class ReviewItem(Frozen):
-    """One clip that waits for a person.
-
-    Attributes:
-        audio: where to hear it.
-        proposed: what most samples said; None where there was no usable answer.
-        samples: all that was answered.
-    """
-
-    utterance_id: str
-    audio: str
-    proposed: str | None
-    samples: tuple[str, ...] = ()
-    reason: str = ""
 
 
 class ReviewSource(Protocol):
@@ -94,23 +76,14 @@ class CycleReview:
         """Return what waits; what a person has corrected since waits no more."""
         key = keys.gold(self._number)
         records = parse_lines(GoldRecord, self.ports.store.get(key).data, what=key)
-        addresses, corrected = self._addresses(), self._corrected()
-        return [
-            ReviewItem(
-                utterance_id=record.utterance_id,
-                audio=addresses.get(record.utterance_id, ""),
-                proposed=record.text,
-                samples=record.samples,
-                reason=record.reason,
-            )
-            for record in records
-            if record.decision == "review" and record.utterance_id not in corrected
-        ]
+        corrected = self._corrected()
+        waiting = [record for record in records if record.decision == "review" and record.utterance_id not in corrected]
+        clips = self._clips()
+        return [_review_item(record, clips.get(record.utterance_id)) for record in waiting]
 
     def answer(self, utterance_id: str, text: str | None) -> Answer:
         """Publish what was said as a correction."""
-        item = _item(self.waiting(), utterance_id)
-        said = checked_text(utterance_id, text if text is not None else item.proposed)
+        _, said = _answered(self.waiting(), utterance_id, text)
         event = SttCorrection(
             event_id=derived_event_id("SttCorrection", f"review-{utterance_id}", said),
             occurred_at=self.ports.clock.now(),
@@ -122,15 +95,26 @@ class CycleReview:
         text = f"{utterance_id}: published as a correction; the next cycle learns it"
         return Answer(outcome="published", text=text, event_id=event.event_id)
 
-    def _addresses(self) -> dict[str, str]:
-        found = find(self.ports.store, keys.clips(self._number, UNLABELLED))
+    def _clips(self) -> dict[str, UnlabelledClip]:
+        found = find(self.ports.store, keys.clips(self._number, keys.UNLABELLED_SET))
         clips = parse_lines(UnlabelledClip, found.data, what=found.info.key) if found else []
-        return {clip.utterance_id: clip.audio.uri for clip in clips}
+        return {clip.utterance_id: clip for clip in clips}
 
     def _corrected(self) -> set[str]:
         later = range(self._number + 1, ledger.read_head(self.ports.store) + 1)
         events = (event for number in later for event in ledger.read_events(self.ports.store, number))
         return {event.utterance_id for event in events if isinstance(event, SttCorrection) and event.reference_provenance == "human"}
+
+
+def _review_item(record: GoldRecord, clip: UnlabelledClip | None) -> ReviewItem:
+    return ReviewItem(
+        utterance_id=record.utterance_id,
+        audio=clip.audio.uri if clip else "",
+        hypothesis=clip.hypothesis if clip else "",
+        reason=record.reason,
+        proposed=record.text,
+        samples=record.samples,
+    )
 
 
 @dataclass(frozen=True)
@@ -146,22 +130,15 @@ class FolderReview:
 
     def waiting(self) -> list[ReviewItem]:
         """Return what waits; a clip beside which its text lies by now waits no more."""
-        from trainer.finetune.decisions import ReviewItem as FolderItem  # brings scipy: not for every command
-
         path = self.output / "review.jsonl"
         if not path.is_file():
             raise Refused(f"{self.output}: expected review.jsonl of a run of `retune finetune` that asked an LLM, found none")
-        rows = parse_lines(FolderItem, path.read_bytes(), what=str(path))
-        return [
-            ReviewItem(utterance_id=row.utterance_id, audio=row.audio, proposed=row.proposed, samples=row.samples, reason=row.reason)
-            for row in rows
-            if not Path(row.audio).with_suffix(".txt").exists()
-        ]
+        items = parse_lines(ReviewItem, path.read_bytes(), what=str(path))
+        return [item for item in items if not Path(item.audio).with_suffix(".txt").exists()]
 
     def answer(self, utterance_id: str, text: str | None) -> Answer:
         """Write what was said beside the clip, as NAME.txt."""
-        item = _item(self.waiting(), utterance_id)
-        said = checked_text(utterance_id, text if text is not None else item.proposed)
+        item, said = _answered(self.waiting(), utterance_id, text)
         path = Path(item.audio).with_suffix(".txt")
         if not path.parent.is_dir():
             raise Refused(f"clip {utterance_id}: expected its folder {path.parent}, found none: was it moved?")
@@ -170,24 +147,21 @@ class FolderReview:
         return Answer(outcome="accepted", text=text)
 
 
-def _item(items: Sequence[ReviewItem], utterance_id: str) -> ReviewItem:
+def _answered(items: Sequence[ReviewItem], utterance_id: str, text: str | None) -> tuple[ReviewItem, str]:
+    """Return what waits and a text that can be its reference: `text`, or what was proposed.
+
+    Raises:
+        Refused: it does not wait, there is no text, or no word in it.
+    """
     found = next((item for item in items if item.utterance_id == utterance_id), None)
     if found is None:
         raise Refused(f"utterance {utterance_id}: expected one of the {len(items)} that wait (see `retune review`), found none")
-    return found
-
-
-def checked_text(utterance_id: str, text: str | None) -> str:
-    """Return a text that can be a reference.
-
-    Raises:
-        Refused: there is none, or no word in it.
-    """
-    if text is None:
+    said = found.proposed if text is None else text
+    if said is None:
         raise Refused(f"utterance {utterance_id}: nothing usable was proposed; say what you hear with --text")
-    if not normalise(text):
-        raise Refused(f"utterance {utterance_id}: expected words, found {text!r}")
-    return " ".join(text.split())
+    if not normalise(said):
+        raise Refused(f"utterance {utterance_id}: expected words, found {said!r}")
+    return found, " ".join(said.split())
 
 
 def render(items: Sequence[ReviewItem], title: str) -> Table | str:

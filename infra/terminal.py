@@ -14,9 +14,7 @@ from rich.console import Console, RenderableType
 
 from infra.errors import REFUSED, TIMEOUT, UNREACHABLE, NoAnswer, Refused, Unreachable
 from shared.errors import NotFound, Retryable, RetuneError
-
-PIPE_COLUMNS = 160
-"""A pipe has no width of its own."""
+from shared.wording import PIPE_COLUMNS
 
 
 def show(document: BaseModel | Sequence[BaseModel], rendered: RenderableType, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AwareDatetime, Field
 
@@ -16,7 +16,7 @@ from shared.audio_source import AudioPin
 from shared.events import Event, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
 from shared.frozen import Frozen
 from shared.policy import Policy
-from shared.training import Clip, ClipProvenance, SetAsideReason, UnlabelledClip
+from shared.training import AnyClip, Clip, ClipProvenance, SetAsideReason, UnlabelledClip
 
 CONSUME_HORIZON = timedelta(days=93)
 """A seal looks at every dataset sealed within this time before its ledger opened."""
@@ -24,7 +24,6 @@ CONSUME_HORIZON = timedelta(days=93)
 CARRY_FOR = timedelta(days=90)
 """An error waits this long for its reference, a correction as long for its error; older events are refused."""
 
-AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
 Split = Literal["train", "dev", "holdout"]
 Kind = Literal["error", "sample", "correction", "traffic"]
 

@@ -147,3 +147,22 @@ class GoldRecord(Frozen):
     agreement: float | None = None
     scores: AcousticScores | None = None
     reason: str = ""
+
+
+class ReviewItem(Frozen):
+    """A clip that a person must hear: what `retune review` lists, and a line of a folder run's `review.jsonl`.
+
+    Attributes:
+        audio: where to hear it.
+        hypothesis: what the recogniser heard.
+        reason: why a person.
+        proposed: what most samples said; None where there was no usable answer.
+        samples: all that was answered.
+    """
+
+    utterance_id: str
+    audio: str
+    hypothesis: str
+    reason: str
+    proposed: str | None = None
+    samples: tuple[str, ...] = ()

@@ -9,6 +9,10 @@ MODELS = "models/"
 SUITES = "corpora/suites/"
 GOLD_ANSWERS = "runs/gold-answers/"
 """What language and speech models answered, by the digest of the question: the same question is not paid for twice."""
+HOLDOUT_SET = "holdout"
+UNLABELLED_SET = "train-unlabelled"
+SUITE_SET = "suite-"
+"""Names of a cycle's sets of clips that several parts know, see `clips`; behind the last stands the suite's."""
 
 
 def padded(number: int) -> str:

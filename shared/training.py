@@ -22,6 +22,8 @@ Stratum = Literal["errors", "traffic", "suite", "replay"]
 ClipProvenance = Literal["human", "llm", "champion"]
 Document = TypeVar("Document", bound=BaseModel)
 SetRole = Literal["train_errors", "train_replay", "train_unlabelled", "dev_errors", "dev_replay", "judge"]
+TRAINING_ROLES: tuple[SetRole, ...] = ("train_errors", "train_replay", "dev_errors", "dev_replay")
+"""What is trained on and tuned on."""
 
 
 class ObjectRef(Frozen):
@@ -66,10 +68,13 @@ class UnlabelledClip(Frozen):
     duration_s: float | None = None
 
 
+AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
+
+
 class ClipSet(Frozen):
     """A named set of clips: JSON lines of `Clip`, of `UnlabelledClip` for the role `train_unlabelled`, at `ref.key`.
 
-    A set of role `judge` is evaluated with base and candidate; `suite:<name>` are regression suites, `holdout` is the
+    A set of role `judge` is evaluated with base and candidate; `suite-<name>` are regression suites, `holdout` is the
     accumulated holdout.
     """
 

@@ -60,6 +60,12 @@ def write_whole(path: Path) -> Iterator[ChecksumWriter]:
         temporary.unlink(missing_ok=True)
 
 
+def put_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path`; see `write_whole`."""
+    with write_whole(path) as file:
+        file.write(data)
+
+
 def read_blocks(file: BinaryIO, length: int, *, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     """Yield the next `length` bytes of `file` in blocks, fewer where the file ends early."""
     left = length

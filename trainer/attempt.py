@@ -213,7 +213,7 @@ def _label(attempt: Attempt, spec: TrainingSpec, base: Recogniser, dataset: Data
 def _train(attempt: Attempt, spec: TrainingSpec, model: AcousticModel, dataset: Dataset) -> TrainingOutcome:
     """Fine-tune, choose the scale on dev and leave the candidate in its folder."""
     progress = attempt.progress
-    sets = training_sets(dataset, spec.config)
+    sets = training_sets(dataset.by_role, spec.config)
     attempt.deps.followers.hand_over(attempt.base_folder, spec.base.manifest.sha256, spec.config, sets)
     tuned = train(model, sets, spec.config, _training_run(attempt, spec))
     trials = sweep(tuned, progress)

@@ -1,9 +1,9 @@
 """Audio and references of a cycle's clips: fetched, decoded and checked; what cannot be used is set aside with a reason."""
 
-import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -16,8 +16,9 @@ import torch
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.training import Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
+from shared.training import AnyClip, Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
 from shared.wer import normalise
+from shared.whole_file import put_whole
 from trainer.align import LogProbs
 from trainer.batching import pad_features
 from trainer.decode import Unspellable, ctc_frames_needed
@@ -25,12 +26,9 @@ from trainer.model import AcousticModel, Samples
 from trainer.network import convolve, encode
 from trainer.verbalise import Unreadable, as_spoken
 
-AnyClip = TypeVar("AnyClip", Clip, UnlabelledClip)
+Loaded = TypeVar("Loaded")
 
 DOWNLOADS = 16
-MIN_JUDGED_S = 0.1
-MAX_JUDGED_S = 600.0
-"""What a set that judges may hold; training and dev clips have the narrower bounds of the config."""
 SILENCE_PEAK = 2e-4
 """No sample above -74 dB of full scale, six steps of 16 bits: a muted line, whatever the reference says."""
 
@@ -57,13 +55,27 @@ class ClipRefused(Exception):  # noqa: N818 - says the fact, as the taxonomy doe
         self.reason: SetAsideReason = reason
         self.detail = detail
 
+    def set_aside(self, utterance_id: str, set_name: str) -> SetAside:
+        """Return the record of the clip that was refused."""
+        return SetAside(utterance_id=utterance_id, set_name=set_name, reason=self.reason, detail=self.detail)
+
 
 @dataclass(frozen=True)
 class Bounds:
-    """How long a clip may be, in seconds."""
+    """How long a clip may be, in seconds, and for what."""
 
     min_s: float
     max_s: float
+    purpose: str
+
+
+JUDGED = Bounds(0.1, 600.0, "to be heard")
+"""What a set that judges may hold; training and dev clips have narrower bounds."""
+
+
+def training_bounds(config: TrainingConfig) -> Bounds:
+    """Return how long a clip of train or dev may be."""
+    return Bounds(config.min_duration_s, config.max_duration_s, "to train on")
 
 
 @dataclass(frozen=True)
@@ -114,28 +126,67 @@ def decode_audio(data: bytes, rate_hz: int, bounds: Bounds) -> Samples:
         ClipRefused: empty, not_audio, wrong_rate, too_short or too_long. A wrong rate is never resampled in silence: the
             service that served the clip did not, either.
     """
+    with open_audio(data) as file:
+        if file.samplerate != rate_hz:
+            raise ClipRefused("wrong_rate", f"expected {rate_hz} Hz, found {file.samplerate}")
+        if file.channels != 1:
+            raise ClipRefused("not_audio", f"expected one channel, found {file.channels}")
+        # a header may claim any length: never read more than one sample past the limit
+        samples: Samples = file.read(int(bounds.max_s * rate_hz) + 1, dtype="float32")
+    check_length(samples.size, rate_hz, bounds)
+    check_finite(samples)
+    return samples
+
+
+@contextmanager
+def open_audio(data: bytes) -> Iterator[soundfile.SoundFile]:
+    """Yield the file that `data` are, to be read inside the block.
+
+    Raises:
+        ClipRefused: empty, or not_audio: opened or read, libsndfile can make nothing of it.
+    """
     if not data:
         raise ClipRefused("empty", "expected audio, found 0 bytes")
     try:
         with soundfile.SoundFile(BytesIO(data)) as file:
-            if file.samplerate != rate_hz:
-                raise ClipRefused("wrong_rate", f"expected {rate_hz} Hz, found {file.samplerate}")
-            if file.channels != 1:
-                raise ClipRefused("not_audio", f"expected one channel, found {file.channels}")
-            limit = int(bounds.max_s * rate_hz)
-            # a header may claim any length: never read more than one sample past the limit
-            samples: Samples = file.read(limit + 1, dtype="float32")
+            yield file
     except soundfile.SoundFileError as error:
         raise ClipRefused("not_audio", f"expected an audio file, found {len(data)} bytes that are none: {error}") from error
-    if not samples.size:
+
+
+def check_length(samples: int, rate_hz: int, bounds: Bounds) -> None:
+    """Refuse a clip that is outside the bounds.
+
+    Raises:
+        ClipRefused: empty, too_long or too_short.
+    """
+    if not samples:
         raise ClipRefused("empty", "expected samples, found a header alone")
-    if samples.size > limit:
-        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s, found more")
-    if samples.size < bounds.min_s * rate_hz:
-        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s, found {samples.size / rate_hz:.3f}")
+    if samples > bounds.max_s * rate_hz:  # how much longer, nobody has read
+        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s {bounds.purpose}, found more")
+    if samples < bounds.min_s * rate_hz:
+        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s {bounds.purpose}, found {samples / rate_hz:.3f}")
+
+
+def check_finite(samples: Samples) -> None:
+    """Refuse samples that are no numbers.
+
+    Raises:
+        ClipRefused: not_audio.
+    """
     if not np.isfinite(samples).all():
         raise ClipRefused("not_audio", "expected finite samples, found NaN or infinity")
-    return samples
+
+
+def check_sound(samples: Samples, channels: int = 1) -> None:
+    """Refuse `(samples,)`, the mix of so many channels, in which nothing is heard.
+
+    Raises:
+        ClipRefused: silence.
+    """
+    if float(np.abs(samples).max()) < SILENCE_PEAK:
+        mixed = f" in the mix of {channels} channels" if channels > 1 else ""
+        raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale{mixed}")
 
 
 def check_labels(clip: Clip, samples: int, model: AcousticModel, config: TrainingConfig) -> tuple[int, ...]:
@@ -167,6 +218,7 @@ class ClipLoader:
         self._audio = audio
         self._model = model
         self._config = config
+        self._bounds = training_bounds(config)
         self._folder = folder
         self._hearing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,34 +229,27 @@ class ClipLoader:
         Raises:
             Retryable: a store could not be reached.
         """
-        with ThreadPoolExecutor(DOWNLOADS) as pool:
-            yield from pool.map(lambda clip: self._load_or_set_aside(clip, set_name, role), clips)
+        return self._load_each(clips, set_name, lambda clip: self._load_one(clip, role))
 
     def load_unlabelled(self, clips: Sequence[UnlabelledClip], set_name: str) -> Iterator[UnlabelledOnDisk | SetAside]:
         """Yield for each clip without a text, in order, what became of it; see `load`."""
+        return self._load_each(
+            clips, set_name, lambda clip: UnlabelledOnDisk(clip, set_name, *self._load_audio(clip.audio, self._bounds, spoken=True))
+        )
+
+    def _load_each(self, clips: Sequence[AnyClip], set_name: str, load: Callable[[AnyClip], Loaded]) -> Iterator[Loaded | SetAside]:
+        def load_or_set_aside(clip: AnyClip) -> Loaded | SetAside:
+            try:
+                return load(clip)
+            except ClipRefused as refusal:
+                return refusal.set_aside(clip.utterance_id, set_name)
+
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            yield from pool.map(lambda clip: self._load_unlabelled_or_set_aside(clip, set_name), clips)
-
-    def _load_unlabelled_or_set_aside(self, clip: UnlabelledClip, set_name: str) -> UnlabelledOnDisk | SetAside:
-        try:
-            path, samples = self._load_audio(clip.audio, self._bounds, spoken=True)
-        except ClipRefused as refusal:
-            return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
-        return UnlabelledOnDisk(clip, set_name, path, samples)
-
-    def _load_or_set_aside(self, clip: Clip, set_name: str, role: SetRole) -> UsableClip | SetAside:
-        try:
-            return self._load_one(clip, role)
-        except ClipRefused as refusal:
-            return SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason=refusal.reason, detail=refusal.detail)
-
-    @property
-    def _bounds(self) -> Bounds:
-        return Bounds(self._config.min_duration_s, self._config.max_duration_s)
+            yield from pool.map(load_or_set_aside, clips)
 
     def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
         judges = role == "judge"
-        bounds = Bounds(MIN_JUDGED_S, MAX_JUDGED_S) if judges else self._bounds
+        bounds = JUDGED if judges else self._bounds
         path, samples = self._load_audio(clip.audio, bounds, spoken=bool(normalise(clip.reference)))
         if judges:
             return UsableClip(clip, path, samples, ())
@@ -215,8 +260,8 @@ class ClipLoader:
         """Return where a clip's audio lies and its length; `spoken` audio must not be silent."""
         data = self._fetch(pin)
         samples = decode_audio(data, self._model.sampling_rate_hz, bounds)
-        if spoken and float(np.abs(samples).max()) < SILENCE_PEAK:
-            raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale")
+        if spoken:
+            check_sound(samples)
         return self._keep(data), samples.size
 
     def _written_out(self, clip: Clip, path: Path) -> Clip:
@@ -246,9 +291,7 @@ class ClipLoader:
     def _keep(self, data: bytes) -> Path:
         path = self._folder / sha256(data).hexdigest()
         if not path.exists():
-            part = path.with_suffix(f".{secrets.token_hex(4)}")
-            part.write_bytes(data)
-            part.replace(path)
+            put_whole(path, data)
         return path
 
 

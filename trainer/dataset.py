@@ -1,14 +1,14 @@
 """All sets of a run, loaded and checked."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from shared.objectstore import ObjectStore
-from shared.training import Clip, SetAside, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
+from shared.training import TRAINING_ROLES, Clip, SetAside, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
 from trainer.data import ClipLoader, UnlabelledOnDisk, UsableClip, drop_repeated, leaked
 from trainer.failures import RunFailed
 from trainer.progress import Progress
@@ -62,26 +62,22 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
     if both := leaked(by_role):
         raise RunFailed("bad_dataset", f"expected no clip both to train and to judge, found {len(both)}: {', '.join(both[:3])}")
 
-    dataset = _Loading({"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}, {}, [], [])
+    usable: dict[SetRole, list[UsableClip]] = {role: [] for role in TRAINING_ROLES}
+    judges: dict[str, list[UsableClip]] = {}
+    without_text: list[UnlabelledOnDisk] = []
+    set_aside: list[SetAside] = []
     for clip_set, clips in sets:
         kept, repeated = (clips, []) if clip_set.role == "judge" else drop_repeated(clips, clip_set.name)
-        dataset.set_aside.extend(repeated)
-        target = dataset.judges.setdefault(clip_set.name, []) if clip_set.role == "judge" else dataset.by_role[clip_set.role]
+        set_aside += repeated
+        target = judges.setdefault(clip_set.name, []) if clip_set.role == "judge" else usable[clip_set.role]
         loaded = loader.load(kept, clip_set.name, clip_set.role)
-        _sort(progress.track(loaded, f"fetching {clip_set.name}", len(kept)), target, dataset.set_aside)
+        _sort(progress.track(loaded, f"fetching {clip_set.name}", len(kept)), target, set_aside)
     for clip_set, wanted in unlabelled:
-        without, repeated = drop_repeated(wanted, clip_set.name)
-        dataset.set_aside.extend(repeated)
-        found = loader.load_unlabelled(without, clip_set.name)
-        _sort(progress.track(found, f"fetching {clip_set.name}", len(without)), dataset.unlabelled, dataset.set_aside)
-    return Dataset(dataset.by_role, dataset.judges, tuple(dataset.set_aside), dataset.unlabelled)
-
-
-class _Loading(NamedTuple):
-    by_role: dict[SetRole, list[UsableClip]]
-    judges: dict[str, list[UsableClip]]
-    set_aside: list[SetAside]
-    unlabelled: list[UnlabelledOnDisk]
+        kept_unlabelled, repeated = drop_repeated(wanted, clip_set.name)
+        set_aside += repeated
+        found = loader.load_unlabelled(kept_unlabelled, clip_set.name)
+        _sort(progress.track(found, f"fetching {clip_set.name}", len(kept_unlabelled)), without_text, set_aside)
+    return Dataset(usable, judges, tuple(set_aside), without_text)
 
 
 def _sort(outcomes: Iterable[Item | SetAside], usable: list[Item], set_aside: list[SetAside]) -> None:
@@ -102,9 +98,8 @@ def check_trainable(dataset: Dataset) -> None:
         raise RunFailed("no_trainable_clips", f"expected at least one trainable error, found {dataset.figures()}")
 
 
-def training_sets(dataset: Dataset, config: TrainingConfig) -> TrainingSets:
+def training_sets(clips: Mapping[SetRole, list[UsableClip]], config: TrainingConfig) -> TrainingSets:
     """Return the errors and, drawn by the seed, up to `replay_ratio` times as many replay clips; and both dev sets."""
-    clips = dataset.by_role
     replay = _draw(clips["train_replay"], round(config.replay_ratio * len(clips["train_errors"])), config.seed)
     return TrainingSets(clips["train_errors"], replay, clips["dev_errors"], clips["dev_replay"])
 

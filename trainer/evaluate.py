@@ -17,7 +17,7 @@ def evaluate(
 ) -> list[EvaluationRow]:
     """Transcribe every clip with both models; rows come in the order of the clips.
 
-    Where both models share their convolutions (LoRA leaves them alone) these are computed once.
+    Where both models share their convolutions (neither LoRA nor full fine-tuning changes them) these are computed once.
     """
     shared = same_convolutions(base, candidate)
     heard: list[tuple[str, str]] = [("", "")] * len(clips)

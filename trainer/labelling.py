@@ -101,7 +101,7 @@ class Labelling:
         try:
             labels = check_labels(clip, found.samples, self.recogniser.model, self.config)
         except ClipRefused as refusal:
-            return SetAside(utterance_id=clip.utterance_id, set_name=found.set_name, reason=refusal.reason, detail=refusal.detail)
+            return refusal.set_aside(clip.utterance_id, found.set_name)
         return UsableClip(clip, found.path, found.samples, labels)
 
 

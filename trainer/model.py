@@ -62,7 +62,8 @@ class AcousticModel:
     def prepare(self, samples: Samples) -> Samples:
         """Return one unpadded clip as the network wants it: normalised over its own samples, and not shorter than a frame.
 
-        Same numbers as `Wav2Vec2FeatureExtractor` for a clip alone (`zero_mean_unit_var_norm`), at a tenth of the time.
+        Same numbers as `Wav2Vec2FeatureExtractor` for a clip alone (`zero_mean_unit_var_norm`), which takes about as long and lengthens
+        no clip.
         """
         if self.do_normalize and samples.size:
             samples = (samples - samples.mean()) / np.sqrt(samples.var() + VARIANCE_FLOOR)

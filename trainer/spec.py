@@ -4,19 +4,27 @@ import re
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import TypeVar
 
 from shared import keys
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.events import FailureReason
 from shared.objectstore import ObjectStore
-from shared.training import Clip, ClipSet, ModelManifest, ObjectRef, TrainingSpec, UnlabelledClip, parse_document, parse_lines, sha256_hex
+from shared.training import (
+    AnyClip,
+    Clip,
+    ClipSet,
+    ModelManifest,
+    ObjectRef,
+    TrainingSpec,
+    UnlabelledClip,
+    parse_document,
+    parse_lines,
+    sha256_hex,
+)
 from trainer.failures import RunFailed
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
 _SPEC_URI = re.compile(r"(?P<store>.+)/(?P<key>cycles/\d{6,}/spec\.json)")
-
-Row = TypeVar("Row", Clip, UnlabelledClip)
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def load_unlabelled_clips(store: ObjectStore, clip_set: ClipSet) -> list[Unlabel
     return _load_rows(UnlabelledClip, store, clip_set)
 
 
-def _load_rows(kind: type[Row], store: ObjectStore, clip_set: ClipSet) -> list[Row]:
+def _load_rows(kind: type[AnyClip], store: ObjectStore, clip_set: ClipSet) -> list[AnyClip]:
     data = _verified(store, clip_set.ref, "bad_dataset")
     try:
         clips = parse_lines(kind, data, what=clip_set.ref.key)

@@ -24,7 +24,7 @@ from torch.nn.utils import parametrize
 
 from shared.errors import RetuneError
 from shared.log import log
-from shared.training import TrainingConfig
+from shared.training import TRAINING_ROLES, TrainingConfig
 from trainer.adapted import Adapted, adapt, check_every_adapter_learns
 from trainer.batching import BatchBudget, padding_share, plan_batches, split_batch
 from trainer.checkpoint import Checkpoints
@@ -407,7 +407,7 @@ def fingerprint(sets: TrainingSets, config: TrainingConfig, base_digest: str) ->
     """
     settings = config.model_copy(update={"max_train_s": None, "checkpoint_interval_s": 1.0})
     digest = hashlib.sha256(f"{base_digest} {config_sha256(settings)}".encode())
-    for name in ("train_errors", "train_replay", "dev_errors", "dev_replay"):
+    for name in TRAINING_ROLES:
         for clip in getattr(sets, name):
             digest.update(repr((name, clip.clip.utterance_id, clip.clip.reference, clip.samples, clip.labels)).encode())
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from functools import partial
 
 from functions.crossing import Declined, find_declined
 from functions.launcher import decide
-from functions.launcher.seal import draft, learned_gold, read_lineage, read_split_key, seal
+from functions.launcher.seal import awaiting_gold, draft, read_lineage, read_split_key, seal
 from functions.launcher.sets import write_spec
 from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
@@ -155,10 +155,11 @@ def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced:
     rows = draft(ports, cycle, events)
     fresh = {row.event_id for row in rows if row.origin == "fresh" and row.set_aside is None}
     totals = ledger.count_events(event for event in events if event.event_id in fresh or _is_joined(event, rows))
+    lineage = read_lineage(ports)
     evidence = Evidence(
         totals=totals,
-        stable=read_lineage(ports).stable,
-        trainable=_trainable(ports, rows),
+        stable=lineage.stable,
+        trainable=_trainable(ports, rows, lineage.learned),
         speakers=len({row.speaker for row in rows if row.kind == "error" and row.speaker is not None}),
     )
     return decide_trigger(evidence, ports.settings.policy, states, ports.clock.now(), forced=forced)
@@ -169,19 +170,15 @@ def _is_joined(event: Event, rows: list[Row]) -> bool:
     return any(row.event_id == event.event_id and row.kind == "correction" and row.origin == "fresh" for row in rows)
 
 
-def _trainable(ports: Ports, rows: list[Row]) -> int:
+def _trainable(ports: Ports, rows: list[Row], learned: frozenset[int]) -> int:
     """Count the errors whose speaker trains; one without a speaker is counted until its audio is known.
 
     An error needs a reference, or somebody to ask for one: what the trainer's gold comes to, nobody can know before.
     """
-    split_key = read_split_key(ports)
-    policy = ports.settings.policy
-    done = learned_gold(ports, read_lineage(ports).learned) if policy.gold else frozenset()
-
-    def teaches(row: Row) -> bool:
-        return row.reference is not None or (policy.gold is not None and row.utterance_id not in done)
-
-    good = [row for row in rows if row.kind == "error" and row.set_aside is None and teaches(row)]
+    split_key, policy = read_split_key(ports), ports.settings.policy
+    errors = [row for row in rows if row.kind == "error" and row.set_aside is None]
+    askable = awaiting_gold(ports, [row for row in errors if row.reference is None], learned)
+    good = [*(row for row in errors if row.reference is not None), *askable]
     return sum(row.speaker is None or split_of(cluster_of(split_key, speaker=row.speaker), policy) == "train" for row in good)
 
 

@@ -1,7 +1,7 @@
 """Seals the dataset of a cycle: list, join, take over, drop, pin, split, write once, read the winner back."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
@@ -80,8 +80,18 @@ def read_lineage(ports: Ports) -> Lineage:
     return Lineage(stable, stored, frozenset(manifest.learned))
 
 
-def learned_gold(ports: Ports, learned: frozenset[int]) -> frozenset[str]:
-    """Return the utterances that the stable model has learned from gold: they wait for a person's word, and need not be asked again."""
+def awaiting_gold(ports: Ports, rows: Iterable[Row], learned: frozenset[int]) -> list[Row]:
+    """Return those of some errors without a reference that gold may be made for: none where the policy names nobody to ask.
+
+    What the stable model has learned from gold waits for a person's word, and need not be asked again.
+    """
+    if ports.settings.policy.gold is None:
+        return []
+    done = _learned_gold(ports, learned)
+    return [row for row in rows if row.utterance_id not in done]
+
+
+def _learned_gold(ports: Ports, learned: frozenset[int]) -> frozenset[str]:
     newest = sorted(learned, reverse=True)[:GOLD_CYCLES]
     found = {number: find(ports.store, keys.gold(number)) for number in newest}
     return frozenset(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from functions.launcher.seal import CorpusClip, Lineage, Sealed, find_dataset, learned_gold, read_corpus, read_split_key
+from functions.launcher.seal import CorpusClip, Lineage, Sealed, awaiting_gold, find_dataset, read_corpus, read_split_key
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
@@ -24,8 +24,6 @@ from shared.training import (
     parse_lines,
     sha256_hex,
 )
-
-SUITE = "suite-"
 
 
 def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> TrainingSpec:
@@ -57,9 +55,9 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
 def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    judge = {"holdout": _holdout(ports, audio, cycle)}
+    judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle)}
     for name in policy.validation.suites:
-        judge[f"{SUITE}{name}"] = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
+        judge[f"{keys.SUITE_SET}{name}"] = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
     judged = [item for clips in judge.values() for item in clips]
     errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
     replay = [_corpus_clip(item, split_key, "replay") for item in read_corpus(ports, keys.REPLAY)]
@@ -70,8 +68,7 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     def replayed(split: str) -> list[Clip]:
         return apart([item for item in replay if split_of(item.cluster, policy) == split], judged)
 
-    done = learned_gold(ports, lineage.learned) if policy.gold else frozenset()
-    wanted = [row for row in sealed.rows if policy.gold and row.unlabelled and row.utterance_id not in done]
+    wanted = awaiting_gold(ports, [row for row in sealed.rows if row.unlabelled], lineage.learned)
     unlabelled = apart([unlabelled_clip(row) for row in wanted], judged)
     sets: list[tuple[str, SetRole, Sequence[Clip | UnlabelledClip]]] = [
         ("train-errors", "train_errors", reported("train")),
@@ -81,7 +78,7 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         *((name, "judge", clips) for name, clips in judge.items()),
     ]
     if unlabelled:
-        sets.append(("train-unlabelled", "train_unlabelled", unlabelled))
+        sets.append((keys.UNLABELLED_SET, "train_unlabelled", unlabelled))
     return tuple(_write_set(ports, cycle, name, role, clips) for name, role, clips in sets)
 
 

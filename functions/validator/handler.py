@@ -33,8 +33,6 @@ from shared.training import (
 from shared.verdict import ValidationReport, dump_report, parse_report
 from shared.wer import BASIC
 
-HOLDOUT = "holdout"
-SUITE = "suite-"
 SEED = 20_110
 
 
@@ -132,7 +130,7 @@ def gate_policy(policy: Policy) -> GatePolicy:
     return GatePolicy(
         alpha=validation.alpha,
         min_relative_gain=validation.min_relative_gain,
-        suite_margins={f"{SUITE}{name}": suite.margin for name, suite in validation.suites.items()},
+        suite_margins={f"{keys.SUITE_SET}{name}": suite.margin for name, suite in validation.suites.items()},
         suites_stand_for_traffic=validation.suites_stand_for_traffic,
         judge_on_llm_gold=policy.judge_on_llm_gold,
     )
@@ -197,9 +195,11 @@ def _evidence(ports: Ports, documents: _Documents) -> Evidence:
         reference = stored.get(clip_set.name)
         rows = parse_lines(EvaluationRow, _verified(ports, reference.ref), what=reference.ref.key) if reference else []
         sets.append(judge_set(clip_set.name, clips, rows, result.set_aside, BASIC))
-    holdout = next((judged for judged in sets if judged.name == HOLDOUT), None)
+    holdout = next((judged for judged in sets if judged.name == keys.HOLDOUT_SET), None)
     if holdout is None:
-        raise InvalidMessage(f"spec of cycle {spec.cycle}: expected a set named {HOLDOUT}, found {[judged.name for judged in sets]}")
+        raise InvalidMessage(
+            f"spec of cycle {spec.cycle}: expected a set named {keys.HOLDOUT_SET}, found {[judged.name for judged in sets]}"
+        )
     suites = tuple(judged for judged in sets if judged is not holdout)
     return Evidence(holdout=holdout, suites=suites, reported_share=documents.reported_share)
 

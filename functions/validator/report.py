@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from functions.validator.decide import Verdict
 from functions.validator.rules import GatePolicy
-from functions.validator.wording import interval_in_percent, interval_in_points, percent, relative_change
+from shared.pages import Filters, render_page
 from shared.verdict import ValidationReport
+from shared.wording import interval_in_percent, interval_in_points, percent, relative_change
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+FILTERS: Filters = {"percent": percent, "rate": interval_in_percent, "points": interval_in_points, "relative": relative_change}
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,4 @@ def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created
 
 def render_html(report: ValidationReport) -> str:
     """Return the report as one self-contained page; all text in it is escaped, and the page itself forbids scripts and requests."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent,
-        rate=interval_in_percent,
-        points=interval_in_points,
-        relative=relative_change,
-    )
-    return environment.get_template("report.html.j2").render(report=report)
+    return render_page(TEMPLATE, FILTERS, report=report)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from functions.validator.evidence import JudgedSet
-from functions.validator.wording import interval_in_points, percent
 from shared.wer_compare import NonInferiority, NotTestable, Superiority
 from shared.wer_stats import PairedUtterance, cluster_totals, minimum_clusters, sign_flip_test, utterances_needed
+from shared.wording import interval_in_points, percent
 
 POWER = 0.8
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infra.errors import Unreachable
+from shared.whole_file import put_whole
 
 LOCK_FILE = "lock"
 ENV_FILE = "env.json"
@@ -44,9 +45,7 @@ def only_one_in(directory: Path) -> Iterator[None]:
 def written_env(directory: Path, variables: Mapping[str, str]) -> Iterator[None]:
     """Leave the variables in the folder for as long as the stack runs."""
     path = directory / ENV_FILE
-    draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(dict(variables), indent=1) + "\n")
-    draft.replace(path)
+    put_whole(path, f"{json.dumps(dict(variables), indent=1)}\n".encode())
     try:
         yield
     finally:

@@ -61,7 +61,7 @@ class GoldCycle:
             ("train-errors", "train_errors"): [
                 stored_clip(self.store, f"e{number}", said.text, audio=wav_bytes(said.audio)) for number, said in enumerate(corrected)
             ],
-            ("train-unlabelled", "train_unlabelled"): [self.unlabelled(name, said) for name, said in self.wanted.items()],
+            (keys.UNLABELLED_SET, "train_unlabelled"): [self.unlabelled(name, said) for name, said in self.wanted.items()],
             ("holdout", "judge"): [stored_clip(self.store, "h0", say(200).text, audio=wav_bytes(say(200).audio))],
         }
         gold = GoldConfig(base_url=url, model=MODEL, send_audio=True, samples=2, language="en", tries=2)

@@ -12,13 +12,14 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 from functions.wiring import READS, dead_letter_topic, subscription_name
-from infra.finetune import DEMO_MARK, model_for_demo
+from infra.finetune import DEMO_MARK, run, with_shipped_model
 from infra.session import Session
 from shared import keys
 from shared.bus import Outgoing
 from shared.events import FINETUNE_TRIGGERS, ORIGINAL_ID_ATTRIBUTE, STT_ERRORS
 from shared.testing import builders
 from tests.world import POLICY, World, right
+from trainer.finetune.options import DEFAULT_MODEL, parse_options
 
 Retune = Callable[..., Result]
 
@@ -338,10 +339,17 @@ def test_llm_check_names_what_is_missing(outside: Retune) -> None:
 def test_speech_of_ours_gets_the_shipped_model_and_no_other_folder_does(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / DEMO_MARK).touch()
-    named = model_for_demo(["--audio_dir", str(tmp_path / "demo"), "--seed", "1"])
-    assert named[0] == "--model"
-    assert (Path(named[1]) / "model.safetensors").is_file()
-    assert model_for_demo([f"--audio-dir={tmp_path / 'demo'}"]) == named
-    assert model_for_demo(["--audio-dir", str(tmp_path / "demo"), "--model", "mine"]) == []
-    assert model_for_demo(["--audio-dir", str(tmp_path)]) == []
-    assert model_for_demo(["--audio-dir"]) == []
+    demo = f"--audio_dir={tmp_path / 'demo'}"
+    assert (Path(model_of(demo, "--seed", "1")) / "model.safetensors").is_file()
+    assert model_of(demo, "--model", "mine") == "mine"
+    assert model_of(demo, "--model", DEFAULT_MODEL) == DEFAULT_MODEL
+    assert model_of("--audio-dir", str(tmp_path)) == DEFAULT_MODEL
+
+
+def model_of(*arguments: str) -> str:
+    return with_shipped_model(parse_options(arguments, {})).model
+
+
+def test_flags_that_cannot_be_followed_start_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--audio-dir"]) == 2
+    assert "--audio-dir" in capsys.readouterr().err

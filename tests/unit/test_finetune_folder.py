@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -192,15 +193,25 @@ def test_accents_match_however_they_are_written(tmp_path: Path) -> None:
 def test_a_digest_tells_apart_whatever_a_run_rests_on(tmp_path: Path) -> None:
     make(tmp_path, "clean/a.wav", "clean/b.wav")
     clips = [FolderClip(f"clean/{name}.wav", tmp_path / f"clean/{name}.wav", "clean", "hello", "s") for name in "ab"]
-    before = digest_of(clips)
-    assert digest_of(clips[::-1]) == before
+    before = digest_of(clips, {})
+    assert digest_of(clips[::-1], {}) == before
     changed = [
         [clips[0]],
         [FolderClip("clean/a.wav", clips[0].path, "clean", "goodbye", "s"), clips[1]],
         [FolderClip("clean/a.wav", clips[0].path, "clean", "hello", "t"), clips[1]],
     ]
-    digests = {digest_of(each) for each in changed}
+    digests = {digest_of(each, {}) for each in changed}
     clips[0].path.write_bytes(b"other audio")
-    digests.add(digest_of(clips))
+    digests.add(digest_of(clips, {}))
     assert len(digests) == 4
     assert before not in digests
+
+
+def test_audio_that_was_hashed_already_is_not_read_again(tmp_path: Path) -> None:
+    make(tmp_path, "clean/a.wav", "clean/b.wav")
+    clips = [FolderClip(f"clean/{name}.wav", tmp_path / f"clean/{name}.wav", "clean") for name in "ab"]
+    before = digest_of(clips, {})
+    known = {"clean/a.wav": sha256(b"clean/a.wav").hexdigest()}
+    clips[0].path.unlink()
+    assert digest_of(clips, known) == before
+    assert digest_of(clips, {}) != before

@@ -13,7 +13,7 @@ from shared.rates import Interval
 from shared.training import FileDigest, LambdaTrial, SetAside, TrainingConfig
 from trainer.finetune.decisions import DecidedClip, RunDecisions, Unreferenced
 from trainer.finetune.numbers import Rate
-from trainer.finetune.render import charts, points, rate_with_interval, render_html, render_table
+from trainer.finetune.render import charts, points_with_interval, rate_with_interval, render_html, render_table
 from trainer.finetune.report import (
     Ending,
     EpochPoint,
@@ -245,5 +245,5 @@ def test_a_curve_may_be_of_one_epoch_or_of_none_or_without_dev() -> None:
 def test_numbers_are_worded() -> None:
     assert rate_with_interval(Rate(value=0.146, interval=Interval(0.146, 0.12, 0.172, 0.95, 40))) == "14.6% (12.0 to 17.2)"
     assert rate_with_interval(Rate(value=None, interval=None, note="no words")) == "- (no words)"
-    assert points(Rate(value=-0.034, interval=Interval(-0.034, -0.047, 0.021, 0.95, 40))) == "-3.4 (-4.7 to +2.1)"
-    assert points(Rate(value=0.0, interval=None, note="one speaker")) == "+0.0 (one speaker)"
+    assert points_with_interval(Rate(value=-0.034, interval=Interval(-0.034, -0.047, 0.021, 0.95, 40))) == "-3.4 (-4.7 to +2.1)"
+    assert points_with_interval(Rate(value=0.0, interval=None, note="one speaker")) == "+0.0 (one speaker)"

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from infra.errors import Refused
-from infra.review import CycleReview, FolderReview, ReviewItem
+from infra.review import CycleReview, FolderReview
 from shared import keys
 from shared.cas import create
 from shared.cycle import Status
 from shared.dataset import Row
 from shared.events import SttCorrection
-from shared.gold import GoldConfig, GoldRecord
+from shared.gold import GoldConfig, GoldRecord, ReviewItem
 from shared.ledger import read_events
 from shared.policy import Policy
 from shared.testing import builders
@@ -110,6 +110,7 @@ def test_what_waits_is_listed_with_where_to_hear_it() -> None:
     items = CycleReview(made.ports).waiting()
     assert [item.proposed for item in items] == ["fall back", None]
     assert items[0].audio == f"{builders.CALLS}/{items[0].utterance_id}.wav"
+    assert items[0].hypothesis == "call back"
     assert items[0].reason == "grey"
 
 
@@ -171,9 +172,10 @@ def test_an_answer_about_a_folder_is_written_beside_the_clip(tmp_path: Path) -> 
         ReviewItem(
             utterance_id="noisy/a.wav",
             audio=str(tmp_path / "calls/noisy/a.wav"),
+            hypothesis="fall",
+            reason="grey",
             proposed="fall back",
             samples=("fall back",),
-            reason="grey",
         )
     ]
     review.answer("noisy/a.wav", "call back")

@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 from shared.audio_source import AudioPin
-from shared.training import Clip, TrainingConfig
+from shared.training import Clip, SetRole, TrainingConfig
 from trainer.data import UsableClip
-from trainer.dataset import Dataset, training_sets
+from trainer.dataset import training_sets
 
 pytestmark = pytest.mark.torch
 
@@ -28,8 +28,13 @@ def clips(name: str, count: int) -> list[UsableClip]:
 
 
 def replayed(errors: int, replay: int, **config: object) -> list[str]:
-    by_role = {"train_errors": clips("e", errors), "train_replay": clips("r", replay), "dev_errors": [], "dev_replay": clips("q", 2)}
-    sets = training_sets(Dataset(by_role, {}, ()), TrainingConfig.model_validate(config))  # type: ignore[arg-type]
+    by_role: dict[SetRole, list[UsableClip]] = {
+        "train_errors": clips("e", errors),
+        "train_replay": clips("r", replay),
+        "dev_errors": [],
+        "dev_replay": clips("q", 2),
+    }
+    sets = training_sets(by_role, TrainingConfig.model_validate(config))
     assert len(sets.train_errors) == errors
     assert len(sets.dev_replay) == 2
     return [clip.clip.utterance_id for clip in sets.train_replay]

@@ -10,10 +10,8 @@ from functions.validator.decide import Evidence, decide_verdict
 from functions.validator.evidence import JudgedSet, judge_set
 from functions.validator.report import Lineage, build_report, render_html
 from functions.validator.rules import GatePolicy
-from functions.validator.wording import interval_in_percent, interval_in_points, relative_change
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject
-from shared.rates import Interval
 from shared.training import Clip, EvaluationRow, SetAside
 from shared.verdict import ValidationReport, dump_report, parse_report
 from shared.wer import BASIC
@@ -168,10 +166,3 @@ def test_a_report_without_measurable_rates_is_a_page_as_well() -> None:
     assert "not measurable" in text
     assert "inconclusive" in text
     assert "every clip could be used" in text
-
-
-def test_numbers_are_worded() -> None:
-    assert interval_in_percent(Interval(0.146, 0.12, 0.172, 0.95, 40)) == "14.6% (12.0 to 17.2)"
-    assert interval_in_points(Interval(-0.034, -0.047, -0.021, 0.9, 40)) == "-3.40 points (90% interval -4.70 to -2.10)"
-    assert relative_change(Interval(-0.38, -0.479, -0.271, 0.95, 40)) == "fell by 38.0% (95% interval 27.1 to 47.9)"
-    assert relative_change(Interval(0.02, -0.01, 0.05, 0.95, 40)) == "rose by 2.0% (95% interval -1.0 to 5.0)"

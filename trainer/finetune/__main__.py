@@ -4,17 +4,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainer.finetune.options import UsageError, parse_options
+from trainer.finetune.options import Options, UsageError, parse_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one run and return its exit code; see `trainer.finetune.pipeline.run_finetune`."""
+    """Carry out the run that the flags ask for and return its exit code."""
     try:
         options = parse_options(sys.argv[1:] if arguments is None else arguments, os.environ)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
+    return carry_out(options)
 
+
+def carry_out(options: Options) -> int:
+    """Carry out one run and return its exit code; see `trainer.finetune.pipeline.run_finetune`."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         print("torchrun: expected one process, found several, which would share an output folder: start it with python", file=sys.stderr)
         return 2

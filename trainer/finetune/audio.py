@@ -17,14 +17,13 @@ import soxr
 from shared.audio_source import AudioPin
 from shared.objectstore import crc32c_base64
 from shared.training import Clip, ClipProvenance, SetAside, Stratum
-from shared.whole_file import write_whole
-from trainer.data import MAX_JUDGED_S, MIN_JUDGED_S, SILENCE_PEAK, Bounds, ClipRefused, UsableClip, read_waveform
+from shared.whole_file import put_whole
+from trainer.data import JUDGED, ClipRefused, UsableClip, check_finite, check_length, check_sound, open_audio, read_waveform
 from trainer.finetune.folder import FolderClip
 from trainer.model import Samples
 
-BOUNDS = Bounds(MIN_JUDGED_S, MAX_JUDGED_S)
-MIN_RATE_HZ = 4_000
-"""Half of the telephone's: below it there is no speech to hear."""
+MIN_RATE_HZ = 100
+"""Two samples for each frame of 20 ms: with fewer, a frame would be made of nothing but interpolation."""
 MP3_SAMPLES_PER_BYTE = 24
 """At most, for each channel: 8 kbit/s at 24 kHz, the lowest rate of the format."""
 MP3_FRAME = 1_152
@@ -57,8 +56,8 @@ class DecodedClip:
         """Return the audio: `(samples,)` float32 at the model's rate."""
         return read_waveform(self.path)
 
-    def with_reference(self, reference: str, provenance: ClipProvenance, stratum: Stratum, labels: tuple[int, ...] = ()) -> UsableClip:
-        """Return the clip as training and evaluation take it; the cluster is the speaker, else the clip."""
+    def with_reference(self, reference: str, provenance: ClipProvenance, stratum: Stratum) -> UsableClip:
+        """Return the clip as evaluation takes it, without labels; the cluster is the speaker, else the clip."""
         clip = Clip(
             utterance_id=self.source.utterance_id,
             cluster=self.source.speaker or self.source.utterance_id,
@@ -68,7 +67,7 @@ class DecodedClip:
             provenance=provenance,
             duration_s=self.samples / self.rate_hz,
         )
-        return UsableClip(clip, self.path, self.samples, labels)
+        return UsableClip(clip, self.path, self.samples, labels=())
 
 
 def load_audio(clips: Sequence[FolderClip], rate_hz: int, folder: Path) -> Iterator[DecodedClip | SetAside]:
@@ -87,40 +86,27 @@ def load_audio(clips: Sequence[FolderClip], rate_hz: int, folder: Path) -> Itera
                 yield outcome
 
 
-def decode_any(data: bytes, rate_hz: int, bounds: Bounds = BOUNDS) -> Samples:
+def decode_any(data: bytes, rate_hz: int) -> Samples:
     """Decode one audio file, mix it down and resample it: `(samples,)` float32 at `rate_hz`.
 
     Raises:
-        ClipRefused: empty, not_audio, wrong_rate (no speech fits into so few samples), too_short, too_long or silence.
+        ClipRefused: empty, not_audio, wrong_rate (below `MIN_RATE_HZ`), too_short, too_long or silence.
     """
-    if not data:
-        raise ClipRefused("empty", "expected audio, found 0 bytes")
-    try:
-        samples, found_hz = _read(data, bounds)
-    except soundfile.SoundFileError as error:
-        raise ClipRefused("not_audio", f"expected an audio file, found {len(data)} bytes that are none: {error}") from error
-    if not len(samples):
-        raise ClipRefused("empty", "expected samples, found a header alone")
-    if len(samples) > bounds.max_s * found_hz:
-        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s, found more")
-    if len(samples) < bounds.min_s * found_hz:
-        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s, found {len(samples) / found_hz:.3f}")
-    if not np.isfinite(samples).all():
-        raise ClipRefused("not_audio", "expected finite samples, found NaN or infinity")
+    samples, found_hz = _read(data)
+    check_length(len(samples), found_hz, JUDGED)
+    check_finite(samples)
     mono = samples.mean(axis=1, dtype=np.float32)
-    if float(np.abs(mono).max()) < SILENCE_PEAK:
-        mixed = f" in the mix of {samples.shape[1]} channels" if samples.shape[1] > 1 else ""
-        raise ClipRefused("silence", f"expected speech, found no sample above {SILENCE_PEAK:g} of full scale{mixed}")
+    check_sound(mono, channels=samples.shape[1])
     resampled: Samples = mono if found_hz == rate_hz else soxr.resample(mono, found_hz, rate_hz)
     return resampled
 
 
-def _read(data: bytes, bounds: Bounds) -> tuple[Samples, int]:
-    """Return `(samples, channels)`, one sample more than the bounds allow where there are more, and the rate."""
-    with soundfile.SoundFile(BytesIO(data)) as file:
+def _read(data: bytes) -> tuple[Samples, int]:
+    """Return `(samples, channels)`, one sample more than a clip may have where there are more, and the rate."""
+    with open_audio(data) as file:
         if file.samplerate < MIN_RATE_HZ:
             raise ClipRefused("wrong_rate", f"expected at least {MIN_RATE_HZ} Hz, found {file.samplerate}")
-        rate_hz, limit = int(file.samplerate), int(bounds.max_s * file.samplerate) + 1
+        rate_hz, limit = int(file.samplerate), int(JUDGED.max_s * file.samplerate) + 1
         if file.format != "MP3":
             return _fill(file, min(limit, file.frames)), rate_hz
         limit = min(limit, MP3_SAMPLES_PER_BYTE * len(data) + 2 * MP3_FRAME)
@@ -138,12 +124,6 @@ def _read_mp3(data: bytes, limit: int) -> Samples:
     """
     with _pipe(_without_length(data)) as descriptor, soundfile.SoundFile(descriptor, closefd=False) as file:
         return _fill(file, limit)
-
-
-def _checked_rate(file: soundfile.SoundFile) -> int:
-    if file.samplerate < MIN_RATE_HZ:
-        raise ClipRefused("wrong_rate", f"expected at least {MIN_RATE_HZ} Hz, found {file.samplerate}")
-    return int(file.samplerate)
 
 
 def _fill(file: soundfile.SoundFile, frames: int) -> Samples:
@@ -202,9 +182,8 @@ def _load_or_set_aside(source: FolderClip, rate_hz: int, folder: Path) -> Decode
 def _write(path: Path, samples: Samples, rate_hz: int) -> None:
     buffer = BytesIO()
     soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="FLOAT")
-    with write_whole(path) as file:
-        file.write(buffer.getvalue())
+    put_whole(path, buffer.getvalue())
 
 
 def _aside(source: FolderClip, refusal: ClipRefused) -> SetAside:
-    return SetAside(utterance_id=source.utterance_id, set_name=source.condition, reason=refusal.reason, detail=refusal.detail)
+    return refusal.set_aside(source.utterance_id, source.condition)

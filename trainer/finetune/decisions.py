@@ -5,13 +5,13 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime
 
-from shared.events import Digest
+from shared.events import Digest, ReferenceProvenance
 from shared.frozen import Frozen
 from shared.training import FileDigest, SetAside
 from shared.wer import count_word_errors_batch
 from trainer.finetune.folder import Condition
-from trainer.finetune.numbers import Provenance, ScoredClip
-from trainer.finetune.split import Part
+from trainer.finetune.numbers import ScoredClip
+from trainer.finetune.split import DrawnBy, Part
 
 
 class DecidedClip(Frozen):
@@ -22,7 +22,7 @@ class DecidedClip(Frozen):
     speaker: str | None
     part: Part | None
     reference: str
-    provenance: Provenance
+    provenance: ReferenceProvenance
     before: str
 
 
@@ -36,7 +36,7 @@ class Unreferenced(Frozen):
 
 
 class HypothesisRow(Frozen):
-    """One line of `hypotheses.jsonl`; `after` is None where the fine-tuned model was not asked: outside the holdout."""
+    """One line of `hypotheses.jsonl`; what is None is left out, as `after` outside the holdout."""
 
     utterance_id: str
     condition: Condition
@@ -44,7 +44,7 @@ class HypothesisRow(Frozen):
     after: str | None = None
     split: Part | None = None
     reference: str | None = None
-    provenance: Provenance | None = None
+    provenance: ReferenceProvenance | None = None
 
 
 class RunDecisions(Frozen):
@@ -62,7 +62,7 @@ class RunDecisions(Frozen):
     created_at: AwareDatetime
     folder_sha256: Digest
     base: tuple[FileDigest, ...]
-    unit: Literal["speaker", "clip"]
+    unit: DrawnBy
     gold_model: str | None
     clips: tuple[DecidedClip, ...]
     unreferenced: tuple[Unreferenced, ...]
@@ -114,14 +114,3 @@ class RunDecisions(Frozen):
             HypothesisRow(utterance_id=clip.utterance_id, condition=clip.condition, before=clip.before) for clip in self.unreferenced
         ]
         return sorted([*judged, *unjudged], key=lambda row: row.utterance_id)
-
-
-class ReviewItem(Frozen):
-    """One line of `review.jsonl`: a clip that a person should hear, with what an LLM proposed."""
-
-    utterance_id: str
-    audio: str
-    hypothesis: str
-    reason: str
-    proposed: str | None = None
-    samples: tuple[str, ...] = ()

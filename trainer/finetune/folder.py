@@ -6,7 +6,6 @@ DIR/noisy/call.txt                      or a text beside each file
 """
 
 import csv
-import hashlib
 import json
 import os
 import unicodedata
@@ -18,7 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from shared.errors import RetuneError
+from shared.training import sha256_hex
 from shared.wer import normalise
+from trainer.spec import sha256_of_file
 
 Condition = Literal["clean", "noisy"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -96,16 +97,23 @@ def read_folder(folder: Path) -> AudioFolder:
     return AudioFolder(clips, tuple(found.warnings))
 
 
-def digest_of(clips: Iterable[FolderClip]) -> str:
-    """Return the SHA-256 of what the clips are, in any order: names, audio, transcripts and speakers."""
-    rows = sorted((clip.utterance_id, _audio_sha256(clip.path), clip.transcript or "", clip.speaker or "") for clip in clips)
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+def digest_of(clips: Iterable[FolderClip], audio_sha256: Mapping[str, str]) -> str:
+    """Return the SHA-256 of what the clips are, in any order: names, audio, transcripts and speakers.
+
+    Args:
+        clips: of the folder.
+        audio_sha256: of the audio files that were hashed already, by utterance; the others are read.
+    """
+    rows = sorted(
+        (clip.utterance_id, audio_sha256.get(clip.utterance_id) or _hash_audio(clip.path), clip.transcript or "", clip.speaker or "")
+        for clip in clips
+    )
+    return sha256_hex(json.dumps(rows).encode())
 
 
-def _audio_sha256(path: Path) -> str:
+def _hash_audio(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         return f"unreadable: {error.strerror}"
 

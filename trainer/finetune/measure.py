@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import InvariantBroken
-from shared.gold import GoldRecord
+from shared.events import ReferenceProvenance
+from shared.gold import GoldRecord, ReviewItem
 from shared.wer import normalise
 from trainer.finetune.audio import DecodedClip
-from trainer.finetune.decisions import DecidedClip, ReviewItem, Unreferenced
-from trainer.finetune.numbers import Provenance
+from trainer.finetune.decisions import DecidedClip, Unreferenced
 from trainer.finetune.options import Options
 from trainer.progress import Progress
 from trainer.recogniser import Recogniser
@@ -122,7 +122,9 @@ def write_out(human: Sequence[HeardClip], language: str | None, base: Recogniser
     A transcript that nobody can read, or all of them without a language, stays as it is: it can judge, but not be trained on.
     """
     written = {each.utterance_id: each.clip.source.transcript or "" for each in human}
-    clips = [each for each in human if language and needs_reading(written[each.utterance_id])]
+    if language is None:
+        return written
+    clips = [each for each in human if needs_reading(written[each.utterance_id])]
     if not clips:
         return written
     frames = base.hear_lazily([each.clip.samples for each in clips], lambda index: clips[index].clip.waveform())
@@ -135,7 +137,7 @@ def write_out(human: Sequence[HeardClip], language: str | None, base: Recogniser
 _WHY = {"accepted": "the LLM's answer has no words", "rejected": "the LLM's answer was rejected", "review": "a person must hear it"}
 
 
-def _decided(heard: HeardClip, reference: str, provenance: Provenance) -> DecidedClip:
+def _decided(heard: HeardClip, reference: str, provenance: ReferenceProvenance) -> DecidedClip:
     source = heard.clip.source
     return DecidedClip(
         utterance_id=source.utterance_id,

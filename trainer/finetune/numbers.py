@@ -3,14 +3,16 @@
 The resampling unit is the speaker, else the clip. WER and CER are pooled: all errors over all words or characters of the references.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from shared.events import ReferenceProvenance
 from shared.frozen import Frozen
 from shared.rates import Interval
 from shared.wer import ErrorCounts, count_char_errors_batch, count_word_errors_batch, normalise
 from shared.wer_stats import (
+    Array,
     ClusterTotals,
     PairedUtterance,
     cluster_t_interval,
@@ -20,12 +22,12 @@ from shared.wer_stats import (
     sign_flip_test,
     wer_interval,
 )
+from shared.wording import points, range_in_points
 from trainer.finetune.folder import CONDITIONS, Condition
 
 LEVEL = 0.95
 ALPHA = (1 - LEVEL) / 2
 """Of each one-sided test, so that it agrees with the two-sided interval."""
-Provenance = Literal["human", "llm"]
 Verdict = Literal["improved", "mixed", "worse", "no_clear_difference", "not_testable"]
 
 _ONE_CLUSTER = "one speaker or clip: an interval needs at least 2"
@@ -39,7 +41,7 @@ class ScoredClip:
     utterance_id: str
     condition: Condition
     cluster: str
-    provenance: Provenance
+    provenance: ReferenceProvenance
     reference: str
     before: str
     after: str | None = None
@@ -173,12 +175,8 @@ def _holm(changes: Mapping[str, Change]) -> dict[str, Change]:
 
 def _in_points(change: Change) -> str:
     interval = change.wer.interval
-    ends = f" ({_points(interval.low)} to {_points(interval.high)})" if interval else ""
-    return f"{_points(change.wer.value or 0.0)} points of WER{ends}"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+    ends = f" ({range_in_points(interval)})" if interval else ""
+    return f"{points(change.wer.value or 0.0)} points of WER{ends}"
 
 
 @dataclass(frozen=True)
@@ -216,22 +214,21 @@ def _system(clips: Sequence[ScoredClip], heard: _Heard) -> SystemNumbers:
 
 
 def _rate(totals: ClusterTotals) -> Rate:
-    length = float(totals.words.sum())
-    if not length:
-        return Rate(value=None, interval=None, note=_NO_WORDS)
-    if len(totals.words) < 2:
-        return Rate(value=float(totals.base_errors.sum()) / length, interval=None, note=_ONE_CLUSTER)
-    interval = wer_interval(totals.base_errors, totals.words, LEVEL)
-    return Rate(value=interval.estimate, interval=interval)
+    return _ratio(totals.base_errors, totals.words, wer_interval)
 
 
 def _difference(totals: ClusterTotals) -> Rate:
-    length = float(totals.words.sum())
+    return _ratio(totals.deltas, totals.words, cluster_t_interval)
+
+
+def _ratio(errors: Array, words: Array, interval_of: Callable[[Array, Array, float], Interval]) -> Rate:
+    """Return errors over words, of `(clusters,)` each, with the interval where there can be one."""
+    length = float(words.sum())
     if not length:
         return Rate(value=None, interval=None, note=_NO_WORDS)
-    if len(totals.words) < 2:
-        return Rate(value=float(totals.deltas.sum()) / length, interval=None, note=_ONE_CLUSTER)
-    interval = cluster_t_interval(totals.deltas, totals.words, LEVEL)
+    if len(words) < 2:
+        return Rate(value=float(errors.sum()) / length, interval=None, note=_ONE_CLUSTER)
+    interval = interval_of(errors, words, LEVEL)
     return Rate(value=interval.estimate, interval=interval)
 
 

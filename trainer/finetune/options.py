@@ -176,6 +176,12 @@ def training_config(options: Options) -> TrainingConfig:
     return FOLDER.model_copy(update=changes)
 
 
+def flag_of(field: str) -> str:
+    """Return the name of the flag for a field of `Options`, for a message; behind `llm` stand several."""
+    flag = _BY_FIELD.get(field)
+    return flag.name if flag else "--llm-..."
+
+
 class _Parser(argparse.ArgumentParser):
     """Raises what argparse would print and exit with."""
 
@@ -246,6 +252,6 @@ def _problem(detail: ErrorDetails, prefix: str = "") -> str:
     if detail["type"] == "missing":
         return f"{name}: expected a value{f' (or in {flag.env})' if flag and flag.env else ''}, found none"
     if detail["type"] == "value_error":  # says itself what it found, and may have found a password
-        return f"{flag.name if flag else '--llm-...'}: {detail['msg'].removeprefix('Value error, ')}"
+        return f"{flag_of(field)}: {detail['msg'].removeprefix('Value error, ')}"
     message = detail["msg"].replace("Input should be", "expected").replace("String should match", "expected to match")
     return f"{name}: {message}, found {detail['input']!r}"

@@ -1,7 +1,6 @@
 """The folder of one run: what lies where in it, and whether a run may begin or go on there."""
 
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from pydantic import BaseModel
 
 from shared.errors import CorruptObject
 from shared.training import document_bytes, parse_document
-from shared.whole_file import write_whole
-from trainer.finetune.options import FLAGS, Options, UsageError
+from shared.whole_file import put_whole
+from trainer.finetune.options import Options, UsageError, flag_of
 
 MAY_CHANGE = frozenset({"audio_dir", "output_dir", "resume", "max_hours"})
 """The folder's content is compared by its digest, wherever it lies; more time changes nothing that was decided."""
@@ -96,7 +95,7 @@ class OutputFolder:
 
     @property
     def review(self) -> Path:
-        """See `ReviewItem`."""
+        """See `shared.gold.ReviewItem`."""
         return self.root / "review.jsonl"
 
 
@@ -119,7 +118,7 @@ def open_output(options: Options) -> OutputFolder:
     if options.resume:
         raise UsageError([f"--resume: expected a run in {output.root}, found none; leave it out to start one"])
     output.root.mkdir(parents=True, exist_ok=True)
-    write_document(output.options, options)
+    put_whole(output.options, document_bytes(options))
     return output
 
 
@@ -131,7 +130,7 @@ def _enter_again(output: OutputFolder, options: Options) -> None:
     if output.decisions.exists() or output.report.exists():
         raise UsageError([f"--output-dir {output.root}: expected a new or empty folder, found a run; add --resume or choose another one"])
     shutil.rmtree(output.work, ignore_errors=True)
-    write_document(output.options, options)
+    put_whole(output.options, document_bytes(options))
 
 
 def _check_same_run(output: OutputFolder, options: Options) -> None:
@@ -140,7 +139,7 @@ def _check_same_run(output: OutputFolder, options: Options) -> None:
     except CorruptObject as error:
         raise UsageError([f"--output-dir {output.root}: {error}; choose another folder"]) from error
     changed = [
-        f"{_flag(name)}: expected {_shown(getattr(before, name))} as when the run began, found {_shown(getattr(options, name))}"
+        f"{flag_of(name)}: expected {_shown(getattr(before, name))} as when the run began, found {_shown(getattr(options, name))}"
         for name in Options.model_fields
         if name not in MAY_CHANGE and getattr(before, name) != getattr(options, name)
     ]
@@ -148,21 +147,5 @@ def _check_same_run(output: OutputFolder, options: Options) -> None:
         raise UsageError([*changed, "give the same flags to go on, or another --output-dir for a new run"])
 
 
-def _flag(field: str) -> str:
-    return next((flag.name for flag in FLAGS if flag.field == field), "--llm-...")
-
-
 def _shown(value: object) -> str:
     return "none" if value is None else value.model_dump_json(exclude_defaults=True) if isinstance(value, BaseModel) else str(value)
-
-
-def write_document(path: Path, document: BaseModel) -> None:
-    """Write a document; it appears whole or not at all."""
-    with write_whole(path) as file:
-        file.write(document_bytes(document))
-
-
-def write_lines(path: Path, rows: Iterable[BaseModel]) -> None:
-    """Write JSON lines; the file appears whole or not at all."""
-    with write_whole(path) as file:
-        file.write("".join(row.model_dump_json() + "\n" for row in rows).encode())

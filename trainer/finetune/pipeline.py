@@ -18,10 +18,12 @@ from rich.console import Console
 
 from shared.clock import Clock, SystemClock
 from shared.errors import CorruptObject, RetuneError
-from shared.training import SetAside, SetRole, digest_folder, parse_document
+from shared.training import SetAside, SetRole, digest_folder, document_bytes, lines_bytes, parse_document
+from shared.whole_file import put_whole
+from shared.wording import PIPE_COLUMNS
 from trainer.attempt import PACKAGES
 from trainer.data import UsableClip
-from trainer.dataset import Dataset, training_sets
+from trainer.dataset import training_sets
 from trainer.evaluate import evaluate
 from trainer.failures import RunPreempted, explain_failure
 from trainer.finetune.audio import DecodedClip, load_audio
@@ -29,11 +31,11 @@ from trainer.finetune.decisions import RunDecisions
 from trainer.finetune.folder import AudioFolder, BadFolder, digest_of, read_folder
 from trainer.finetune.measure import GoldPort, find_references, transcribe
 from trainer.finetune.options import Options, UsageError, training_config
-from trainer.finetune.output import OutputFolder, open_output, write_document, write_lines
+from trainer.finetune.output import OutputFolder, open_output
 from trainer.finetune.prepare import divide, trainable, usable
 from trainer.finetune.render import render_html, render_table
 from trainer.finetune.report import Ending, FinetuneReport, NamedDigest, Surroundings, TrainingSummary, report_ending, report_result
-from trainer.finetune.training import FineTune, Trained, TrainingJob, fine_tune
+from trainer.finetune.training import FineTune, TrainingJob, fine_tune
 from trainer.importing import check_and_convert
 from trainer.preemption import Preemption
 from trainer.progress import Progress
@@ -41,8 +43,6 @@ from trainer.recogniser import Recogniser
 from trainer.verbalise import needs_reading
 
 DONE, REFUSED, USAGE, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
-PIPE_COLUMNS = 160
-"""A pipe has no width of its own."""
 
 
 def _console() -> Console:
@@ -139,15 +139,7 @@ class _Run:
         trained = self._fine_tune(decided, sets)
         before, after = self._measure_again(decided, clips)
         decided = decided.heard_again(before)
-        summary = TrainingSummary(
-            config=trained.config,
-            scale=trained.scale,
-            scale_reason=trained.scale_reason,
-            trials=trained.trials,
-            epochs=trained.epochs,
-            figures=trained.figures,
-        )
-        return self._finish(report_result(decided, summary, after, self._surroundings(decided), untrainable), decided, after)
+        return self._finish(report_result(decided, trained, after, self._surroundings(decided), untrainable), decided, after)
 
     def _introduce(self, folder: AudioFolder) -> None:
         noisy = sum(clip.condition == "noisy" for clip in folder.clips)
@@ -194,7 +186,8 @@ class _Run:
         self, folder: AudioFolder, base: Recogniser, clips: Mapping[str, DecodedClip], set_aside: Sequence[SetAside]
     ) -> tuple[RunDecisions, Ending | None]:
         """Return what was decided, now or by the run that is gone on with, and why it ends here, if it does."""
-        digest, files = digest_of(folder.clips), tuple(digest_folder(self._output.base))
+        digest = digest_of(folder.clips, {name: clip.sha256 for name, clip in clips.items()})
+        files = tuple(digest_folder(self._output.base))
         if self._output.decisions.exists():
             decided = parse_document(RunDecisions, self._output.decisions.read_bytes(), what=self._output.decisions.name)
             if decided.folder_sha256 != digest:
@@ -208,8 +201,8 @@ class _Run:
         heard = transcribe(base, list(clips.values()), self._progress)
         found = find_references(heard, self._options, self._ports.gold, base, self._progress)
         if found.gold:
-            write_lines(self._output.gold, found.gold)
-            write_lines(self._output.review, found.review)
+            put_whole(self._output.gold, lines_bytes(found.gold))
+            put_whole(self._output.review, lines_bytes(found.review))
         decided = RunDecisions(
             created_at=self._ports.clock.now(),
             folder_sha256=digest,
@@ -223,12 +216,12 @@ class _Run:
         )
         decided, ending = divide(decided, found, self._options.seed)
         if ending is None:
-            write_document(self._output.decisions, decided)
+            put_whole(self._output.decisions, document_bytes(decided))
         return decided, ending
 
-    def _fine_tune(self, decided: RunDecisions, sets: dict[SetRole, list[UsableClip]]) -> Trained:
+    def _fine_tune(self, decided: RunDecisions, sets: dict[SetRole, list[UsableClip]]) -> TrainingSummary:
         job = TrainingJob(
-            sets=training_sets(Dataset(sets, {}, ()), self._config),
+            sets=training_sets(sets, self._config),
             config=self._config,
             output=self._output,
             base_name=self._options.model,
@@ -240,7 +233,8 @@ class _Run:
 
     def _measure_again(self, decided: RunDecisions, clips: Mapping[str, DecodedClip]) -> tuple[dict[str, str], dict[str, str]]:
         """Return what base and fine-tuned model hear in the holdout, in the very same batches."""
-        judged = [usable(clip, clips[clip.utterance_id]) for clip in decided.clips if clip.part == "holdout"]
+        holdout, wrong = [clip for clip in decided.clips if clip.part == "holdout"], decided.wrong
+        judged = [usable(clip, clips[clip.utterance_id], wrong=clip.utterance_id in wrong) for clip in holdout]
         base, candidate = Recogniser.load(self._output.base), Recogniser.load(self._output.model)
         rows = evaluate(base, candidate, judged, "holdout", self._progress)
         return {row.utterance_id: row.base_hypothesis for row in rows}, {row.utterance_id: row.candidate_hypothesis for row in rows}
@@ -261,8 +255,8 @@ class _Run:
 
     def _finish(self, report: FinetuneReport, decided: RunDecisions, after: Mapping[str, str] | None = None) -> FinetuneReport:
         """Write everything, report.json last: it says that the run is done."""
-        write_lines(self._output.hypotheses, decided.hypotheses(after or {}))
-        self._output.page.write_text(render_html(report), encoding="utf-8")
-        write_document(self._output.report, report)
+        put_whole(self._output.hypotheses, lines_bytes(decided.hypotheses(after or {})))
+        put_whole(self._output.page, render_html(report).encode())
+        put_whole(self._output.report, document_bytes(report))
         shutil.rmtree(self._output.work)
         return report

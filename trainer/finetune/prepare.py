@@ -1,9 +1,10 @@
 """From references to training sets: who is in which part, and what of it can be trained on."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from shared.training import SetAside, SetRole, TrainingConfig
-from trainer.data import Bounds, ClipRefused, UsableClip, check_labels
+from shared.training import TRAINING_ROLES, SetAside, SetRole, TrainingConfig
+from trainer.data import ClipRefused, UsableClip, check_labels, check_length, training_bounds
 from trainer.finetune.audio import DecodedClip
 from trainer.finetune.decisions import DecidedClip, RunDecisions
 from trainer.finetune.folder import CONDITIONS
@@ -38,8 +39,8 @@ def divide(decided: RunDecisions, found: References, seed: int) -> tuple[RunDeci
     return decided.model_copy(update={"clips": clips, "unit": split.unit, "warnings": warnings}), None
 
 
-def usable(clip: DecidedClip, audio: DecodedClip, *, wrong: bool = True) -> UsableClip:
-    """Return a clip with its reference as training and evaluation take it, without labels."""
+def usable(clip: DecidedClip, audio: DecodedClip, *, wrong: bool) -> UsableClip:
+    """Return a clip with its reference as evaluation takes it; `wrong` = the base model made an error in it."""
     return audio.with_reference(clip.reference, clip.provenance, "errors" if wrong else "replay")
 
 
@@ -51,9 +52,9 @@ def trainable(
     Train is divided by what the base model got wrong, dev by condition where there are two: clips chosen for being right can only get
     worse, so that a guard made of them would let nothing pass.
     """
-    sets: dict[SetRole, list[UsableClip]] = {"train_errors": [], "train_replay": [], "dev_errors": [], "dev_replay": []}
+    sets: dict[SetRole, list[UsableClip]] = {role: [] for role in TRAINING_ROLES}
     set_aside = []
-    bounds, wrong = Bounds(config.min_duration_s, config.max_duration_s), decided.wrong
+    wrong = decided.wrong
     guarded = {clip.condition for clip in decided.clips if clip.part == "dev"} == set(CONDITIONS)
     for clip in decided.clips:
         role: SetRole
@@ -65,17 +66,12 @@ def trainable(
             continue
         try:
             heard = usable(clip, clips[clip.utterance_id], wrong=clip.utterance_id in wrong)
-            sets[role].append(_with_labels(heard, model, config, bounds))
+            sets[role].append(_with_labels(heard, model, config))
         except ClipRefused as refusal:
-            aside = SetAside(utterance_id=clip.utterance_id, set_name=role, reason=refusal.reason, detail=refusal.detail)
-            set_aside.append(aside)
+            set_aside.append(refusal.set_aside(clip.utterance_id, role))
     return sets, set_aside
 
 
-def _with_labels(clip: UsableClip, model: AcousticModel, config: TrainingConfig, bounds: Bounds) -> UsableClip:
-    seconds = clip.samples / model.sampling_rate_hz
-    if seconds > bounds.max_s:
-        raise ClipRefused("too_long", f"expected at most {bounds.max_s:g} s to train on, found {seconds:.1f}")
-    if seconds < bounds.min_s:
-        raise ClipRefused("too_short", f"expected at least {bounds.min_s:g} s to train on, found {seconds:.3f}")
-    return UsableClip(clip.clip, clip.path, clip.samples, check_labels(clip.clip, clip.samples, model, config))
+def _with_labels(clip: UsableClip, model: AcousticModel, config: TrainingConfig) -> UsableClip:
+    check_length(clip.samples, model.sampling_rate_hz, training_bounds(config))
+    return replace(clip, labels=check_labels(clip.clip, clip.samples, model, config))

@@ -5,36 +5,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from shared.pages import Filters, render_page
+from shared.wording import interval_in_percent, percent, points, range_in_points
 from trainer.finetune.numbers import Rate, SetNumbers
 from trainer.finetune.report import EpochPoint, FinetuneReport
 
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
 _COLOURS = {"improved": "green", "worse": "red", "mixed": "yellow"}
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420.0, 180.0, 46.0, 24.0, 10.0
-
-
-def percent(rate: float | None) -> str:
-    """Return a rate as `14.6%`."""
-    return "-" if rate is None else f"{100 * rate:.1f}%"
 
 
 def rate_with_interval(rate: Rate) -> str:
     """Return a rate as `14.6% (12.0 to 17.2)`, or why it has no interval."""
     if rate.interval is None:
         return f"{percent(rate.value)} ({rate.note})"
-    return f"{percent(rate.value)} ({100 * rate.interval.low:.1f} to {100 * rate.interval.high:.1f})"
+    return interval_in_percent(rate.interval)
 
 
-def points(rate: Rate) -> str:
+def points_with_interval(difference: Rate) -> str:
     """Return a difference as `-3.4 (-4.7 to -2.1)` percentage points, or why it has no interval."""
-    value = "-" if rate.value is None else f"{100 * rate.value:+.1f}"
-    if rate.interval is None:
-        return f"{value} ({rate.note})"
-    return f"{value} ({100 * rate.interval.low:+.1f} to {100 * rate.interval.high:+.1f})"
+    return f"{points(difference.value)} ({range_in_points(difference.interval) if difference.interval else difference.note})"
 
 
 def gold_label(numbers: SetNumbers) -> str:
@@ -72,24 +66,22 @@ class Chart:
 
 
 def charts(epochs: Sequence[EpochPoint]) -> list[Chart]:
-    """Return the training's curves: the loss, and the WER on dev where there were dev clips."""
+    """Return the training's curves: the loss, and the WER on dev clips, which are there in every epoch or in none."""
     if not epochs:
         return []
     numbers = [point.epoch for point in epochs]
     drawn = [_chart("Training loss", numbers, {"loss": [point.loss for point in epochs]}, "{:.2f}")]
-    guarded = all(point.dev_replay_wer is not None for point in epochs)
-    wer = {
-        "noisy" if guarded else "all": [None if point.dev_errors_wer is None else 100 * point.dev_errors_wer for point in epochs],
-        "clean": [None if point.dev_replay_wer is None else 100 * point.dev_replay_wer for point in epochs],
-    }
-    present = {name: values for name, values in wer.items() if None not in values}
+    errors = [100 * point.dev_errors_wer for point in epochs if point.dev_errors_wer is not None]
+    clean = [100 * point.dev_replay_wer for point in epochs if point.dev_replay_wer is not None]
+    wer = {"noisy" if clean else "all": errors, "clean": clean}
+    present = {name: values for name, values in wer.items() if values}
     if present:
         drawn.append(_chart("WER on dev", numbers, present, "{:.0f}%"))
     return drawn
 
 
-def _chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]], form: str) -> Chart:
-    values = [value for curve in curves.values() for value in curve if value is not None]
+def _chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float]], form: str) -> Chart:
+    values = [value for curve in curves.values() for value in curve]
     low, high = min(0.0, *values), max(values) or 1.0
 
     def across(epoch: int) -> float:
@@ -101,7 +93,7 @@ def _chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[floa
 
     lines = []
     for name, curve in curves.items():
-        dots = tuple((across(epoch), down(value)) for epoch, value in zip(epochs, curve, strict=True) if value is not None)
+        dots = tuple((across(epoch), down(value)) for epoch, value in zip(epochs, curve, strict=True))
         lines.append(Line(name, " ".join(f"{x},{y}" for x, y in dots), dots))
     steps = [low + share * (high - low) for share in (0.0, 0.5, 1.0)]
     ends = tuple((str(epoch), across(epoch)) for epoch in dict.fromkeys((epochs[0], epochs[-1])))
@@ -110,18 +102,11 @@ def _chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[floa
 
 def render_html(report: FinetuneReport) -> str:
     """Return the report as one page; all text in it is escaped, and the page itself forbids scripts and requests."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, rate=rate_with_interval, points=points, gold=gold_label)
-    template = environment.get_template("report.html.j2")
+    filters: Filters = {"percent": percent, "rate": rate_with_interval, "points": points_with_interval, "gold": gold_label}
     reasons = Counter(f"{aside.set_name}: {aside.reason.replace('_', ' ')}" for aside in report.set_aside)
     training = report.training
-    return template.render(report=report, charts=charts(training.epochs) if training else [], reasons=sorted(reasons.items()))
+    drawn = charts(training.epochs) if training else []
+    return render_page(_TEMPLATE, filters, report=report, charts=drawn, reasons=sorted(reasons.items()))
 
 
 def render_table(report: FinetuneReport) -> RenderableType:
@@ -150,7 +135,7 @@ def _table(title: str, sets: Sequence[SetNumbers]) -> Table:
             str(each.clusters),
             rate_with_interval(each.before.wer),
             rate_with_interval(after.wer) if after else "-",
-            points(change.wer) if change else "-",
+            points_with_interval(change.wer) if change else "-",
             percent(each.before.cer.value),
             percent(after.cer.value) if after else "-",
         )

@@ -6,17 +6,18 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
-from shared.events import Digest
+from shared.events import Digest, ReferenceProvenance
 from shared.frozen import Frozen
 from shared.training import LambdaTrial, SetAside, TrainingConfig
 from shared.wer import BASIC, count_word_errors_batch
 from trainer.finetune.decisions import DecidedClip, RunDecisions
 from trainer.finetune.folder import CONDITIONS, Condition
-from trainer.finetune.numbers import Provenance, SetNumbers, Verdict, decide_verdict, measure_sets
+from trainer.finetune.numbers import SetNumbers, Verdict, decide_verdict, measure_sets
 from trainer.finetune.split import PARTS, Part
 
 EarlyEnd = Literal["all_set_aside", "no_references", "little_gold", "nothing_to_learn", "too_few_errors", "no_trainable_clips"]
 Outcome = Verdict | EarlyEnd
+Whose = Literal["human", "llm", "both", "none"]
 SHOWN_CHANGES = 10
 
 _HEADLINES: Mapping[Outcome, str] = {
@@ -56,7 +57,7 @@ class ClipChange(Frozen):
     """A clip of the holdout that the two models hear differently."""
 
     utterance_id: str
-    provenance: Provenance
+    provenance: ReferenceProvenance
     reference: str
     before: str
     after: str
@@ -93,7 +94,7 @@ class FinetuneReport(Frozen):
 
     Attributes:
         outcome: a verdict on the holdout, or why the run ended before training.
-        references: whose word they are.
+        references, gold: whose word they are, in a sentence and in a word.
         measured: the base model on all clips with a reference.
         holdout: base and fine-tuned model on clips that nothing was trained or tuned on.
         options: the flags.
@@ -106,7 +107,7 @@ class FinetuneReport(Frozen):
     headline: str
     reason: str
     references: str
-    gold: Literal["human", "llm", "both", "none"]
+    gold: Whose
     warnings: tuple[str, ...]
     measured: tuple[SetNumbers, ...]
     holdout: tuple[SetNumbers, ...]
@@ -167,8 +168,8 @@ def report_result(
     verdict, reason = decide_verdict(holdout) if holdout else ("not_testable", "no clip is left to judge on")
     if training.scale == 0.0:
         reason = f"the base is kept, no part of what was learned helped on dev ({training.scale_reason})"
-    worse, better = _changes([clip for clip in decided.clips if clip.utterance_id in after], after)
-    return _report(decided, around, verdict, reason, set_aside=set_aside, holdout=holdout, training=training, changes=(worse, better))
+    changes = _changes([clip for clip in decided.clips if clip.utterance_id in after], after)
+    return _report(decided, around, verdict, reason, set_aside=set_aside, holdout=holdout, training=training, changes=changes)
 
 
 def _report(
@@ -207,7 +208,7 @@ def _report(
     )
 
 
-def describe_references(found: RunDecisions) -> tuple[Literal["human", "llm", "both", "none"], str]:
+def describe_references(found: RunDecisions) -> tuple[Whose, str]:
     """Return whose word the references are, in a word and in a sentence."""
     human = sum(clip.provenance == "human" for clip in found.clips)
     llm = len(found.clips) - human

@@ -11,6 +11,7 @@ from trainer.finetune.folder import CONDITIONS, Condition
 
 Part = Literal["train", "dev", "holdout"]
 PARTS: tuple[Part, ...] = get_args(Part)
+DrawnBy = Literal["speaker", "clip"]
 SHARES: Mapping[Part, float] = {"train": 0.5, "dev": 0.15, "holdout": 0.35}
 MIN_ERRORS = 6
 """Clips with errors: with fewer there is nothing to learn from and to judge on at once."""
@@ -41,7 +42,7 @@ class Split:
     """
 
     parts: Mapping[str, Part]
-    unit: Literal["speaker", "clip"]
+    unit: DrawnBy
     warnings: tuple[str, ...]
 
 
@@ -75,14 +76,14 @@ def decide_split(clips: Sequence[JudgedClip], seed: int) -> Split | NoSplit:
     if wrong < MIN_ERRORS:
         return NoSplit("too_few_errors", f"expected at least {MIN_ERRORS} clips with errors, found {wrong} of {len(clips)}; add clips")
     speakers = {clip.speaker for clip in clips if clip.speaker is not None}
-    unit: Literal["speaker", "clip"] = "speaker" if len(speakers) >= MIN_SPEAKERS else "clip"
+    unit: DrawnBy = "speaker" if len(speakers) >= MIN_SPEAKERS else "clip"
     units = _units(clips, unit)
     assigned = _assign(units, seed)
     parts = {clip.utterance_id: assigned[each.name] for each in units for clip in each.clips}
     return Split(parts, unit, (*_about_speakers(clips, len(speakers)), *_about_parts(clips, parts)))
 
 
-def _units(clips: Iterable[JudgedClip], unit: str) -> list[_Unit]:
+def _units(clips: Iterable[JudgedClip], unit: DrawnBy) -> list[_Unit]:
     members: dict[str, list[JudgedClip]] = {}
     for clip in sorted(clips, key=lambda clip: clip.utterance_id):
         by_speaker = unit == "speaker" and clip.speaker is not None

@@ -4,21 +4,22 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 from shared.dir_store import DirStore
-from shared.training import LambdaTrial, TrainingConfig
+from shared.training import TrainingConfig
 from shared.wer import normalise
 from trainer.adapted import LoraAdapted
 from trainer.checkpoint import Checkpoints
 from trainer.export import export
 from trainer.finetune.output import OutputFolder
-from trainer.finetune.report import EpochPoint
+from trainer.finetune.report import EpochPoint, TrainingSummary
 from trainer.model import load_model
 from trainer.preemption import Preemption
 from trainer.progress import Progress
 from trainer.sweep import decide_scale, sweep
 from trainer.train import TrainingRun, TrainingSets, train
+
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -39,26 +40,8 @@ class TrainingJob:
     preemption: Preemption
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What came of it; the model lies in `output.model`.
-
-    Attributes:
-        config: resolved.
-        scale: of the update in the model: 0 is the base.
-        figures: for people and the report.
-    """
-
-    config: TrainingConfig
-    scale: float
-    scale_reason: str
-    trials: tuple[LambdaTrial, ...]
-    epochs: tuple[EpochPoint, ...]
-    figures: dict[str, Any]
-
-
-HALF = 0.5
-FineTune = Callable[[TrainingJob], Trained]
+FineTune = Callable[[TrainingJob], TrainingSummary]
+"""The model lies in the job's `output.model` then."""
 
 
 def cautious(config: TrainingConfig, dev_clean_words: int) -> TrainingConfig:
@@ -82,7 +65,7 @@ def bearable_rise(clean_margin: float, dev_clean_wer: float | None, dev_clean_wo
     return max(clean_margin, sqrt(max(1.0, dev_clean_wer * dev_clean_words)) / dev_clean_words)
 
 
-def fine_tune(job: TrainingJob) -> Trained:
+def fine_tune(job: TrainingJob) -> TrainingSummary:
     """Train as `job` says; see `trainer.train.train` for what it raises."""
     model, output = load_model(job.output.base), job.output
     checkpoints = Checkpoints(DirStore(output.checkpoints), "run/", output.work)
@@ -102,4 +85,11 @@ def fine_tune(job: TrainingJob) -> Trained:
     epochs = tuple(
         EpochPoint.model_validate({name: record.get(name) for name in EpochPoint.model_fields}) for record in tuned.figures["epochs"]
     )
-    return Trained(tuned.config, choice.scale, choice.reason, tuple(trials), epochs, tuned.figures)
+    return TrainingSummary(
+        config=tuned.config,
+        scale=choice.scale,
+        scale_reason=choice.reason,
+        trials=tuple(trials),
+        epochs=epochs,
+        figures=tuned.figures,
+    )

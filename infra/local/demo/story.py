@@ -37,6 +37,7 @@ from shared.registry import Production
 from shared.stores import open_store
 from shared.verdict import ValidationReport, parse_report
 from shared.wer import pooled_wer
+from shared.wording import percent
 from trainer.model import hush_transformers
 from trainer.recogniser import Recogniser
 
@@ -146,7 +147,7 @@ def _serve_until_crossed(store: ObjectStore, service: SpeechService, plan: DemoP
             calls += service.serve(list(islice(stream, BATCH)))
             bar.update(task, completed=min(sum(call.errors.errors > 0 for call in calls), plan.errors))
     wer = pooled_wer(call.errors for call in calls if call.spoken.domain is Domain.CALL_CENTRE)
-    console.print(f"  {len(calls)} calls of {plan.callers} callers; WER of v0 on the phone line {_percent(wer)}", highlight=False)
+    console.print(f"  {len(calls)} calls of {plan.callers} callers; WER of v0 on the phone line {percent(wer)}", highlight=False)
     return calls
 
 
@@ -193,10 +194,6 @@ def _tell_alias(store: ObjectStore, console: Console) -> None:
 def _is(store: ObjectStore, status: Status) -> bool:
     state = read_state(store, CYCLE)
     return state is not None and state.status == status
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:.1%}"
 
 
 def _show(console: Console, outcome: Outcome, out: Path) -> None:

@@ -6,6 +6,7 @@ from infra.local.demo.measure import Comparison
 from shared.cycle import CycleState
 from shared.rates import Interval
 from shared.verdict import SetNumbers, ValidationReport
+from shared.wording import percent
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def summary(outcome: Outcome) -> list[tuple[str, str]]:
     """Return the closing table: one name and one measured value a row."""
     rows = [
         ("calls served before the cycle", str(outcome.served)),
-        ("their WER with v0, phone line", _percent(outcome.wer_phone)),
-        ("their WER with v0, old line", _percent(outcome.wer_office)),
+        ("their WER with v0, phone line", percent(outcome.wer_phone)),
+        ("their WER with v0, old line", percent(outcome.wer_office)),
         ("verdict", f"{outcome.report.outcome}: {outcome.report.reasons[0]}" if outcome.report else "none"),
     ]
     if outcome.report is not None:
@@ -63,7 +64,7 @@ def _judged(numbers: SetNumbers) -> str:
     if before is None or after is None:
         return sizes
     delta = f"; change {interval(numbers.delta, points=True)}" if numbers.delta else ""
-    return f"WER {before.estimate:.1%} -> {after.estimate:.1%}{delta} ({sizes})"
+    return f"WER {percent(before.estimate)} -> {percent(after.estimate)}{delta} ({sizes})"
 
 
 def _compared(comparison: Comparison) -> list[tuple[str, str]]:
@@ -83,7 +84,3 @@ def interval(value: Interval, *, points: bool) -> str:
     signed = points or value.estimate < 0
     texts = [f"{number:+.1f}" if signed else f"{number:.1f}" for number in numbers]
     return f"{texts[0]}{unit} ({value.level:.0%} CI {texts[1]} to {texts[2]})"
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:.1%}"

@@ -1,0 +1,39 @@
+"""Numbers and tables as reports say them, on pages, on terminals and in sentences."""
+
+from shared.rates import Interval
+
+PIPE_COLUMNS = 160
+"""How wide tables are in a pipe, which has no width of its own."""
+
+
+def percent(rate: float | None) -> str:
+    """Return a rate as `14.6%`, one that is unknown as `-`."""
+    return "-" if rate is None else f"{100 * rate:.1f}%"
+
+
+def points(difference: float | None, digits: int = 1) -> str:
+    """Return a difference of two rates in percentage points, with its sign: `-3.4`; one that is unknown as `-`."""
+    return "-" if difference is None else f"{100 * difference:+.{digits}f}"
+
+
+def range_in_points(interval: Interval, digits: int = 1) -> str:
+    """Return the ends of a difference's interval: `-4.7 to -2.1`."""
+    return f"{points(interval.low, digits)} to {points(interval.high, digits)}"
+
+
+def interval_in_points(interval: Interval) -> str:
+    """Return a difference with its interval: `-3.40 points (90% interval -4.70 to -2.10)`."""
+    return f"{points(interval.estimate, 2)} points ({100 * interval.level:.0f}% interval {range_in_points(interval, 2)})"
+
+
+def interval_in_percent(interval: Interval) -> str:
+    """Return a rate with its interval: `14.6% (12.0 to 17.2)`."""
+    return f"{percent(interval.estimate)} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def relative_change(interval: Interval) -> str:
+    """Return a relative change in words: `fell by 38.0% (95% interval 27.1 to 47.9)`."""
+    low, high, verb = interval.low, interval.high, "rose"
+    if interval.estimate < 0.0:
+        low, high, verb = -interval.high, -interval.low, "fell"
+    return f"{verb} by {percent(abs(interval.estimate))} ({100 * interval.level:.0f}% interval {100 * low:.1f} to {100 * high:.1f})"
