@@ -1,8 +1,6 @@
 """Retune's command line. The same commands work on the local stack and on Google Cloud: the environment says which."""
 
-import getpass
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -15,8 +13,10 @@ import infra.models
 import infra.people
 import infra.review
 import infra.status
+from infra.corpora_cli import replay, suite
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.model_tables import render_model, render_models
+from infra.options import By, Json
 from infra.people import Answer, Person
 from infra.session import open_session, read_policy
 from infra.terminal import answering, show
@@ -27,19 +27,12 @@ models = typer.Typer(no_args_is_help=True, help="Models in the registry.")
 dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
 app.add_typer(models, name="models")
 app.add_typer(dlq, name="dlq")
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
+app.add_typer(suite, name="suite")
+app.add_typer(replay, name="replay")
 
 
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for machines.")]
-By = Annotated[str, typer.Option(default_factory=_me, help="Who asks; recorded as a claim.", show_default="you")]
 Reason = Annotated[str | None, typer.Option(help="Why; recorded.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")]

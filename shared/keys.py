@@ -6,6 +6,8 @@ SPLIT_KEY = "corpora/split_key"
 REPLAY = "corpora/replay/manifest.jsonl"
 CYCLES = "cycles/"
 MODELS = "models/"
+VERDICTS = "verdicts/"
+HOLDOUT = "corpora/holdout/"
 SUITES = "corpora/suites/"
 GOLD_ANSWERS = "runs/gold-answers/"
 """What language and speech models answered, by the digest of the question: the same question is not paid for twice."""
@@ -102,12 +104,12 @@ def train_log(cycle: int, attempt: int) -> str:
 
 def report(cycle: int) -> str:
     """The verdict's numbers."""
-    return f"verdicts/{padded(cycle)}/report.json"
+    return f"{VERDICTS}{padded(cycle)}/report.json"
 
 
 def report_html(cycle: int) -> str:
     """The verdict for people."""
-    return f"verdicts/{padded(cycle)}/report.html"
+    return f"{VERDICTS}{padded(cycle)}/report.html"
 
 
 def model(version: int) -> str:
@@ -127,12 +129,22 @@ def registry_log(seq: int) -> str:
 
 def holdout(cycle: int) -> str:
     """What one dataset added to the accumulated holdout."""
-    return f"corpora/holdout/{padded(cycle)}.jsonl"
+    return f"{HOLDOUT}{padded(cycle)}.jsonl"
 
 
 def suite(name: str) -> str:
     """The clips of a regression suite."""
     return f"{SUITES}{name}/manifest.jsonl"
+
+
+def suite_info(name: str) -> str:
+    """What is known of a suite beside its clips."""
+    return f"{SUITES}{name}/suite.json"
+
+
+def suite_version(name: str, sha256: str) -> str:
+    """The clips of one version of a suite, under the digest of their lines."""
+    return f"{SUITES}{name}/versions/{sha256}.jsonl"
 
 
 def audio(sha256: str) -> str:

@@ -19,10 +19,11 @@ class SuitePolicy(Frozen):
     """A regression suite that must stay good.
 
     Attributes:
-        margin: how much WER may rise (absolute, one-sided upper confidence limit) and still count as no worse.
+        margin: how much WER may rise (absolute, one-sided upper confidence limit) and still count as no worse; None = the margin that
+            is stored with the suite.
     """
 
-    margin: Annotated[float, Field(gt=0, le=1)] = 0.015
+    margin: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class ValidationPolicy(Frozen):

@@ -76,12 +76,18 @@ class ClipSet(Frozen):
 
     A set of role `judge` is evaluated with base and candidate; `suite-<name>` are regression suites, `holdout` is the
     accumulated holdout.
+
+    Attributes:
+        margin: of a suite: the rise of WER that was stored with it when the spec was made.
+        version: of a suite: digest of the clips that it had then.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,60}$")]
     role: SetRole
     ref: ObjectRef
     clips: Annotated[int, Field(ge=0)]
+    margin: Annotated[float, Field(gt=0, le=1)] | None = None
+    version: Digest | None = None
 
 
 class BaseModelRef(Frozen):

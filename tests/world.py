@@ -11,7 +11,6 @@ from functions.collector.handler import Collector
 from functions.deployer.handler import handler as deployer
 from functions.launcher.handler import handler as launcher
 from functions.launcher.opening import LaunchDeps
-from functions.launcher.seal import CorpusClip
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerRun
 from functions.runtime import Ports
 from functions.sweeper.handler import handler as sweeper
@@ -22,6 +21,7 @@ from shared.audio_source import AudioSource
 from shared.bus import Message, Outgoing
 from shared.cas import apply_with_cas, create, find
 from shared.config import Settings
+from shared.corpora import CorpusClip
 from shared.cycle import CODEC, CycleState, decide_begin_training
 from shared.errors import InvalidMessage
 from shared.events import TOPICS, Event, Tick, TrainingFailed, outgoing, parse_event

@@ -4,19 +4,16 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
 
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
+from shared.corpora import load_corpus, suite_names
 from shared.cycle import CODEC
 from shared.dataset import CONSUME_HORIZON, PinOutcome, Row, cluster_of, finish, join
 from shared.errors import InvalidMessage, NotFound
 from shared.events import Event
-from shared.frozen import Frozen
 from shared.gold import GoldRecord
 from shared.objectstore import StoredObject
 from shared.registry import CODEC as PRODUCTION
@@ -25,20 +22,6 @@ from shared.training import ModelManifest, lines_bytes, parse_document, parse_li
 PIN_THREADS = 16
 GOLD_CYCLES = 200
 """An error waits 90 days for a person's word: no more cycles than these can have made gold for it."""
-
-
-class CorpusClip(Frozen):
-    """A clip of `corpora/replay/` or of a suite: trusted, pinned when it was added.
-
-    Attributes:
-        speaker: `speaker:<id>`: hashed like every other speaker, so that nobody is on both sides of a split.
-    """
-
-    utterance_id: str
-    audio: AudioPin
-    reference: str
-    speaker: Annotated[str, Field(min_length=1)]
-    duration_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,12 +91,6 @@ def read_split_key(ports: Ports) -> bytes:
     return create(ports.store, keys.SPLIT_KEY, secrets.token_bytes(32), content_type="application/octet-stream").data
 
 
-def read_corpus(ports: Ports, key: str) -> list[CorpusClip]:
-    """Read a replay or suite manifest; an absent one is empty."""
-    found = find(ports.store, key)
-    return parse_lines(CorpusClip, found.data, what=key) if found else []
-
-
 def find_dataset(ports: Ports, cycle: int) -> Sealed | None:
     """Return a cycle's dataset if it is sealed."""
     found = find(ports.store, keys.dataset(cycle))
@@ -134,8 +111,8 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
     rows = draft(ports, cycle, ledger.read_events(ports.store, cycle))
     suites = frozenset(
         cluster_of(read_split_key(ports), speaker=clip.speaker)
-        for info in ports.store.list(keys.SUITES)
-        for clip in read_corpus(ports, info.key)
+        for name in suite_names(ports.store)
+        for clip in load_corpus(ports.store, keys.suite(name)).clips
     )
     rows = finish(
         rows,

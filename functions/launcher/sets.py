@@ -1,12 +1,14 @@
 """From a sealed dataset to the spec: which clips train, which judge, and copies of the audio that must stay."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from functions.launcher.seal import CorpusClip, Lineage, Sealed, awaiting_gold, find_dataset, read_corpus, read_split_key
+from functions.launcher.seal import Lineage, Sealed, awaiting_gold, find_dataset, read_split_key
 from functions.runtime import Ports
 from shared import keys, ledger
-from shared.audio_source import AudioPin, AudioSource
+from shared.audio_source import AudioSource
 from shared.cas import create, find
+from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus, margin_of
 from shared.dataset import accumulate, apart, clip, cluster_of, holdout_clips, split_of, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
@@ -24,6 +26,23 @@ from shared.training import (
     parse_lines,
     sha256_hex,
 )
+
+
+@dataclass(frozen=True)
+class _Suite:
+    """A regression suite as it is now, with the margin that is stored with it."""
+
+    corpus: Corpus
+    margin: float
+
+    @classmethod
+    def load(cls, ports: Ports, name: str) -> "_Suite":
+        return cls(load_corpus(ports.store, keys.suite(name)), margin_of(ports.store, name))
+
+    def mark(self, clip_set: ClipSet, clips: Sequence[Clip]) -> ClipSet:
+        """Name margin and version; an earlier launcher's clips may be of a version that nobody can tell any more."""
+        ours = clip_set.ref.sha256 == sha256_hex(lines_bytes(clips))
+        return clip_set.model_copy(update={"margin": self.margin, "version": self.corpus.sha256 if ours else None})
 
 
 def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> TrainingSpec:
@@ -56,11 +75,12 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     policy = ports.settings.policy
     split_key = read_split_key(ports)
     judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle)}
-    for name in policy.validation.suites:
-        judge[f"{keys.SUITE_SET}{name}"] = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
+    suites = {f"{keys.SUITE_SET}{name}": _Suite.load(ports, name) for name in policy.validation.suites}
+    for set_name, suite in suites.items():
+        judge[set_name] = [_corpus_clip(item, split_key, "suite") for item in suite.corpus.clips]
     judged = [item for clips in judge.values() for item in clips]
     errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
-    replay = [_corpus_clip(item, split_key, "replay") for item in read_corpus(ports, keys.REPLAY)]
+    replay = [_corpus_clip(item, split_key, "replay") for item in load_corpus(ports.store, keys.REPLAY).clips]
 
     def reported(split: str) -> list[Clip]:
         return apart([clip(row, stratum="errors") for row in errors if row.split == split], judged)
@@ -79,7 +99,8 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     ]
     if unlabelled:
         sets.append((keys.UNLABELLED_SET, "train_unlabelled", unlabelled))
-    return tuple(_write_set(ports, cycle, name, role, clips) for name, role, clips in sets)
+    written = [_write_set(ports, cycle, name, role, clips) for name, role, clips in sets]
+    return tuple(suites[each.name].mark(each, judge[each.name]) if each.name in suites else each for each in written)
 
 
 def _corpus_clip(item: CorpusClip, split_key: bytes, stratum: str) -> Clip:
@@ -126,7 +147,4 @@ def _copy(ports: Ports, audio: AudioSource, item: Clip) -> Clip | None:
     except (NotFound, CorruptObject) as error:
         log(f"holdout clip left out: {error}", severity="WARNING", utterance_id=item.utterance_id)
         return None
-    stored = create(ports.store, keys.audio(sha256_hex(data)), data, content_type="application/octet-stream")
-    info = stored.info
-    pin = AudioPin(uri=f"{ports.store.uri}/{info.key}", generation=info.generation, crc32c=info.crc32c, size_bytes=info.size_bytes)
-    return item.model_copy(update={"audio": pin})
+    return item.model_copy(update={"audio": copy_audio(ports.store, data)})

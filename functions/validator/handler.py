@@ -13,6 +13,7 @@ from functions.validator.rules import GatePolicy
 from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
+from shared.corpora import DEFAULT_MARGIN
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, NotFound
@@ -116,7 +117,7 @@ def judge(ports: Ports, cycle: int) -> ValidationReport:
         NotFound: there is no result or spec yet.
     """
     documents = _documents(ports, cycle)
-    gate = gate_policy(ports.settings.policy)
+    gate = gate_policy(ports.settings.policy, documents.spec)
     try:
         verdict = decide_verdict(_evidence(ports, documents), gate, SEED)
     except (InvalidMessage, CorruptObject, NotFound) as error:
@@ -124,13 +125,15 @@ def judge(ports: Ports, cycle: int) -> ValidationReport:
     return build_report(verdict, documents.lineage, gate, ports.clock.now())
 
 
-def gate_policy(policy: Policy) -> GatePolicy:
-    """Return the gate's numbers from the operator's."""
+def gate_policy(policy: Policy, spec: TrainingSpec) -> GatePolicy:
+    """Return the gate's numbers from the operator's; a suite for which they name no margin has the one that the spec was made with."""
     validation = policy.validation
+    stored = {clip_set.name: clip_set.margin or DEFAULT_MARGIN for clip_set in spec.sets}
+    margins = {f"{keys.SUITE_SET}{name}": suite.margin for name, suite in validation.suites.items()}
     return GatePolicy(
         alpha=validation.alpha,
         min_relative_gain=validation.min_relative_gain,
-        suite_margins={f"{keys.SUITE_SET}{name}": suite.margin for name, suite in validation.suites.items()},
+        suite_margins={name: margin or stored.get(name, DEFAULT_MARGIN) for name, margin in margins.items()},
         suites_stand_for_traffic=validation.suites_stand_for_traffic,
         judge_on_llm_gold=policy.judge_on_llm_gold,
     )

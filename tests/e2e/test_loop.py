@@ -117,7 +117,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with Stack(config) as stack, variables_set(stack.env), open_session() as session:
         import_model(session.ports, str(MODEL_DIR), Person(by="test"), tell=lambda _text: None)
         store, who = session.ports.store, people(PLAN)
-        add_corpora(store, PLAN, who, lambda _count: None)
+        add_corpora(session.ports, PLAN, who, lambda _count: None)
         name = "test-service"
         session.bus.create_subscription("model-events", name)
         calls = open_store(f"gs://{config.calls}")

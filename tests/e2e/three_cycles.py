@@ -14,7 +14,7 @@ import torch
 from infra.local.baseline import MODEL_DIR, TRAINING
 from infra.local.corpus import Caller, Domain, Utterance, callers, make_utterance
 from shared.clock import SystemClock
-from shared.policy import SuitePolicy
+from shared.corpora import DEFAULT_MARGIN
 from shared.training import SetRole, TrainingConfig
 from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
 from shared.wer_compare import NonInferiority, non_inferiority
@@ -66,7 +66,7 @@ class Office:
             PairedUtterance(name, said.caller.speaker_id, "suite", 1.0, before.reference_words, before.errors, after.errors)
             for (name, said), before, after in zip(self.suite.items(), first, last, strict=True)
         ]
-        compared = non_inferiority(rows, margin=SuitePolicy().margin, alpha=0.05)
+        compared = non_inferiority(rows, margin=DEFAULT_MARGIN, alpha=0.05)
         assert isinstance(compared, NonInferiority)
         return compared
 

@@ -61,6 +61,15 @@ def test_a_folder_without_either_is_refused(tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "absent")
 
 
+def test_audio_may_lie_anywhere_where_conditions_do_not_matter(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "ana/b.wav", transcripts_dot_jsonl=rows({"file": "ana/b.wav", "text": "hello"}), a_dot_txt="you")
+    found = read_folder(tmp_path, anywhere=True)
+    assert [(clip.utterance_id, clip.transcript) for clip in found.clips] == [("a.wav", "you"), ("ana/b.wav", "hello")]
+    assert found.warnings == ()
+    with pytest.raises(BadFolder, match="expected a folder"):
+        read_folder(tmp_path / "absent", anywhere=True)
+
+
 def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
     assert "found none" in refusal(make(tmp_path, "clean/a.m4a"))
 

@@ -76,14 +76,18 @@ class _Findings:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_folder(folder: Path) -> AudioFolder:
+def read_folder(folder: Path, *, anywhere: bool = False) -> AudioFolder:
     """Return the clips of a folder with their transcripts.
+
+    Args:
+        folder: of the form above.
+        anywhere: audio may lie anywhere in it, not only in `clean` and `noisy`.
 
     Raises:
         BadFolder: there is no audio, a table cannot be read, or two sources contradict each other.
     """
     found = _Findings()
-    audio, texts = _list_files(folder, found)
+    audio, texts = _list_files(folder, _whole(folder) if anywhere else _conditions(folder), found)
     table = _read_table(folder, found)
     rows = _match_rows(table, audio, found)
     beside = _texts_beside(texts, audio, found)
@@ -123,17 +127,29 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
 
 
-def _list_files(folder: Path, found: _Findings) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return audio files and texts by their path inside the folder."""
-    present = [condition for condition in CONDITIONS if (folder / condition).is_dir()]
+def _conditions(folder: Path) -> list[Path]:
+    """Return the folders of the conditions."""
+    present = [folder / condition for condition in CONDITIONS if (folder / condition).is_dir()]
     if not present:
         inside = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
         seen = "no such folder" if inside is None else f"only {some(inside) or 'nothing'}"
         raise BadFolder(f"audio folder {folder}: expected the folders clean and noisy, or one of them, found {seen}")
+    return present
+
+
+def _whole(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise BadFolder(f"audio folder {folder}: expected a folder, found none")
+    return [folder]
+
+
+def _list_files(folder: Path, roots: Sequence[Path], found: _Findings) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return audio files and texts under `roots` by their path inside the folder."""
     audio: dict[str, Path] = {}
     texts: dict[str, Path] = {}
     others: list[str] = []
-    for path in sorted(path for condition in present for path in _walk(folder / condition, found)):
+    tables = {folder / name for name in TABLES}
+    for path in sorted(path for root in roots for path in _walk(root, found) if path not in tables):
         name = _name(path.relative_to(folder).as_posix())
         suffix = path.suffix.lower()
         if suffix in AUDIO_SUFFIXES and not path.name.startswith("."):
@@ -148,7 +164,8 @@ def _list_files(folder: Path, found: _Findings) -> tuple[dict[str, Path], dict[s
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         found.warnings.append(f"{len(others)} files are no {' '.join(sorted(AUDIO_SUFFIXES))} and are not read ({listed}): {some(others)}")
     if not audio:
-        raise BadFolder(f"audio folder {folder}: expected {' '.join(sorted(AUDIO_SUFFIXES))} files in {' and '.join(present)}, found none")
+        where = " and ".join(root.name for root in roots)
+        raise BadFolder(f"audio folder {folder}: expected {' '.join(sorted(AUDIO_SUFFIXES))} files in {where}, found none")
     return audio, texts
 
 

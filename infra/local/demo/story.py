@@ -82,7 +82,7 @@ def _tell(out: Path, plan: DemoPlan, console: Console, meter: Meter) -> Outcome:
         import_model(ports, str(MODEL_DIR), ME, tell=lambda text: console.print(f"  {text}", highlight=False))
         with progress_bar(console) as bar:
             task = bar.add_task("trusted clips for replay and suite", total=plan.replay_clips + plan.suite_clips)
-            add_corpora(ports.store, plan, who, lambda count: bar.advance(task, count))
+            add_corpora(ports, plan, who, lambda count: bar.advance(task, count))
         with _service(session, f"gs://{config.calls}", plan, out) as service:
             console.rule("2  Calls move to the phone; errors arrive on Pub/Sub", align="left")
             old = service.router.choose("before").model

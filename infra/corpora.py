@@ -1,0 +1,142 @@
+"""What suites and replay have in common: the wall between training and judging, and clips on their way into the store [io]."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from functions.launcher.seal import find_dataset, read_split_key
+from functions.runtime import Ports
+from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, prepare, some
+from infra.errors import Refused
+from shared import keys, ledger
+from shared.cas import commit
+from shared.corpora import CorpusClip, Crossing, Known, audio_digest, copy_audio, crossings, judging, load_corpus, suite_names, trained
+from shared.errors import Conflict
+from shared.objectstore import Generation, ObjectStore
+from shared.stores import open_store
+from shared.training import Clip, lines_bytes, parse_lines
+from shared.wer import normalise
+
+UPLOADS = 16
+CONTENT_TYPE = "application/x-ndjson"
+
+
+@dataclass(frozen=True)
+class Adding:
+    """How clips are added.
+
+    Attributes:
+        by: who adds them, as they claim.
+        skip_crossing: leave out what stands on the other side of the wall, instead of refusing everything.
+        convert: brings audio to what models hear.
+        open_store: makes the store of `gs://bucket`.
+    """
+
+    by: str
+    skip_crossing: bool = False
+    convert: Convert = convert_with_trainer
+    open_store: Callable[[str], ObjectStore] = open_store
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What came of an offer.
+
+    Attributes:
+        clips: the new ones, their audio stored.
+        left_out: why others are not among them.
+        repeated: how many were there already.
+    """
+
+    clips: tuple[CorpusClip, ...]
+    left_out: tuple[str, ...]
+    repeated: int
+
+
+def count_words(clips: Iterable[CorpusClip]) -> int:
+    """Return the reference words under the normaliser in force."""
+    return sum(len(normalise(item.reference).split()) for item in clips)
+
+
+def count_speakers(clips: Iterable[CorpusClip]) -> int:
+    """Return the speakers, sessions and lone recordings: the units that statistics resample."""
+    return len({item.speaker for item in clips})
+
+
+def known_to_training(ports: Ports) -> Known:
+    """Return who and what models were taught with, in any cycle and in the replay."""
+    sealed = {cycle: find_dataset(ports, cycle) for cycle in range(ledger.FIRST_CYCLE, ledger.read_head(ports.store) + 1)}
+    datasets = {cycle: found.rows for cycle, found in sealed.items() if found is not None}
+    return trained(datasets, load_corpus(ports.store, keys.REPLAY).clips, read_split_key(ports))
+
+
+def known_to_judging(ports: Ports) -> Known:
+    """Return who and what judges models: suites and holdout."""
+    store = ports.store
+    suites = {name: load_corpus(store, keys.suite(name)).clips for name in suite_names(store)}
+    held = [item for info in store.list(keys.HOLDOUT) for item in parse_lines(Clip, store.get(info.key).data, what=info.key)]
+    return judging(suites, held, read_split_key(ports))
+
+
+def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], other_side: Known, prefix: str, adding: Adding) -> Admitted:
+    """Convert what is offered, keep the wall, and store the audio of what is new.
+
+    Args:
+        ports: the outside world.
+        offer: what a person brings.
+        present: clips that are there already.
+        other_side: what the new clips must not share a speaker or a recording with.
+        prefix: stands before every label in the utterance_id, so that no two corpora name two clips alike.
+        adding: how.
+
+    Raises:
+        Refused: a clip crosses the wall, or has the name of another that is there; nothing was stored.
+    """
+    with TemporaryDirectory(prefix="retune-corpus-") as scratch:
+        ready, left_out = prepare(offer, Path(scratch), adding.convert, adding.open_store)
+        crossing = list(crossings((item.newcomer() for item in ready), other_side, read_split_key(ports)))
+        if crossing and not adding.skip_crossing:
+            raise Refused(_refusal(crossing))
+        across = {each.label for each in crossing}
+        ready = [item for item in ready if item.offered.label not in across]
+        known = {audio_digest(item.audio) for item in present}
+        new = [item for item in ready if item.digests[1] not in known]
+        _check_names(new, present, prefix)
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            clips = tuple(pool.map(lambda item: _store(ports.store, item, prefix), new))
+    said = [f"{each.label}: {each.who} is in {each.where}" for each in crossing]
+    return Admitted(clips, (*left_out, *said), len(ready) - len(new))
+
+
+def _refusal(crossing: Sequence[Crossing]) -> str:
+    named = [f"{each.label} ({each.who} is in {each.where})" for each in crossing]
+    return (
+        f"{len(crossing)} clips stand on both sides of the wall between what trains and what judges: {some(named)}\n"
+        "No model can be judged on voices that it has learned. Take these clips out, or add the others with --skip-crossing."
+    )
+
+
+def _check_names(new: Sequence[Ready], present: Sequence[CorpusClip], prefix: str) -> None:
+    named = Counter([*(item.utterance_id for item in present), *(f"{prefix}/{item.offered.label}" for item in new)])
+    twice = sorted(name for name, times in named.items() if times > 1)
+    if twice:
+        raise Refused(f"clips: expected each name for one recording, found others under {some(twice)}; rename the files")
+
+
+def _store(store: ObjectStore, item: Ready, prefix: str) -> CorpusClip:
+    return item.clip(f"{prefix}/{item.offered.label}", copy_audio(store, item.path.read_bytes()))
+
+
+def replace_manifest(store: ObjectStore, key: str, clips: Sequence[CorpusClip], read: Generation) -> None:
+    """Replace the clips in force, on the generation that was read.
+
+    Raises:
+        Refused: somebody else replaced them meanwhile.
+    """
+    try:
+        commit(store, key, lines_bytes(clips), if_generation_match=read, content_type=CONTENT_TYPE)
+    except Conflict as error:
+        raise Refused(f"{key}: somebody changed it at the same time; look and try again") from error

@@ -1,0 +1,269 @@
+"""Regression suites: clips that a model must stay good on, in immutable versions, and how often they were looked at."""
+
+import re
+from collections.abc import Sequence
+
+from functions.runtime import Ports
+from infra.corpora import Adding, admit, count_speakers, count_words, known_to_training, replace_manifest
+from infra.corpus_source import Offer, some
+from infra.errors import Refused
+from infra.suite_history import Look, looks_at
+from infra.suite_size import SuiteSize, what_it_shows
+from shared import keys
+from shared.cas import Decision, apply_with_cas, create, find
+from shared.corpora import (
+    DEFAULT_MARGIN,
+    INFO,
+    SUITE_NAME,
+    Corpus,
+    CorpusClip,
+    SuiteInfo,
+    SuiteVersion,
+    find_info,
+    load_corpus,
+    suite_names,
+)
+from shared.errors import Conflict
+from shared.frozen import Frozen
+from shared.training import lines_bytes, parse_lines, sha256_hex
+
+MANY_LOOKS = 10
+"""So many verdicts on the very same clips, and they are no longer fresh evidence (adaptive reuse)."""
+
+
+class SuiteView(Frozen):
+    """A suite as it is now.
+
+    Attributes:
+        named: the policy names it: a candidate must stay good on it.
+        version: digest of its clips; None = nothing is in force.
+        size: what a test on it can show.
+        versions: every state that it had, oldest first.
+        looks: verdicts that used it, oldest first.
+        looks_at_version: those of them that used the present clips.
+    """
+
+    name: str
+    named: bool
+    frozen: bool
+    margin: float
+    version: str | None
+    size: SuiteSize
+    versions: tuple[SuiteVersion, ...] = ()
+    looks: tuple[Look, ...] = ()
+    looks_at_version: int = 0
+
+    @property
+    def worn(self) -> bool:
+        """The same clips have judged so often that models are chosen for suiting them."""
+        return self.looks_at_version >= MANY_LOOKS
+
+
+class SuiteAdded(Frozen):
+    """What came of `suite add`.
+
+    Attributes:
+        added: new clips.
+        repeated: clips that were there already.
+        left_out: why others are not among them.
+        warnings: what is odd about what was offered.
+    """
+
+    suite: SuiteView
+    added: int
+    repeated: int
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def add_suite(ports: Ports, name: str, offer: Offer, adding: Adding, margin: float | None = None) -> SuiteAdded:
+    """Add clips to a suite, or make it.
+
+    Args:
+        ports: the outside world.
+        name: of the suite.
+        offer: what a person brings.
+        adding: how.
+        margin: how much WER may rise on it; None = as it was, or `DEFAULT_MARGIN`.
+
+    Raises:
+        Refused: it is frozen, the name cannot be one, or a clip's speaker, session or recording was trained on.
+    """
+    if not re.fullmatch(SUITE_NAME, name):
+        raise Refused(f"suite {name!r}: expected 1-54 of a-z, 0-9, _ and -")
+    _refuse_frozen(find_info(ports.store, name), name)
+    present = load_corpus(ports.store, keys.suite(name))
+    admitted = admit(ports, offer, present.clips, known_to_training(ports), name, adding)
+    clips = (*present.clips, *admitted.clips)
+    if clips:
+        write_suite(ports, name, clips, present, change=f"added {len(admitted.clips)} clips of {offer.source}", by=adding.by, margin=margin)
+    return SuiteAdded(
+        suite=show_suite(ports, name) if clips else _view(ports, name),
+        added=len(admitted.clips),
+        repeated=admitted.repeated,
+        left_out=admitted.left_out,
+        warnings=offer.warnings,
+    )
+
+
+def write_suite(
+    ports: Ports,
+    name: str,
+    clips: Sequence[CorpusClip],
+    read: Corpus,
+    *,
+    change: str,
+    by: str,
+    margin: float | None = None,
+    force: bool = False,
+) -> SuiteVersion:
+    """Make a version of these clips and put it in force: the version, then what is known of the suite, then the manifest.
+
+    Args:
+        ports: the outside world.
+        name: of the suite.
+        clips: all that it shall hold; none = it goes, its versions stay.
+        read: what it held when the clips were chosen.
+        change: what was done, for people.
+        by: who did it.
+        margin: a new one; None = as it was.
+        force: also where it is frozen.
+
+    Raises:
+        Refused: it is frozen, or somebody else changed it meanwhile.
+    """
+    data = lines_bytes(clips)
+    made = SuiteVersion(
+        sha256=sha256_hex(data),
+        clips=len(clips),
+        speakers=count_speakers(clips),
+        words=count_words(clips),
+        created_at=ports.clock.now(),
+        by=by,
+        change=change[:500],
+    )
+    if clips:
+        create(ports.store, keys.suite_version(name, made.sha256), data, content_type="application/x-ndjson")
+
+    def decide(info: SuiteInfo | None) -> Decision[SuiteInfo]:
+        if info is not None and info.frozen and not force:
+            return Decision(None, reason="frozen")
+        known = info or SuiteInfo(name=name)
+        same = bool(known.versions) and known.versions[-1].sha256 == made.sha256
+        update = {"versions": known.versions if same else (*known.versions, made), "margin": margin or known.margin}
+        return Decision(known.model_copy(update=update))
+
+    if apply_with_cas(ports.store, keys.suite_info(name), INFO, decide).state is None:
+        _refuse_frozen(find_info(ports.store, name), name)
+    if clips:
+        replace_manifest(ports.store, keys.suite(name), clips, read.generation)
+    else:
+        _delete_manifest(ports, name, read)
+    return made
+
+
+def _delete_manifest(ports: Ports, name: str, read: Corpus) -> None:
+    try:
+        ports.store.delete(keys.suite(name), if_generation_match=read.generation)
+    except Conflict as error:
+        raise Refused(f"suite {name}: somebody changed it at the same time; look and try again") from error
+
+
+def remove_suite(ports: Ports, name: str, utterances: Sequence[str], *, by: str) -> SuiteView:
+    """Take clips out of a suite, or all of it; its versions and their audio stay.
+
+    Raises:
+        Refused: there is no such suite or clip, or it is frozen.
+    """
+    present = _present(ports, name)
+    _refuse_frozen(find_info(ports.store, name), name)
+    unknown = sorted(set(utterances) - {item.utterance_id for item in present.clips})
+    if unknown:
+        raise Refused(f"suite {name}: expected clips that it has, found {some(unknown)}; see `retune suite show {name} --json`")
+    kept = [item for item in present.clips if utterances and item.utterance_id not in set(utterances)]
+    change = f"removed {len(present.clips) - len(kept)} clips" if kept else "removed"
+    write_suite(ports, name, kept, present, change=change, by=by)
+    return _view(ports, name)
+
+
+def freeze_suite(ports: Ports, name: str) -> SuiteView:
+    """Let nobody add to a suite or remove from it any more.
+
+    Raises:
+        Refused: there is no such suite.
+    """
+    _present(ports, name)
+    apply_with_cas(
+        ports.store, keys.suite_info(name), INFO, lambda info: Decision((info or SuiteInfo(name=name)).model_copy(update={"frozen": True}))
+    )
+    return _view(ports, name)
+
+
+def list_suites(ports: Ports) -> list[SuiteView]:
+    """Return every suite that has clips, and what the policy names beside."""
+    named = ports.settings.policy.validation.suites
+    return [_view(ports, name) for name in sorted({*suite_names(ports.store), *named})]
+
+
+def show_suite(ports: Ports, name: str) -> SuiteView:
+    """Return a suite with its versions and looks.
+
+    Raises:
+        Refused: there is none, and never was.
+    """
+    if find(ports.store, keys.suite(name)) is None and find_info(ports.store, name) is None:
+        raise Refused(f"suite {name}: expected one of {', '.join(suite_names(ports.store)) or 'none yet'}, found no such suite")
+    return _view(ports, name)
+
+
+def read_clips(ports: Ports, name: str, version: str | None) -> list[CorpusClip]:
+    """Return the clips of a suite.
+
+    Args:
+        ports: the outside world.
+        name: of the suite.
+        version: first digits of an earlier version's digest; None = what is in force.
+
+    Raises:
+        Refused: there is no such suite or version, or more than one.
+    """
+    if version is None:
+        return list(_present(ports, name).clips)
+    info = find_info(ports.store, name)
+    found = sorted({each.sha256 for each in (info.versions if info else ()) if each.clips and each.sha256.startswith(version)})
+    if len(found) != 1:
+        raise Refused(f"suite {name}: expected one version that begins with {version}, found {len(found)}")
+    key = keys.suite_version(name, found[0])
+    return parse_lines(CorpusClip, ports.store.get(key).data, what=key)
+
+
+def _present(ports: Ports, name: str) -> Corpus:
+    present = load_corpus(ports.store, keys.suite(name))
+    if present.sha256 is None:
+        raise Refused(f"suite {name}: expected one of {', '.join(suite_names(ports.store)) or 'none yet'}, found no such suite")
+    return present
+
+
+def _refuse_frozen(info: SuiteInfo | None, name: str) -> None:
+    if info is not None and info.frozen:
+        raise Refused(f"suite {name}: it is frozen; make another one, with a new name")
+
+
+def _view(ports: Ports, name: str) -> SuiteView:
+    corpus, info = load_corpus(ports.store, keys.suite(name)), find_info(ports.store, name)
+    validation = ports.settings.policy.validation
+    margin = info.margin if info else DEFAULT_MARGIN
+    if name in validation.suites:
+        margin = validation.suites[name].margin or margin
+    looks = looks_at(ports, name)
+    return SuiteView(
+        name=name,
+        named=name in validation.suites,
+        frozen=info is not None and info.frozen,
+        margin=margin,
+        version=corpus.sha256,
+        size=what_it_shows(len(corpus.clips), count_speakers(corpus.clips), count_words(corpus.clips), margin, validation.alpha),
+        versions=info.versions if info else (),
+        looks=tuple(looks),
+        looks_at_version=sum(look.suite_version == corpus.sha256 for look in looks if look.suite_version is not None),
+    )

@@ -1,0 +1,221 @@
+"""Clips that people bring: replay against forgetting and regression suites, and the wall between what trains and what judges.
+
+corpora/suites/<name>/manifest.jsonl            the clips in force: what the launcher reads
+corpora/suites/<name>/versions/<sha256>.jsonl   every version that there was, under the digest of its bytes
+corpora/suites/<name>/suite.json                margin, frozen or not, the versions in order; CAS
+corpora/replay/manifest.jsonl                   the replay in force
+corpora/audio/<sha256>                          audio of suites, replay and holdout
+
+A version is written first, then `suite.json` names it, then the manifest is replaced: whoever dies in between repeats the command.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from shared import keys
+from shared.audio_source import AudioPin
+from shared.cas import Codec, create, find
+from shared.dataset import Row, cluster_of
+from shared.events import Digest
+from shared.frozen import Frozen
+from shared.objectstore import ABSENT, Generation, ObjectStore
+from shared.training import Clip, document_bytes, parse_document, parse_lines, sha256_hex
+
+DEFAULT_MARGIN = 0.015
+"""Rise of WER that a suite bears where nobody said otherwise: one and a half points."""
+SUITE_NAME = r"^[a-z0-9_-]{1,54}$"
+"""With `suite-` before it, it is the name of a set of clips."""
+_MANIFEST = "/manifest.jsonl"
+
+Margin = Annotated[float, Field(gt=0, le=1)]
+
+
+class CorpusClip(Frozen):
+    """A clip of `corpora/replay/` or of a suite: trusted, pinned when it was added.
+
+    Attributes:
+        speaker: `speaker:<id>`, else `session:<id>`, else `audio:<digest>`: hashed like every other speaker, so that nobody is on both
+            sides of a split.
+    """
+
+    utterance_id: str
+    audio: AudioPin
+    reference: str
+    speaker: Annotated[str, Field(min_length=1)]
+    duration_s: float | None = None
+
+
+class SuiteVersion(Frozen):
+    """One state of a suite, for ever.
+
+    Attributes:
+        sha256: of its clips as stored, which names them.
+        words: reference words under the normaliser in force when it was made.
+        by: who made it, as they claim.
+        change: what they did.
+    """
+
+    sha256: Digest
+    clips: Annotated[int, Field(ge=0)]
+    speakers: Annotated[int, Field(ge=0)]
+    words: Annotated[int, Field(ge=0)]
+    created_at: AwareDatetime
+    by: str
+    change: str
+
+
+class SuiteInfo(Frozen):
+    """What is known of a suite beside its clips.
+
+    Attributes:
+        margin: how much WER may rise on it (absolute, one-sided upper confidence limit) and still count as no worse.
+        frozen: nothing is added or removed any more; a person's right to be forgotten goes before it.
+        versions: oldest first; one digest may come again.
+    """
+
+    v: int = 1
+    name: Annotated[str, Field(pattern=SUITE_NAME)]
+    margin: Margin = DEFAULT_MARGIN
+    frozen: bool = False
+    versions: tuple[SuiteVersion, ...] = ()
+
+
+INFO: Codec[SuiteInfo] = Codec(parse=lambda data: parse_document(SuiteInfo, data, what="suite.json"), dump=document_bytes)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The clips in force.
+
+    Attributes:
+        clips: in the order in which they were added.
+        sha256: digest of the manifest as stored; None where there is none.
+        generation: of the manifest, for whoever replaces it.
+    """
+
+    clips: tuple[CorpusClip, ...] = ()
+    sha256: str | None = None
+    generation: Generation = ABSENT
+
+
+def load_corpus(store: ObjectStore, key: str) -> Corpus:
+    """Read a replay or suite manifest; an absent one is empty."""
+    found = find(store, key)
+    if found is None:
+        return Corpus()
+    return Corpus(tuple(parse_lines(CorpusClip, found.data, what=key)), sha256_hex(found.data), found.info.generation)
+
+
+def suite_names(store: ObjectStore) -> list[str]:
+    """Return the suites that have clips in force."""
+    found = (info.key.removeprefix(keys.SUITES) for info in store.list(keys.SUITES))
+    return [name.removesuffix(_MANIFEST) for name in found if name.endswith(_MANIFEST)]
+
+
+def find_info(store: ObjectStore, name: str) -> SuiteInfo | None:
+    """Return what is known of a suite beside its clips; None where nothing is."""
+    found = find(store, keys.suite_info(name))
+    return parse_document(SuiteInfo, found.data, what=found.info.key) if found else None
+
+
+def margin_of(store: ObjectStore, name: str) -> float:
+    """Return the margin that is stored with a suite."""
+    info = find_info(store, name)
+    return info.margin if info else DEFAULT_MARGIN
+
+
+def copy_audio(store: ObjectStore, data: bytes, content_type: str = "application/octet-stream") -> AudioPin:
+    """Keep audio under its digest, once, and return its pin."""
+    info = create(store, keys.audio(sha256_hex(data)), data, content_type=content_type).info
+    return AudioPin(uri=f"{store.uri}/{info.key}", generation=info.generation, crc32c=info.crc32c, size_bytes=info.size_bytes)
+
+
+def audio_digest(pin: AudioPin) -> str:
+    """Return what tells one recording from another: its CRC32C and size, which every pin has."""
+    return f"{pin.crc32c}:{pin.size_bytes}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one side of the wall holds, and where, in words.
+
+    Attributes:
+        clusters: keyed hash of a speaker, session or lone recording -> where.
+        audio: digest of a recording -> where.
+    """
+
+    clusters: Mapping[str, str]
+    audio: Mapping[str, str]
+
+
+def trained(datasets: Mapping[int, Sequence[Row]], replay: Iterable[CorpusClip], split_key: bytes) -> Known:
+    """Return who and what models were taught or tuned with: errors of train and dev in any cycle, and all of the replay.
+
+    A cycle whose model was never used counts as well: its rows are carried into later ones.
+    """
+    clusters = {cluster_of(split_key, speaker=item.speaker): "the replay" for item in replay}
+    audio = {audio_digest(item.audio): "the replay" for item in replay}
+    for cycle, rows in datasets.items():
+        for row in rows:
+            if row.kind == "error" and row.split in {"train", "dev"} and row.set_aside is None and row.cluster and row.audio:
+                clusters.setdefault(row.cluster, f"cycle {cycle} ({row.split})")
+                audio.setdefault(audio_digest(row.audio), f"cycle {cycle} ({row.split})")
+    return Known(clusters, audio)
+
+
+def judging(suites: Mapping[str, Sequence[CorpusClip]], holdout: Iterable[Clip], split_key: bytes) -> Known:
+    """Return who and what judges models: every suite and the holdout."""
+    clusters: dict[str, str] = {}
+    audio: dict[str, str] = {}
+    for name, clips in suites.items():
+        for item in clips:
+            clusters.setdefault(cluster_of(split_key, speaker=item.speaker), f"suite {name}")
+            audio.setdefault(audio_digest(item.audio), f"suite {name}")
+    for held in holdout:
+        clusters.setdefault(held.cluster, "the holdout")
+        audio.setdefault(audio_digest(held.audio), "the holdout")
+    return Known(clusters, audio)
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """A clip that somebody wants to add.
+
+    Attributes:
+        label: what people call it.
+        names: every name that its speaker may be known by: `speaker:<id>`, `session:<id>`, `audio:<digest>`.
+        audio: digests of the recording, as it came and as it is kept.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    audio: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A newcomer that stands on the other side of the wall already.
+
+    Attributes:
+        who: the speaker, session or `the same recording`.
+        where: what holds it.
+    """
+
+    label: str
+    who: str
+    where: str
+
+
+def crossings(newcomers: Iterable[Newcomer], other_side: Known, split_key: bytes) -> Iterator[Crossing]:
+    """Yield each newcomer whose speaker, session or recording the other side holds: no model may be judged on what it has learned."""
+    for newcomer in newcomers:
+        names = {name: cluster_of(split_key, speaker=name) for name in newcomer.names}
+        known = next((name for name, cluster in names.items() if cluster in other_side.clusters), None)
+        heard = next((digest for digest in newcomer.audio if digest in other_side.audio), None)
+        if heard is not None:
+            yield Crossing(newcomer.label, "the same recording", other_side.audio[heard])
+        elif known is not None:
+            yield Crossing(newcomer.label, known.replace(":", " ", 1), other_side.clusters[names[known]])
