@@ -9,6 +9,7 @@ import typer
 
 import infra.dlq
 import infra.explain
+import infra.forget
 import infra.models
 import infra.people
 import infra.review
@@ -20,6 +21,7 @@ from infra.options import By, Json
 from infra.people import Answer, Person
 from infra.session import open_session, read_policy
 from infra.terminal import answering, show
+from shared.forgotten import Kind
 from shared.policy import Policy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, epilog=EXIT_CODES)
@@ -256,6 +258,26 @@ def dlq_replay(
     text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
     show(letters, text, as_json=as_json)
     raise typer.Exit(OK if letters or everything else REFUSED)
+
+
+@app.command()
+def forget(
+    by: By,
+    speaker: Annotated[str | None, typer.Option(help="A speaker_id.")] = None,
+    session: Annotated[str | None, typer.Option(help="A session_id.")] = None,
+    utterance: Annotated[str | None, typer.Option(help="An utterance_id.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a person's audio and text from everywhere, and name the models that learned from them. It can be run again."""
+    chosen: list[tuple[Kind, str]] = [
+        (kind, value) for kind, value in (("speaker", speaker), ("session", session), ("utterance", utterance)) if value
+    ]
+    if len(chosen) != 1:
+        raise typer.BadParameter("say who: one of --speaker, --session, --utterance")
+    with answering(), open_session() as session_:
+        report = infra.forget.forget(session_.ports, *chosen[0], by=by, dry_run=dry_run)
+    show(report, infra.forget.render(report), as_json=as_json)
 
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}

@@ -97,8 +97,14 @@ class Ready:
 
     def clip(self, utterance_id: str, pin: AudioPin) -> CorpusClip:
         """Return the clip as a manifest holds it."""
-        reference, speaker = self.offered.reference, self.names[0]
-        return CorpusClip(utterance_id=utterance_id, audio=pin, reference=reference, speaker=speaker, duration_s=round(self.duration_s, 3))
+        return CorpusClip(
+            utterance_id=utterance_id,
+            audio=pin,
+            reference=self.offered.reference,
+            speaker=self.names[0],
+            session=self.offered.session,
+            duration_s=round(self.duration_s, 3),
+        )
 
 
 class _ManifestLine(BaseModel):

@@ -39,12 +39,14 @@ class CorpusClip(Frozen):
     Attributes:
         speaker: `speaker:<id>`, else `session:<id>`, else `audio:<digest>`: hashed like every other speaker, so that nobody is on both
             sides of a split.
+        session: its id where the speaker is known as well: a person may ask to be forgotten by it.
     """
 
     utterance_id: str
     audio: AudioPin
     reference: str
     speaker: Annotated[str, Field(min_length=1)]
+    session: str | None = None
     duration_s: float | None = None
 
 

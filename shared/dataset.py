@@ -37,6 +37,8 @@ class Row(Frozen):
         cluster: keyed hash of speaker, else session, else audio; decides `split`.
         weight: inverse of the probability with which the utterance came to us: 1 for an error, 1/p for a sample of
             rate p; None = the rate is unknown.
+        speaker: `speaker:<id>`, else `session:<id>`.
+        session: its id, also where the speaker is known: a person may ask to be forgotten by it.
         utterances: served in the interval that a traffic row tells of.
         set_aside: why nobody can use the row, for good.
     """
@@ -59,6 +61,7 @@ class Row(Frozen):
     error_type: str | None = None
     language: str | None = None
     speaker: str | None = None
+    session: str | None = None
     utterances: Annotated[int, Field(ge=0)] | None = None
     set_aside: SetAsideReason | None = None
     detail: str = ""
@@ -169,6 +172,7 @@ def _fresh(event: Event) -> Row:
             **details,
             "reference_provenance": provenance,
             "speaker": _speaker(event),
+            "session": event.session_id,
             "weight": 1.0 / rate if rate else None,
         }
     )

@@ -8,6 +8,7 @@ CYCLES = "cycles/"
 MODELS = "models/"
 VERDICTS = "verdicts/"
 HOLDOUT = "corpora/holdout/"
+FORGOTTEN = "corpora/forgotten/"
 SUITES = "corpora/suites/"
 GOLD_ANSWERS = "runs/gold-answers/"
 """What language and speech models answered, by the digest of the question: the same question is not paid for twice."""
@@ -150,6 +151,16 @@ def suite_version(name: str, sha256: str) -> str:
 def audio(sha256: str) -> str:
     """Copied audio that must stay."""
     return f"corpora/audio/{sha256}"
+
+
+def forgotten(token: str) -> str:
+    """What was done to forget a person, under the keyed hash of their name."""
+    return f"{FORGOTTEN}{token}.json"
+
+
+def redaction(name: str) -> str:
+    """What became of an object's digest when somebody was forgotten."""
+    return f"{FORGOTTEN}digests/{name}.json"
 
 
 def quarantine(day: str, name: str) -> str:

@@ -265,6 +265,16 @@ def compact(store: ObjectStore, cycle: int, *, at_least: int = 2) -> int:
     return len(fold)
 
 
+def touch_index(store: ObjectStore, cycle: int) -> None:
+    """Write the compaction index anew as it is, so that a compactor that has read segments before now loses its write.
+
+    Raises:
+        Conflict: another compactor wrote it meanwhile: look at the ledger again.
+    """
+    index, generation = _read_index(store, cycle)
+    commit(store, keys.ledger_index(cycle), document_bytes(index), if_generation_match=generation)
+
+
 def collect_garbage(store: ObjectStore, cycle: int) -> int:
     """Delete segments and parts of a ledger whose dataset exists; return how many objects went.
 

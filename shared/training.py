@@ -240,6 +240,7 @@ SetAsideReason = Literal[
     "not_allowed",
     "gold_rejected",
     "gold_awaits_review",
+    "forgotten",
 ]
 
 

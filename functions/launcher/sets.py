@@ -106,7 +106,7 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
 def _corpus_clip(item: CorpusClip, split_key: bytes, stratum: str) -> Clip:
     return Clip.model_validate(
         {
-            **item.model_dump(exclude={"speaker"}),
+            **item.model_dump(exclude={"speaker", "session"}),
             "cluster": cluster_of(split_key, speaker=item.speaker),
             "stratum": stratum,
             "provenance": "human",

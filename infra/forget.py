@@ -1,0 +1,339 @@
+"""Forgets a person, a session or an utterance: audio and text leave every object, and the models that learned from them are named.
+
+find      who is meant: utterances by what ledgers, datasets and corpora say of the speaker
+refuse    while a running cycle uses their clips
+record    which cycles trained with them; the digests that objects will have
+remove    caches, audio, reports, runs, clips, quarantine, corpora, datasets, ledgers: what tells who is meant goes last,
+          so that a command that died can be run again
+look      again, until nothing is found
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from functions.launcher.opening import newest_states
+from functions.launcher.seal import read_split_key
+from functions.runtime import Ports
+from infra import redact
+from infra.errors import Refused
+from infra.people import read_production
+from infra.redact import Redactor, Target
+from infra.suites import write_suite
+from shared import keys, ledger
+from shared.cas import Decision, apply_with_cas, commit, find
+from shared.corpora import Corpus, CorpusClip
+from shared.cycle import Status
+from shared.errors import Conflict, NotFound, Retryable
+from shared.forgotten import CODEC, ForgetRun, Forgotten, Kind, Redaction, record_redaction
+from shared.frozen import Frozen
+from shared.ids import version_name
+from shared.objectstore import StoredObject
+from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
+from shared.verdict import parse_report
+
+PASSES = 5
+BUSY: Final = frozenset({Status.PREPARING, Status.WAITING_FOR_CAPACITY, Status.TRAINING, Status.INTERRUPTED, Status.VALIDATING})
+TRAINING_SET = re.compile(r"cycles/\d+/clips/(train|dev)-[^/]*\.jsonl")
+COPIED = "corpora/audio/"
+NOT_OURS = (
+    "Not touched: the recordings at their own addresses (listed), dead letters (`retune dlq list`), spools of services that are cut off. "
+    "Cloud Storage keeps replaced and deleted objects for as long as the bucket's versioning and soft-delete policies say. "
+    "Events about them that are still to come are collected again: stop them at their source, and run this once more."
+)
+
+
+class TaughtModel(Frozen):
+    """A model that may have learned from them.
+
+    Attributes:
+        cycles: in which their clips were in train or dev.
+    """
+
+    version: int
+    live: bool
+    cycles: tuple[int, ...]
+
+
+class ForgetReport(Frozen):
+    """What was done, or what would be.
+
+    Attributes:
+        removed: items by place.
+        objects: how many objects were rewritten or deleted.
+        models: that learned from them, by what any run has found.
+        addresses: of recordings that are not ours to delete.
+        earlier_runs: that removed something.
+    """
+
+    kind: Kind
+    dry_run: bool
+    removed: dict[str, int]
+    objects: int
+    models: tuple[TaughtModel, ...]
+    addresses: tuple[str, ...]
+    earlier_runs: int
+    notes: tuple[str, ...] = (NOT_OURS,)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One object that must change.
+
+    Attributes:
+        place: for people.
+        found: as it was read.
+        data: what it shall hold; None = it is deleted.
+        theirs: the documents that go.
+    """
+
+    place: str
+    found: StoredObject
+    data: bytes | None
+    theirs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """The object's name."""
+        return self.found.info.key
+
+    @property
+    def items(self) -> int:
+        """How much goes."""
+        return max(1, len(self.theirs))
+
+
+PLACES: tuple[tuple[str, re.Pattern[str], Redactor], ...] = (
+    ("report", re.compile(r"verdicts/\d+/report\.json"), redact.prune_report),
+    ("run", re.compile(r"runs/\d+/result\.json"), redact.prune_json),
+    ("run", re.compile(r"(runs|verdicts)/\d+/.*\.jsonl"), redact.prune_lines),
+    ("cycle's clips", re.compile(r"cycles/\d+/clips/.*\.jsonl"), redact.prune_lines),
+    ("holdout", re.compile(r"corpora/holdout/.*\.jsonl"), redact.prune_lines),
+    ("replay", re.compile(re.escape(keys.REPLAY)), redact.prune_lines),
+    ("suite version", re.compile(r"corpora/suites/[^/]+/versions/.*\.jsonl"), redact.prune_lines),
+    ("suite", re.compile(r"corpora/suites/[^/]+/manifest\.jsonl"), redact.prune_lines),
+    ("dataset", re.compile(r"cycles/\d+/dataset\.jsonl"), redact.redact_rows),
+    ("ledger", re.compile(r"ledger/\d+/.*\.jsonl"), redact.redact_events),
+)
+"""In the order in which they are emptied: the last ones tell which utterances are theirs."""
+ORDER = {place: position for position, (place, _, _) in enumerate(PLACES)}
+SOURCES = re.compile(r"ledger/\d+/.*\.jsonl|cycles/\d+/(dataset|clips/.*)\.jsonl|corpora/.*\.jsonl")
+"""What tells which utterances are theirs."""
+ASKED = re.compile(r"runs/\d+/gold\.jsonl|cycles/\d+/clips/train-unlabelled\.jsonl")
+"""Whoever is in these was asked about: a cached answer does not say whose it is, so that all of them go."""
+FOLDERS = ("verdicts/", "runs/", "cycles/", "corpora/", "ledger/")
+
+
+def forget(ports: Ports, kind: Kind, identity: str, *, by: str, dry_run: bool = False) -> ForgetReport:
+    """Forget everything of a speaker, a session or an utterance; safe to repeat, at any time and after any crash.
+
+    Args:
+        ports: the outside world; the command needs to write in every folder.
+        kind: what `identity` names.
+        identity: as production names it.
+        by: who asks, as they claim.
+        dry_run: only say what would be done.
+
+    Raises:
+        Refused: a running cycle uses their clips.
+        Retryable: others kept writing about them.
+    """
+    target = Target.of(kind, identity, read_split_key(ports))
+    before = _record(ports, target)
+    removed: Counter[str] = Counter()
+    addresses: set[str] = set()
+    cycles = set(before.cycles)
+    objects = 0
+    for _ in range(PASSES):
+        target = target.with_utterances(_their_utterances(ports, target))
+        steps = _steps(ports, target)
+        _refuse_running(ports, steps, changed=objects > 0)
+        cycles |= _taught_in(steps)
+        addresses |= {address for step in steps for address in redact.addresses_of(step.theirs)}
+        if dry_run or not steps:
+            removed.update(_count(steps))
+            break
+        _remember(ports, target, cycles, ForgetRun(at=ports.clock.now(), by=by, removed=dict(_count(steps))))
+        done = [step for step in steps if _apply(ports, step, by)]
+        _disturb_compactors(ports, done)
+        removed.update(_count(done))
+        objects += len(done)
+    else:
+        raise Retryable(f"{kind}: others keep writing about them; what was found was removed: run the command again")
+    return ForgetReport(
+        kind=kind,
+        dry_run=dry_run,
+        removed=dict(sorted(removed.items())),
+        objects=len(steps) if dry_run else objects,
+        models=tuple(_taught_models(ports, cycles)),
+        addresses=tuple(sorted(address for address in addresses if not address.startswith(f"{ports.store.uri}/{COPIED}"))),
+        earlier_runs=len(before.runs),
+    )
+
+
+def _count(steps: Sequence[Step]) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for step in steps:
+        counted[step.place] += step.items
+    return counted
+
+
+def _their_utterances(ports: Ports, target: Target) -> frozenset[str]:
+    """Return the utterances that ledgers, datasets and corpora say are theirs."""
+    found: set[str] = set()
+    for stored in _objects(ports, SOURCES):
+        found.update(redact.utterances_of(redact.prune_lines(stored.data, target)[1]))
+    return frozenset(found)
+
+
+def _objects(ports: Ports, wanted: re.Pattern[str]) -> Iterator[StoredObject]:
+    for info in (info for folder in FOLDERS for info in ports.store.list(folder)):
+        if wanted.fullmatch(info.key) and (stored := find(ports.store, info.key)) is not None:
+            yield stored
+
+
+def _steps(ports: Ports, target: Target) -> list[Step]:
+    """Return everything that must change, in the order in which it must."""
+    found = sorted(_redacted(ports, target), key=lambda step: ORDER[step.place])
+    deleted: list[Step] = []
+    if any(ASKED.fullmatch(step.key) for step in found):
+        deleted.extend(Step("gold answers", stored, None) for stored in _under(ports, keys.GOLD_ANSWERS))
+    addresses = {address for step in found for address in redact.addresses_of(step.theirs)}
+    copies = {address.removeprefix(f"{ports.store.uri}/") for address in addresses if address.startswith(f"{ports.store.uri}/{COPIED}")}
+    deleted.extend(Step("copied audio", stored, None) for key in sorted(copies) if (stored := find(ports.store, key)) is not None)
+    refused = (stored for stored in _under(ports, "quarantine/") if redact.quarantined(stored.data, target))
+    deleted.extend(Step("quarantine", stored, None) for stored in refused)
+    return [*deleted, *found]
+
+
+def _under(ports: Ports, prefix: str) -> Iterator[StoredObject]:
+    stored = (find(ports.store, info.key) for info in ports.store.list(prefix))
+    return (each for each in stored if each is not None)
+
+
+def _redacted(ports: Ports, target: Target) -> Iterator[Step]:
+    for stored in _objects(ports, re.compile("|".join(pattern.pattern for _, pattern, _ in PLACES))):
+        place, redactor = next((place, redactor) for place, pattern, redactor in PLACES if pattern.fullmatch(stored.info.key))
+        data, theirs = redactor(stored.data, target)
+        if theirs:
+            yield Step(place, stored, data, theirs)
+
+
+def _refuse_running(ports: Ports, steps: Sequence[Step], *, changed: bool) -> None:
+    """Refuse while a cycle reads what would change: it would fail on digests, or teach a model what is to be forgotten.
+
+    A cycle without a spec may hold in memory what it read before: it counts also when nothing is left to find, but something was `changed`.
+    """
+    for state in newest_states(ports):
+        if state.status not in BUSY:
+            continue
+        own = tuple(f"{folder}/{keys.padded(state.cycle)}/" for folder in ("ledger", "cycles", "runs", "verdicts"))
+        unsealed = find(ports.store, keys.spec(state.cycle)) is None
+        used = [step for step in steps if unsealed or step.key.startswith(own)]
+        if used or (unsealed and changed):
+            raise Refused(
+                f"cycle {state.cycle} is {state.status} and uses what is to be forgotten ({len(used)} objects): "
+                f"wait until it has ended, or run `retune cancel {state.cycle}`, and run this again"
+            )
+
+
+def _apply(ports: Ports, step: Step, by: str) -> bool:
+    """Change one object on the generation that was read; False = somebody else was faster, the next look finds it."""
+    store, info = ports.store, step.found.info
+    try:
+        if step.data is None:
+            store.delete(step.key, if_generation_match=info.generation)
+        elif step.place == "suite":
+            _rewrite_suite(ports, step, by)
+        else:
+            if step.place == "report":
+                _write_page(ports, step.key, step.data)
+            _say_digest(ports, step)
+            commit(
+                store,
+                step.key,
+                step.data,
+                if_generation_match=info.generation,
+                metadata={name: value for name, value in info.metadata.items() if name == ledger.TOTALS},
+                content_type=info.content_type,
+            )
+    except (Conflict, NotFound, Refused):  # Refused: a suite that somebody changed at the same time
+        return False
+    return True
+
+
+def _write_page(ports: Ports, key: str, report: bytes) -> None:
+    from functions.validator.report import render_html  # brings numpy: not for every command
+
+    page = render_html(parse_report(report)).encode()
+    ports.store.put(keys.report_html(keys.cycle_of(key)), page, content_type="text/html; charset=utf-8")
+
+
+def _say_digest(ports: Ports, step: Step) -> None:
+    old, new = sha256_hex(step.found.data), sha256_hex(step.data or b"")
+    record_redaction(ports.store, Redaction(key=step.key, old_sha256=old, new_sha256=new))
+
+
+def _rewrite_suite(ports: Ports, step: Step, by: str) -> None:
+    name = step.key.split("/")[2]
+    read = Corpus(sha256=sha256_hex(step.found.data), generation=step.found.info.generation)
+    clips = parse_lines(CorpusClip, step.data or b"", what=step.key)
+    change = f"{len(step.theirs)} clips were forgotten at a person's wish"
+    write_suite(ports, name, clips, read, change=change, by=by, force=True)
+
+
+def _disturb_compactors(ports: Ports, done: Sequence[Step]) -> None:
+    """Have a compactor that read a segment before it was emptied lose its write: its part would bring the text back."""
+    for cycle in {keys.cycle_of(step.key) for step in done if step.place == "ledger"}:
+        with suppress(Conflict):  # it was faster: the next look finds its part
+            ledger.touch_index(ports.store, cycle)
+
+
+def _taught_in(steps: Sequence[Step]) -> set[int]:
+    return {keys.cycle_of(step.key) for step in steps if TRAINING_SET.fullmatch(step.key)}
+
+
+def _taught_models(ports: Ports, cycles: set[int]) -> Iterator[TaughtModel]:
+    production = read_production(ports)
+    live = {production.stable, production.canary.version if production.canary else None} if production else set()
+    for info in ports.store.list(keys.MODELS):
+        if info.key.endswith("/manifest.json"):
+            manifest = parse_document(ModelManifest, ports.store.get(info.key).data, what=info.key)
+            learned = sorted(cycles & set(manifest.learned))
+            if learned:
+                yield TaughtModel(version=manifest.version, live=manifest.version in live, cycles=tuple(learned))
+
+
+def _record(ports: Ports, target: Target) -> Forgotten:
+    found = find(ports.store, keys.forgotten(target.token))
+    return CODEC.parse(found.data) if found else Forgotten(kind=target.kind, token=target.token)
+
+
+def _remember(ports: Ports, target: Target, cycles: set[int], run: ForgetRun) -> None:
+    """Keep what will be done and which cycles they taught, before the clips that tell are gone."""
+
+    def decide(record: Forgotten | None) -> Decision[Forgotten]:
+        known = record or Forgotten(kind=target.kind, token=target.token)
+        return Decision(known.model_copy(update={"cycles": tuple(sorted(cycles | set(known.cycles))), "runs": (*known.runs, run)}))
+
+    apply_with_cas(ports.store, keys.forgotten(target.token), CODEC, decide)
+
+
+def render(report: ForgetReport) -> str:
+    """Return a text for people."""
+    verb = "would remove" if report.dry_run else "removed"
+    lines = [f"{verb} {count} from: {place}" for place, count in report.removed.items()]
+    if not lines:
+        earlier = f" (earlier runs removed what there was: {report.earlier_runs})" if report.earlier_runs else ""
+        lines = [f"nothing of this {report.kind} is stored{earlier}"]
+    for model in report.models:
+        cycles = ", ".join(map(str, model.cycles))
+        serving = ", which serves now" if model.live else ""
+        lines.append(
+            f"trained on them: {version_name(model.version)}{serving} (cycle {cycles}); a model cannot forget: withdraw it, or train anew"
+        )
+    lines.extend(f"recording to delete where it lies: {address}" for address in report.addresses)
+    return "\n".join([*lines, *report.notes])
