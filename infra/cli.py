@@ -270,9 +270,8 @@ def forget(
     as_json: Json = False,
 ) -> None:
     """Remove a person's audio and text from everywhere, and name the models that learned from them. It can be run again."""
-    chosen: list[tuple[Kind, str]] = [
-        (kind, value) for kind, value in (("speaker", speaker), ("session", session), ("utterance", utterance)) if value
-    ]
+    named: dict[Kind, str | None] = {"speaker": speaker, "session": session, "utterance": utterance}
+    chosen = [(kind, identity) for kind, identity in named.items() if identity]
     if len(chosen) != 1:
         raise typer.BadParameter("say who: one of --speaker, --session, --utterance")
     with answering(), open_session() as session_:

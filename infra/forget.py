@@ -3,17 +3,15 @@
 find      who is meant: utterances by what ledgers, datasets and corpora say of the speaker
 refuse    while a running cycle uses their clips
 record    which cycles trained with them; the digests that objects will have
-remove    caches, audio, reports, runs, clips, quarantine, corpora, datasets, ledgers: what tells who is meant goes last,
-          so that a command that died can be run again
+remove    what nothing would lead to any more first (caches, audio, quarantine), then what only an utterance's id betrays, and last
+          what names the person: so a command that died can be run again
 look      again, until nothing is found
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from functions.launcher.opening import newest_states
 from functions.launcher.seal import read_split_key
@@ -21,8 +19,9 @@ from functions.runtime import Ports
 from infra import redact
 from infra.errors import Refused
 from infra.people import read_production
-from infra.redact import Redactor, Target
+from infra.redact import Target
 from infra.suites import write_suite
+from infra.traces import COPIED, Step, find_steps, taught_in, their_utterances
 from shared import keys, ledger
 from shared.cas import Decision, apply_with_cas, commit, find
 from shared.corpora import Corpus, CorpusClip
@@ -31,14 +30,11 @@ from shared.errors import Conflict, NotFound, Retryable
 from shared.forgotten import CODEC, ForgetRun, Forgotten, Kind, Redaction, record_redaction
 from shared.frozen import Frozen
 from shared.ids import version_name
-from shared.objectstore import StoredObject
 from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
 from shared.verdict import parse_report
 
 PASSES = 5
 BUSY: Final = frozenset({Status.PREPARING, Status.WAITING_FOR_CAPACITY, Status.TRAINING, Status.INTERRUPTED, Status.VALIDATING})
-TRAINING_SET = re.compile(r"cycles/\d+/clips/(train|dev)-[^/]*\.jsonl")
-COPIED = "corpora/audio/"
 NOT_OURS = (
     "Not touched: the recordings at their own addresses (listed), dead letters (`retune dlq list`), spools of services that are cut off. "
     "Cloud Storage keeps replaced and deleted objects for as long as the bucket's versioning and soft-delete policies say. "
@@ -79,54 +75,6 @@ class ForgetReport(Frozen):
     notes: tuple[str, ...] = (NOT_OURS,)
 
 
-@dataclass(frozen=True)
-class Step:
-    """One object that must change.
-
-    Attributes:
-        place: for people.
-        found: as it was read.
-        data: what it shall hold; None = it is deleted.
-        theirs: the documents that go.
-    """
-
-    place: str
-    found: StoredObject
-    data: bytes | None
-    theirs: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def key(self) -> str:
-        """The object's name."""
-        return self.found.info.key
-
-    @property
-    def items(self) -> int:
-        """How much goes."""
-        return max(1, len(self.theirs))
-
-
-PLACES: tuple[tuple[str, re.Pattern[str], Redactor], ...] = (
-    ("report", re.compile(r"verdicts/\d+/report\.json"), redact.prune_report),
-    ("run", re.compile(r"runs/\d+/result\.json"), redact.prune_json),
-    ("run", re.compile(r"(runs|verdicts)/\d+/.*\.jsonl"), redact.prune_lines),
-    ("cycle's clips", re.compile(r"cycles/\d+/clips/.*\.jsonl"), redact.prune_lines),
-    ("holdout", re.compile(r"corpora/holdout/.*\.jsonl"), redact.prune_lines),
-    ("replay", re.compile(re.escape(keys.REPLAY)), redact.prune_lines),
-    ("suite version", re.compile(r"corpora/suites/[^/]+/versions/.*\.jsonl"), redact.prune_lines),
-    ("suite", re.compile(r"corpora/suites/[^/]+/manifest\.jsonl"), redact.prune_lines),
-    ("dataset", re.compile(r"cycles/\d+/dataset\.jsonl"), redact.redact_rows),
-    ("ledger", re.compile(r"ledger/\d+/.*\.jsonl"), redact.redact_events),
-)
-"""In the order in which they are emptied: the last ones tell which utterances are theirs."""
-ORDER = {place: position for position, (place, _, _) in enumerate(PLACES)}
-SOURCES = re.compile(r"ledger/\d+/.*\.jsonl|cycles/\d+/(dataset|clips/.*)\.jsonl|corpora/.*\.jsonl")
-"""What tells which utterances are theirs."""
-ASKED = re.compile(r"runs/\d+/gold\.jsonl|cycles/\d+/clips/train-unlabelled\.jsonl")
-"""Whoever is in these was asked about: a cached answer does not say whose it is, so that all of them go."""
-FOLDERS = ("verdicts/", "runs/", "cycles/", "corpora/", "ledger/")
-
-
 def forget(ports: Ports, kind: Kind, identity: str, *, by: str, dry_run: bool = False) -> ForgetReport:
     """Forget everything of a speaker, a session or an utterance; safe to repeat, at any time and after any crash.
 
@@ -148,10 +96,10 @@ def forget(ports: Ports, kind: Kind, identity: str, *, by: str, dry_run: bool = 
     cycles = set(before.cycles)
     objects = 0
     for _ in range(PASSES):
-        target = target.with_utterances(_their_utterances(ports, target))
-        steps = _steps(ports, target)
+        target = target.with_utterances(their_utterances(ports.store, target))
+        steps = find_steps(ports.store, target)
         _refuse_running(ports, steps, changed=objects > 0)
-        cycles |= _taught_in(steps)
+        cycles |= taught_in(steps)
         addresses |= {address for step in steps for address in redact.addresses_of(step.theirs)}
         if dry_run or not steps:
             removed.update(_count(steps))
@@ -179,47 +127,6 @@ def _count(steps: Sequence[Step]) -> Counter[str]:
     for step in steps:
         counted[step.place] += step.items
     return counted
-
-
-def _their_utterances(ports: Ports, target: Target) -> frozenset[str]:
-    """Return the utterances that ledgers, datasets and corpora say are theirs."""
-    found: set[str] = set()
-    for stored in _objects(ports, SOURCES):
-        found.update(redact.utterances_of(redact.prune_lines(stored.data, target)[1]))
-    return frozenset(found)
-
-
-def _objects(ports: Ports, wanted: re.Pattern[str]) -> Iterator[StoredObject]:
-    for info in (info for folder in FOLDERS for info in ports.store.list(folder)):
-        if wanted.fullmatch(info.key) and (stored := find(ports.store, info.key)) is not None:
-            yield stored
-
-
-def _steps(ports: Ports, target: Target) -> list[Step]:
-    """Return everything that must change, in the order in which it must."""
-    found = sorted(_redacted(ports, target), key=lambda step: ORDER[step.place])
-    deleted: list[Step] = []
-    if any(ASKED.fullmatch(step.key) for step in found):
-        deleted.extend(Step("gold answers", stored, None) for stored in _under(ports, keys.GOLD_ANSWERS))
-    addresses = {address for step in found for address in redact.addresses_of(step.theirs)}
-    copies = {address.removeprefix(f"{ports.store.uri}/") for address in addresses if address.startswith(f"{ports.store.uri}/{COPIED}")}
-    deleted.extend(Step("copied audio", stored, None) for key in sorted(copies) if (stored := find(ports.store, key)) is not None)
-    refused = (stored for stored in _under(ports, "quarantine/") if redact.quarantined(stored.data, target))
-    deleted.extend(Step("quarantine", stored, None) for stored in refused)
-    return [*deleted, *found]
-
-
-def _under(ports: Ports, prefix: str) -> Iterator[StoredObject]:
-    stored = (find(ports.store, info.key) for info in ports.store.list(prefix))
-    return (each for each in stored if each is not None)
-
-
-def _redacted(ports: Ports, target: Target) -> Iterator[Step]:
-    for stored in _objects(ports, re.compile("|".join(pattern.pattern for _, pattern, _ in PLACES))):
-        place, redactor = next((place, redactor) for place, pattern, redactor in PLACES if pattern.fullmatch(stored.info.key))
-        data, theirs = redactor(stored.data, target)
-        if theirs:
-            yield Step(place, stored, data, theirs)
 
 
 def _refuse_running(ports: Ports, steps: Sequence[Step], *, changed: bool) -> None:
@@ -290,10 +197,6 @@ def _disturb_compactors(ports: Ports, done: Sequence[Step]) -> None:
     for cycle in {keys.cycle_of(step.key) for step in done if step.place == "ledger"}:
         with suppress(Conflict):  # it was faster: the next look finds its part
             ledger.touch_index(ports.store, cycle)
-
-
-def _taught_in(steps: Sequence[Step]) -> set[int]:
-    return {keys.cycle_of(step.key) for step in steps if TRAINING_SET.fullmatch(step.key)}
 
 
 def _taught_models(ports: Ports, cycles: set[int]) -> Iterator[TaughtModel]:

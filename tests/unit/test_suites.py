@@ -15,7 +15,7 @@ from infra.corpora import Adding
 from infra.corpus_source import Converted, UnusableAudio, read_offer
 from infra.errors import Refused
 from infra.session import Session
-from infra.suites import MANY_LOOKS, SuiteView, add_suite, show_suite, write_suite
+from infra.suites import MANY_LOOKS, add_suite, show_suite, write_suite
 from shared import keys
 from shared.cas import find
 from shared.corpora import DEFAULT_MARGIN, CorpusClip, find_info, load_corpus, suite_names
@@ -23,6 +23,7 @@ from shared.dataset import cluster_of, split_of
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.testing import builders
 from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines, sha256_hex
+from shared.verdict import dump_report, parse_report
 from tests.world import POLICY, World, right, wrong
 
 Retune = Callable[..., Result]
@@ -348,10 +349,17 @@ def test_what_lies_beside_a_suites_clips_is_not_taken_for_clips(world: World, re
     assert {row["split"] for row in rows if row["speaker"] == "speaker:t0"} == {"holdout"}
 
 
-def test_clips_that_judged_often_are_worn() -> None:
-    view = SuiteView.model_construct(looks_at_version=MANY_LOOKS)
-    assert view.worn
-    assert not view.model_copy(update={"looks_at_version": MANY_LOOKS - 1}).worn
+def test_clips_that_judged_often_are_worn(world: World, retune: Retune) -> None:
+    world.add_suite("clean", range(300, 340))
+    judged(world)
+    report = parse_report(world.store.get(keys.report(1)).data)
+    for cycle in range(2, MANY_LOOKS + 1):
+        assert "WARNING" not in retune("suite", "show", "clean").stdout
+        world.store.put(keys.report(cycle), dump_report(report.model_copy(update={"cycle": cycle, "version": cycle})))
+        world.store.put(keys.spec(cycle), world.store.get(keys.spec(1)).data)
+    assert "WARNING: models come to be chosen" in retune("suite", "show", "clean").stdout
+    retune("suite", "remove", "clean", "u300")
+    assert "10 verdicts used it, 0 of them this version" in retune("suite", "show", "clean").stdout
 
 
 def test_a_suite_that_only_has_clips_has_the_default_margin(world: World) -> None:
