@@ -102,7 +102,7 @@ class Ready:
             audio=pin,
             reference=self.offered.reference,
             speaker=self.names[0],
-            session=self.offered.session,
+            session=f"session:{self.offered.session}" if self.offered.session else None,
             duration_s=round(self.duration_s, 3),
         )
 

@@ -55,8 +55,8 @@ class Target:
 
     def named_in(self, document: Document) -> bool:
         """Tell whether the document names them, or the keyed hash of their name."""
-        told = (("speaker", document.get("speaker_id")), ("session", document.get("session_id")), ("session", document.get("session")))
-        names = {document.get("speaker"), *(f"{kind}:{value}" for kind, value in told if value)}
+        told = (("speaker", document.get("speaker_id")), ("session", document.get("session_id")))
+        names = {document.get("speaker"), document.get("session"), *(f"{kind}:{value}" for kind, value in told if value)}
         return self.name in names or document.get("cluster") == self.token
 
 

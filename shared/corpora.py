@@ -39,7 +39,7 @@ class CorpusClip(Frozen):
     Attributes:
         speaker: `speaker:<id>`, else `session:<id>`, else `audio:<digest>`: hashed like every other speaker, so that nobody is on both
             sides of a split.
-        session: its id where the speaker is known as well: a person may ask to be forgotten by it.
+        session: `session:<id>`, also where the speaker is known: a person may ask to be forgotten by it.
     """
 
     utterance_id: str

@@ -38,7 +38,7 @@ class Row(Frozen):
         weight: inverse of the probability with which the utterance came to us: 1 for an error, 1/p for a sample of
             rate p; None = the rate is unknown.
         speaker: `speaker:<id>`, else `session:<id>`.
-        session: its id, also where the speaker is known: a person may ask to be forgotten by it.
+        session: `session:<id>`, also where the speaker is known: a person may ask to be forgotten by it.
         utterances: served in the interval that a traffic row tells of.
         set_aside: why nobody can use the row, for good.
     """
@@ -172,7 +172,7 @@ def _fresh(event: Event) -> Row:
             **details,
             "reference_provenance": provenance,
             "speaker": _speaker(event),
-            "session": event.session_id,
+            "session": f"session:{event.session_id}" if event.session_id else None,
             "weight": 1.0 / rate if rate else None,
         }
     )

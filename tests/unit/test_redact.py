@@ -65,7 +65,7 @@ def test_a_speaker_is_met_under_every_name(document: dict[str, str]) -> None:
 
 def test_a_session_is_no_speaker_of_the_same_name() -> None:
     lines = [
-        {"session": "7", "speaker": "speaker:a"},
+        {"session": "session:7", "speaker": "speaker:a"},
         {"session_id": "7"},
         {"speaker": "session:7"},
         {"speaker_id": "7"},
