@@ -110,7 +110,7 @@ def suite_history(
     with answering(), open_session() as session:
         found = infra.suite_history.history(session.ports, name)
     if html is not None:
-        html.write_text(infra.suite_history.render_page(found), encoding="utf-8")
+        html.write_text(infra.suite_history.history_page(found), encoding="utf-8")
         typer.echo(f"written to {html}", err=True)
     show(found, infra.suite_history.render_history(found), as_json=as_json)
 

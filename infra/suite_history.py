@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import AwareDatetime
 from rich.table import Table
@@ -15,9 +14,11 @@ from shared import keys
 from shared.cas import find
 from shared.frozen import Frozen
 from shared.ids import version_name
+from shared.pages import Filters, render_page
 from shared.rates import Interval
 from shared.training import TrainingSpec, parse_document
 from shared.verdict import Outcome, SetNumbers, ValidationReport, parse_report
+from shared.wording import interval_in_percent, points, range_in_points
 
 REPORT = "/report.json"
 
@@ -113,22 +114,18 @@ def render_history(found: SuiteHistory) -> Table | str:
 
 
 def _rate(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{100 * interval.estimate:.1f}% ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+    return "-" if interval is None else interval_in_percent(interval)
 
 
 def _points(interval: Interval | None) -> str:
-    if interval is None:
-        return "-"
-    return f"{100 * interval.estimate:+.2f} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
+    return "-" if interval is None else f"{points(interval.estimate, 2)} ({range_in_points(interval, 2)})"
 
 
-def render_page(found: SuiteHistory) -> str:
+def history_page(found: SuiteHistory) -> str:
     """Return the history as one page that needs nothing else: a plot and its numbers; the page itself forbids scripts and requests."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(rate=_rate, points=_points, model=version_name)
-    return environment.get_template("suite_history.html.j2").render(history=found, plot=Markup(plot(found)))  # noqa: S704 - escaped there
+    filters: Filters = {"rate": _rate, "points": _points, "model": version_name}
+    picture = Markup(plot(found))  # noqa: S704 - all text in it is escaped where it is made
+    return render_page(Path(__file__).parent / "suite_history.html.j2", filters, history=found, plot=picture)
 
 
 STEP = 84

@@ -58,7 +58,7 @@ PLACES: tuple[tuple[str, re.Pattern[str], Redactor], ...] = (
 ORDER = {place: position for position, (place, _, _) in enumerate(PLACES)}
 SOURCES = re.compile(r"ledger/\d+/.*\.jsonl|cycles/\d+/(dataset|clips/.*)\.jsonl|corpora/.*\.jsonl")
 """What tells which utterances are theirs."""
-ASKED = re.compile(r"runs/\d+/gold\.jsonl|cycles/\d+/clips/train-unlabelled\.jsonl")
+ASKED = re.compile(rf"runs/\d+/gold\.jsonl|cycles/\d+/clips/{keys.UNLABELLED_SET}\.jsonl")
 """Whoever is in these was asked about: a cached answer does not say whose it is, so that all of them go."""
 FOLDERS = ("verdicts/", "runs/", "cycles/", "corpora/", "ledger/")
 
