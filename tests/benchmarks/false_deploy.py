@@ -4,7 +4,7 @@ Two models of equal traffic WER (14.6%): the candidate decides anew on a share o
 production failed on them, so a test on those alone sees an improvement that is not there (regression to the mean); the gate's weighted test
 does not. Where a thin sample stands for much traffic the weighted sign-flip and t tests alone fail as well; the gate's third condition is
 what holds. Others decide by the bare estimate, by a bootstrap over utterances (on the same weighted set), or by the errors alone.
-Run as `python -m tests.benchmarks.false_deploy [--trials N]`.
+Run as `python -m tests.benchmarks.false_deploy [--trials N] [--seed N] [--only ROW ...]`.
 """
 
 import argparse
@@ -36,6 +36,7 @@ EQUAL = {
     "speakers_20": Traffic(speakers=20, utterances=40, redrawn=0.3, report_rate=0.3, sample_rate=0.2, interaction=0.2),
     "speakers_10_many_utterances": Traffic(speakers=10, utterances=250, redrawn=0.3, report_rate=0.3, sample_rate=0.2, interaction=0.2),
     "speakers_10_nothing_reported": Traffic(speakers=10, utterances=100, redrawn=0.3, report_rate=0.0, sample_rate=1.0, interaction=0.2),
+    "speakers_10_suited_very_differently": Traffic(10, 100, redrawn=0.3, report_rate=0.0, sample_rate=1.0, interaction=0.3),
     "thin_sample_all_reported": Traffic(speakers=50, utterances=100, redrawn=0.1, report_rate=1.0, sample_rate=0.01),
     "thin_sample_ten_speakers": Traffic(speakers=10, utterances=100, redrawn=0.3, report_rate=1.0, sample_rate=0.02),
 }
@@ -126,18 +127,28 @@ def main() -> None:
     """Print and store the table."""
     parser = argparse.ArgumentParser(description="False deploys and power of the gate and of other rules.")
     parser.add_argument("--trials", type=int, default=TRIALS, help="cycles simulated in each row")
-    trials = parser.parse_args().trials
+    parser.add_argument("--only", nargs="+", choices=[*EQUAL, *BETTER], default=[*EQUAL, *BETTER], help="rows to simulate")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulated traffic")
+    options = parser.parse_args()
+    trials = options.trials
     started = time.perf_counter()
     results = {}
-    for name, traffic in {**EQUAL, **BETTER}.items():
-        results[name] = rates = deploy_rates(traffic, trials, seed=1)
+    for name in options.only:
+        traffic = EQUAL.get(name) or BETTER[name]
+        results[name] = rates = deploy_rates(traffic, trials, options.seed)
         print(name, ", ".join(f"{column} {value:.3f}" for column, value in asdict(rates).items()))
-    worst = {rule: max(asdict(results[name])[rule] for name in EQUAL) for rule in RULES}
+    worst = {rule: max((asdict(results[name])[rule] for name in EQUAL if name in results), default=0.0) for rule in RULES}
     print("worst false deploy", ", ".join(f"{rule} {value:.3f}" for rule, value in worst.items()))
     print(f"duration: {time.perf_counter() - started:.1f} s")
     folder = Path("bench-results")
     folder.mkdir(exist_ok=True)
-    document = {"alpha": ALPHA, "trials": trials, "worst_false_deploy": worst, "results": {name: asdict(r) for name, r in results.items()}}
+    document = {
+        "alpha": ALPHA,
+        "trials": trials,
+        "seed": options.seed,
+        "worst_false_deploy": worst,
+        "results": {name: asdict(r) for name, r in results.items()},
+    }
     (folder / "false_deploy.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
