@@ -6,9 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infra.suite_size import PRIOR_CORRELATION, PRIOR_SD, SuiteSize
+from infra.suite_size import SuiteSize
 from infra.suites import SuiteAdded, SuiteView
 from infra.wording import when
+from shared.wer_power import PRIOR_RHO, PRIOR_SD_D
 
 
 def render_suites(views: Sequence[SuiteView]) -> RenderableType:
@@ -53,15 +54,15 @@ def render_added(added: SuiteAdded) -> RenderableType:
 def size_in_words(size: SuiteSize) -> str:
     """Return what a suite of this size can show."""
     counted = f"{size.clips} clips of {size.speakers} speakers, {size.words} words; margin {_points(size.margin)} points."
-    if size.clips_needed is None:
+    if not size.clips:
         return counted
     if size.shows is None:
         return f"{counted} One speaker permits no test: at least 2 are needed, and better 20."
-    prior = f"prior: spread {PRIOR_SD} a clip, correlation {PRIOR_CORRELATION} within a speaker"
+    prior = f"prior: spread {PRIOR_SD_D} a clip, correlation {PRIOR_RHO} within a speaker"
     able = f"It excludes a rise by {_points(size.shows)} points in 4 of 5 trials where the models are alike ({prior})."
     if size.enough:
         return f"{counted} {able}"
-    return f"{counted} {able} For the margin about {size.clips_needed} clips are needed; more speakers help most."
+    return f"{counted} {able} For the margin it lacks about {size.further_clips} clips of {size.further_speakers} speakers."
 
 
 def _points(rate: float | None) -> str:

@@ -81,9 +81,9 @@ def test_a_folder_becomes_a_suite_that_says_what_its_size_can_show(world: World,
     text = " ".join(answered.stdout.split())
     assert "added 10 clips" in text
     assert "10 clips of 10 speakers, 20 words; margin 2.00 points." in text
-    # (1.6449 + 0.8416) 0.085 / sqrt(10) = 6.68 points; (2.4865 * 0.085 / 0.02)^2 = 111.7
-    assert "excludes a rise by 6.68 points" in text
-    assert "about 112 clips are needed" in text
+    # Student's t at 9 degrees of freedom: (1.8331 + 0.8834) 0.085 / sqrt(10) = 7.30 points; with 114 clips 1.98 of them
+    assert "excludes a rise by 7.30 points" in text
+    assert "lacks about 104 clips of 104 speakers" in text
     clips = load_corpus(world.store, keys.suite("clean")).clips
     assert [(item.utterance_id, item.speaker) for item in clips[:1]] == [("clean/0.wav", "speaker:t0")]
     assert world.store.get(keys.audio(sha256_hex(b"0.wav"))).data == b"0.wav"
@@ -96,8 +96,8 @@ def test_clips_of_one_speaker_count_for_less(world: World, tmp_path: Path) -> No
         read_offer(folder(tmp_path, [(f"{n}.wav", "fall back", f"t{n % 5}") for n in range(20)]), None),
         Adding(by="ana", convert=as_it_is),
     ).suite
-    # 4 clips a speaker: sd sqrt(1 + 3 * 0.1) = 0.0969; 2.4865 * 0.0969 / sqrt(20) = 5.39 points
-    assert shown.size.shows == pytest.approx(0.0539, abs=1e-4)
+    # 4 clips a speaker: sd sqrt(1 + 3 * 0.07) = 0.0935; (2.1318 + 0.9410) 0.0935 / sqrt(20) = 6.42 points
+    assert shown.size.shows == pytest.approx(0.0642, abs=1e-4)
     assert (shown.margin, shown.size.enough) == (DEFAULT_MARGIN, False)
 
 
