@@ -188,15 +188,16 @@ def promote(
 def rollback(
     by: By,
     version: Annotated[str | None, typer.Argument(help="A live version; by default the canary, else the stable one.")] = None,
+    to: Annotated[str | None, typer.Option(help="The earlier stable version to serve then; by default the last good one.")] = None,
     reason: Reason = None,
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Withdraw a live version and serve the last good one before it."""
-    number = None if version is None else _version(version)
+    number, target = (None if text is None else _version(text) for text in (version, to))
     with answering(), open_session() as session:
-        answer = infra.people.rollback(session.ports, _person(by, reason, wait, timeout), number)
+        answer = infra.people.rollback(session.ports, _person(by, reason, wait, timeout), number, target)
     _answer(answer, as_json=as_json)
 
 

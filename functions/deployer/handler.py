@@ -5,9 +5,10 @@ event, in this order. Before any new move the last one is completed. A message a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from functions.deployer.decide import check_files, check_report, check_state
+from functions.deployer.decide import check_base, check_files, check_report, check_state
 from functions.runtime import Ports
 from shared import keys
 from shared.bus import Message
@@ -21,8 +22,10 @@ from shared.events import (
     CandidateInconclusive,
     CandidateRejected,
     PersonCommand,
+    PinRequested,
     PromoteRequested,
     RollbackRequested,
+    WithdrawRequested,
     parse_event,
 )
 from shared.ids import version_name
@@ -36,15 +39,43 @@ from shared.registry import (
     decide_canary,
     decide_promote,
     decide_rollback,
-    event_of,
+    events_of,
     staleness,
     state_of,
 )
+from shared.retention import decide_pin, decide_withdraw
 from shared.training import ModelManifest, document_bytes, parse_document, sha256_hex
 from shared.verdict import parse_report
 
-HANDLED = (CandidateAccepted, CandidateRejected, CandidateInconclusive, PromoteRequested, RollbackRequested, CanaryRequested)
+HANDLED = (
+    CandidateAccepted,
+    CandidateRejected,
+    CandidateInconclusive,
+    PromoteRequested,
+    RollbackRequested,
+    CanaryRequested,
+    WithdrawRequested,
+    PinRequested,
+)
 BY = "deployer"
+NO_REASON = "asked for by a person"
+"""What stands in the audit where a person gave none."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found of a version's evidence.
+
+    Attributes:
+        champion: the version that it compares with.
+        report_sha256, manifest_sha256: digests of the stored report and manifest.
+        refusal: why it does not stand; None = it does.
+    """
+
+    champion: int | None = None
+    report_sha256: str | None = None
+    manifest_sha256: str | None = None
+    refusal: str | None = None
 
 
 def handle(message: Message, ports: Ports) -> str:
@@ -60,9 +91,13 @@ def handle(message: Message, ports: Ports) -> str:
     if isinstance(event, PromoteRequested):
         return _promote(ports, event)
     if isinstance(event, RollbackRequested):
-        return _move_alias(ports, partial(decide_rollback, version=event.version, command=_command(ports, event)))
+        return _move_alias(ports, partial(decide_checked_rollback, ports, event.version, event.to, _command(ports, event)))
     if isinstance(event, CanaryRequested):
         return _canary(ports, event)
+    if isinstance(event, WithdrawRequested):
+        return _withdraw(ports, event)
+    if isinstance(event, PinRequested):
+        return _pin(ports, event)
     return "not accepted: nothing to deploy"
 
 
@@ -72,13 +107,20 @@ def handler(ports: Ports) -> Callable[[Message], str]:
 
 
 def _on_accepted(ports: Ports, event: CandidateAccepted) -> str:
-    champion, refusal = check_evidence(ports, event.cycle, (event.report_sha256, event.manifest_sha256))
-    if refusal is not None:
-        return f"refused: {refusal}"
+    evidence = check_evidence(ports, event.cycle, (event.report_sha256, event.manifest_sha256))
+    if evidence.refusal is not None:
+        return f"refused: {evidence.refusal}"
     if not ports.settings.policy.auto_deploy:
         return f"{version_name(event.cycle)} is accepted and waits for `retune promote {event.cycle}`"
-    command = Command(cause=event.event_id, at=ports.clock.now(), by=BY, reason="accepted by the validator")
-    return _promote_on_evidence(ports, event.cycle, champion, command)
+    command = Command(
+        cause=event.event_id,
+        at=ports.clock.now(),
+        by=BY,
+        reason="accepted by the validator",
+        report_sha256=evidence.report_sha256,
+        manifest_sha256=evidence.manifest_sha256,
+    )
+    return _promote_on_evidence(ports, event.cycle, evidence.champion, command)
 
 
 def _promote(ports: Ports, event: PromoteRequested) -> str:
@@ -90,22 +132,59 @@ def _promote(ports: Ports, event: PromoteRequested) -> str:
         if refusal is not None:
             return f"refused: {refusal}"
         return _move_alias(ports, partial(decide_promote, version=event.version, command=command, champion=None, override=True))
-    champion, refusal = check_evidence(ports, event.version, None)
-    if refusal is not None:
-        return f"refused: {refusal}"
-    return _promote_on_evidence(ports, event.version, champion, command)
+    evidence = check_evidence(ports, event.version, None)
+    if evidence.refusal is not None:
+        return f"refused: {evidence.refusal}"
+    return _promote_on_evidence(ports, event.version, evidence.champion, _command(ports, event, evidence))
 
 
 def _canary(ports: Ports, event: CanaryRequested) -> str:
-    champion, refusal = check_evidence(ports, event.version, None)
-    if refusal is not None:
+    evidence = check_evidence(ports, event.version, None)
+    if evidence.refusal is not None:
+        return f"refused: {evidence.refusal}"
+    command = _command(ports, event, evidence)
+    decide = partial(decide_canary, version=event.version, percent=event.percent, command=command, champion=evidence.champion)
+    return _move_on_evidence(ports, event.version, evidence.champion, command, decide)
+
+
+def _withdraw(ports: Ports, event: WithdrawRequested) -> str:
+    if (refusal := check_exists(ports, event.version)) is not None:
         return f"refused: {refusal}"
-    command = _command(ports, event)
-    return _move_alias(ports, partial(decide_canary, version=event.version, percent=event.percent, command=command, champion=champion))
+    return _move_alias(ports, partial(decide_withdraw, version=event.version, command=_command(ports, event), collect=event.collect))
+
+
+def _pin(ports: Ports, event: PinRequested) -> str:
+    if (refusal := check_exists(ports, event.version)) is not None:
+        return f"refused: {refusal}"
+    return _move_alias(ports, partial(decide_pin, version=event.version, command=_command(ports, event), pinned=event.pinned))
+
+
+def decide_checked_rollback(
+    ports: Ports, version: int | None, to: int | None, command: Command, production: Production | None
+) -> Decision[Production]:
+    """Decide a rollback to a model whose files are whole: those that are not are passed over, and the reason says so."""
+    damaged: dict[int, str] = {}
+    while True:
+        decision = decide_rollback(production, version, command, to=to, damaged=damaged)
+        target = decision.state.stable if decision.state is not None else None
+        if target is None or (production is not None and target == production.stable):
+            return decision
+        problem = check_model(ports, target)
+        if problem is None:
+            return decision
+        damaged[target] = problem
 
 
 def _promote_on_evidence(ports: Ports, version: int, champion: int | None, command: Command) -> str:
-    outcome = _move_alias(ports, partial(decide_promote, version=version, command=command, champion=champion))
+    decide = partial(decide_promote, version=version, command=command, champion=champion)
+    return _move_on_evidence(ports, version, champion, command, decide)
+
+
+def _move_on_evidence(
+    ports: Ports, version: int, champion: int | None, command: Command, decide: Callable[[Production | None], Decision[Production]]
+) -> str:
+    """Move the alias; where the evidence is stale, the cycle is inconclusive."""
+    outcome = _move_alias(ports, decide)
     found = find(ports.store, keys.PRODUCTION)
     production = CODEC.parse(found.data) if found else None
     stale = staleness(production, version, champion)
@@ -114,30 +193,46 @@ def _promote_on_evidence(ports: Ports, version: int, champion: int | None, comma
     return outcome
 
 
-def _command(ports: Ports, event: PersonCommand) -> Command:
-    by = f"{event.by} (claimed)" if event.by else "a person"
-    reason = event.reason or "asked for by a person"
-    return Command(cause=event.event_id, at=ports.clock.now(), by=by, reason=reason)
+def _command(ports: Ports, event: PersonCommand, evidence: Evidence | None = None) -> Command:
+    carried = evidence or Evidence()
+    return Command(
+        cause=event.event_id,
+        at=ports.clock.now(),
+        by=f"{event.by} (claimed)" if event.by else "a person",
+        reason=event.reason or NO_REASON,
+        report_sha256=carried.report_sha256,
+        manifest_sha256=carried.manifest_sha256,
+    )
 
 
-def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) -> tuple[int | None, str | None]:
-    """Return the champion that the evidence compares with, and why the evidence does not stand (None = it does)."""
+def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) -> Evidence:
+    """Return what was found of a version's evidence, and why it does not stand, if it does not."""
     found = find(ports.store, keys.report(version))
     stored = find(ports.store, keys.manifest(version))
     if found is None or stored is None:
         missing = keys.report(version) if found is None else keys.manifest(version)
-        return None, f"{version_name(version)}: expected {missing}, found no such object"
+        return Evidence(refusal=f"{version_name(version)}: expected {missing}, found no such object")
     try:
         report = parse_report(found.data)
     except CorruptObject as error:
-        return None, f"{version_name(version)}: {error}"
+        return Evidence(refusal=f"{version_name(version)}: {error}")
     state = find(ports.store, keys.state(version))
+    base = find(ports.store, keys.manifest(report.base_version))
+    report_sha256, manifest_sha256 = sha256_hex(found.data), sha256_hex(stored.data)
     refusal = (
-        check_report(version, report, sha256_hex(found.data), sha256_hex(stored.data), claim)
+        check_report(version, report, report_sha256, manifest_sha256, claim)
+        or check_base(report, sha256_hex(base.data) if base else None)
         or check_state(version, STATES.parse(state.data) if state else None)
         or check_model(ports, version)
     )
-    return report.base_version, refusal
+    return Evidence(report.base_version, report_sha256, manifest_sha256, refusal)
+
+
+def check_exists(ports: Ports, version: int) -> str | None:
+    """Return why a version is none; None = a model was completed under this number, whatever became of its files."""
+    if find(ports.store, keys.manifest(version)) is None:
+        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
+    return None
 
 
 def check_model(ports: Ports, version: int) -> str | None:
@@ -179,9 +274,10 @@ def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Pro
 
 def complete(ports: Ports, last: Move) -> None:
     """Bring everything else in line with a move of the alias; safe to repeat."""
-    _mark(ports, last.version, state_of(last), cause=last.cause, reason=last.reason)
+    if (status := state_of(last)) is not None:
+        _mark(ports, last.version, status, cause=last.cause, reason=last.reason)
     create(ports.store, keys.registry_log(last.seq), document_bytes(last))
-    ports.publish_all([event_of(last)])
+    ports.publish_all(events_of(last))
 
 
 def _mark(ports: Ports, version: int, status: Status, *, cause: str, reason: str) -> None:
