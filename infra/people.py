@@ -96,7 +96,7 @@ def promote(ports: Ports, person: Person, version: int, *, override: bool) -> An
 
 
 def rollback(ports: Ports, person: Person, version: int | None, to: int | None = None) -> Answer:
-    """Withdraw a live version (the named one, else the canary, else the stable one), and serve the last good one or the one named by `to`."""
+    """Withdraw a live version: the named one, else the canary, else the stable one; then the last good one serves, or the one in `to`."""
     event_id = _new_id()
     decision = decide_checked_rollback(ports, version, to, _command(ports, person, event_id), read_production(ports))
     if decision.state is None:

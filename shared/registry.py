@@ -225,31 +225,33 @@ def decide_rollback(
     target = version if version is not None else canary if canary is not None and to is None else now.stable
     if target is None or target not in {canary, now.stable}:
         return Decision(None, reason=f"{_name(target)} is not live: stable is {_name(now.stable)}, canary is {_name(canary)}")
-    withdrawn = (*now.withdrawn, target)
-    if target == canary:
-        if to is not None:
-            reason = f"{_name(target)} is on canary: {_name(now.stable)} stays stable, expected no version to go to, found {_name(to)}"
-            return Decision(None, reason=reason)
-        return moved(now, command, kind="rollback", version=target, canary=None, withdrawn=withdrawn)
-    line = [item for item in now.previous if item not in withdrawn]
+    if target != canary:
+        return _roll_stable_back(now, command, to, damaged or {})
+    if to is not None:
+        reason = f"{_name(target)} is on canary: {_name(now.stable)} stays stable, expected no version to go to, found {_name(to)}"
+        return Decision(None, reason=reason)
+    return moved(now, command, kind="rollback", version=target, canary=None, withdrawn=(*now.withdrawn, target))
+
+
+def _roll_stable_back(now: Production, command: Command, to: int | None, damaged: Mapping[int, str]) -> Decision[Production]:
+    line = [item for item in now.previous if item not in now.withdrawn]
     if to is not None and to not in line:
         return Decision(None, reason=_not_in_line(now, to, line))
     line = line[0 if to is None else line.index(to) :]
-    bad = damaged or {}
-    good = next((item for item in line if item not in bad), None)
-    passed = "; ".join(f"{bad[item]}: passed over" for item in line[: None if good is None else line.index(good)])
-    if good is None:
-        without = f"{_name(target)} has no good version before it: import or promote another one first"
+    good = next((item for item in line if item not in damaged), None)
+    passed = "; ".join(f"{damaged[item]}: passed over" for item in line[: None if good is None else line.index(good)])
+    if good is None or now.stable is None:
+        without = f"{_name(now.stable)} has no good version before it: import or promote another one first"
         return Decision(None, reason=f"{without} ({passed})" if passed else without)
     return moved(
         now,
         command.model_copy(update={"reason": f"{passed}; {command.reason}"}) if passed else command,
         kind="rollback",
-        version=target,
+        version=now.stable,
         stable=good,
-        canary=None if canary == good else now.canary,
+        canary=None if now.canary is not None and now.canary.version == good else now.canary,
         previous=tuple(line[line.index(good) + 1 :]),
-        withdrawn=withdrawn,
+        withdrawn=(*now.withdrawn, now.stable),
     )
 
 

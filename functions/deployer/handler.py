@@ -15,8 +15,9 @@ from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
-from shared.errors import CorruptObject, NotFound
+from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.events import (
+    MODEL_COMMANDS,
     CanaryRequested,
     CandidateAccepted,
     CandidateInconclusive,
@@ -88,6 +89,17 @@ def handle(message: Message, ports: Ports) -> str:
     bind(event_id=event.event_id)
     if isinstance(event, CandidateAccepted):
         return _on_accepted(ports, event)
+    if isinstance(event, PersonCommand):
+        return _on_command(ports, event)
+    return "not accepted: nothing to deploy"
+
+
+def handler(ports: Ports) -> Callable[[Message], str]:
+    """Return `handle` with its ports bound."""
+    return lambda message: handle(message, ports)
+
+
+def _on_command(ports: Ports, event: PersonCommand) -> str:
     if isinstance(event, PromoteRequested):
         return _promote(ports, event)
     if isinstance(event, RollbackRequested):
@@ -98,12 +110,7 @@ def handle(message: Message, ports: Ports) -> str:
         return _withdraw(ports, event)
     if isinstance(event, PinRequested):
         return _pin(ports, event)
-    return "not accepted: nothing to deploy"
-
-
-def handler(ports: Ports) -> Callable[[Message], str]:
-    """Return `handle` with its ports bound."""
-    return lambda message: handle(message, ports)
+    raise InvariantBroken(f"event {event.event_id}: expected a command of {MODEL_COMMANDS}, found {type(event).__name__}")
 
 
 def _on_accepted(ports: Ports, event: CandidateAccepted) -> str:

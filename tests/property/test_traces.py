@@ -24,7 +24,6 @@ from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
 from tests.world import POLICY, World
 
-
 GONE = "v7 was collected: its files are deleted, nothing brings it back"
 
 

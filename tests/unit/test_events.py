@@ -18,8 +18,8 @@ from shared.events import (
     PromoteRequested,
     RollbackRequested,
     SttError,
-    parse_event,
     WithdrawRequested,
+    parse_event,
 )
 from shared.testing.clock import START
 
