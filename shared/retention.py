@@ -1,12 +1,87 @@
 """Which models stay: what is withdrawn or pinned, and what may be collected. Pure.
 
 A model is collected in two steps: a swap of the alias marks it as `collected`, which is refused while anything needs it and
-which no promotion, not even an override, undoes; only then are its files deleted.
+which no promotion, not even an override, undoes; only then are its files deleted. Its manifest stays: it says what was learned.
 """
 
+from collections.abc import Mapping, Sequence
+
 from shared.cas import Decision
+from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import Command, Production, events_of, moved
+
+
+class StoredModel(Frozen):
+    """A model with files in the store.
+
+    Attributes:
+        base_version: what it was trained from; None for an import.
+        size_bytes: of the files that a collection would delete.
+    """
+
+    version: int
+    base_version: int | None
+    size_bytes: int
+
+
+class Fate(Frozen):
+    """What the retention says of a model: `collect` it or not, and why."""
+
+    version: int
+    collect: bool
+    why: str
+    size_bytes: int
+
+
+def decide_gc(
+    production: Production | None, models: Sequence[StoredModel], running: Mapping[int, int | None], keep_newest: int
+) -> tuple[Fate, ...]:
+    """Decide which models nobody needs any more: the fate of each, the oldest first.
+
+    Args:
+        production: the alias now.
+        models: those that have files besides their manifest.
+        running: cycles that have not ended, each with the version that it trains from (None = not chosen yet).
+        keep_newest: so many of the highest numbers stay, whatever became of them.
+    """
+    now = production or Production()
+    needed = _needed(now, models, running, keep_newest)
+    why_not = f"neither serves nor is in line for a rollback, pinned, a base, of a running cycle or among the newest {keep_newest}"
+    fates = []
+    for model in sorted(models, key=lambda model: model.version):
+        if model.version in now.collected:
+            collect, why = True, "an earlier collection did not come to its end"
+        elif model.version in needed:
+            collect, why = False, needed[model.version]
+        else:
+            collect, why = True, f"{'withdrawn, ' if model.version in now.withdrawn else ''}{why_not}"
+        fates.append(Fate(version=model.version, collect=collect, why=why, size_bytes=model.size_bytes))
+    return tuple(fates)
+
+
+def _needed(now: Production, models: Sequence[StoredModel], running: Mapping[int, int | None], keep_newest: int) -> dict[int, str]:
+    """Return why versions are needed; the first reason found stands."""
+    needed: dict[int, str] = {}
+    if now.stable is not None:
+        needed[now.stable] = "stable"
+    if now.canary is not None:
+        needed.setdefault(now.canary.version, "on canary")
+    for version in now.previous:
+        needed.setdefault(version, "in line for a rollback")
+    for version in now.pinned:
+        needed.setdefault(version, "pinned")
+    for cycle, base in running.items():
+        needed.setdefault(cycle, f"cycle {cycle} runs")
+        if base is not None:
+            needed.setdefault(base, f"the base that cycle {cycle} trains from")
+    for model in models:
+        if model.version in needed and model.base_version is not None:
+            needed.setdefault(model.base_version, f"the base of {version_name(model.version)}")
+    here = sorted((model.version for model in models if model.version not in now.collected), reverse=True)
+    for version in here[:keep_newest]:
+        needed.setdefault(version, f"among the newest {keep_newest}")
+    return needed
 
 
 def decide_withdraw(production: Production | None, version: int, command: Command, *, collect: bool = False) -> Decision[Production]:
