@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from functions.crossing import find_declined
-from functions.deployer.handler import NO_REASON, Evidence, check_evidence, check_exists, check_model, decide_checked_rollback
+from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
+from functions.deployer.handler import NO_REASON, decide_checked_rollback
 from functions.launcher import decide
 from functions.launcher.opening import find_state, running_cycle
 from functions.runtime import Ports

@@ -5,17 +5,16 @@ event, in this order. Before any new move the last one is completed. A message a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from functions.deployer.decide import check_base, check_files, check_report, check_state
+from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
 from functions.runtime import Ports
 from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
-from shared.errors import CorruptObject, InvariantBroken, NotFound
+from shared.errors import InvariantBroken
 from shared.events import (
     MODEL_COMMANDS,
     CanaryRequested,
@@ -31,7 +30,6 @@ from shared.events import (
 )
 from shared.ids import version_name
 from shared.log import bind, log
-from shared.objectstore import ObjectInfo
 from shared.registry import (
     CODEC,
     Command,
@@ -45,8 +43,7 @@ from shared.registry import (
     state_of,
 )
 from shared.retention import decide_pin, decide_withdraw
-from shared.training import ModelManifest, document_bytes, parse_document, sha256_hex
-from shared.verdict import parse_report
+from shared.training import document_bytes
 
 HANDLED = (
     CandidateAccepted,
@@ -63,22 +60,6 @@ NO_REASON = "asked for by a person"
 """What stands in the audit where a person gave none."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What was found of a version's evidence.
-
-    Attributes:
-        champion: the version that it compares with.
-        report_sha256, manifest_sha256: digests of the stored report and manifest.
-        refusal: why it does not stand; None = it does.
-    """
-
-    champion: int | None = None
-    report_sha256: str | None = None
-    manifest_sha256: str | None = None
-    refusal: str | None = None
-
-
 def handle(message: Message, ports: Ports) -> str:
     """Handle one message of `validation-events` or `model-commands`; return what came of it.
 
@@ -87,6 +68,8 @@ def handle(message: Message, ports: Ports) -> str:
     """
     event = parse_event(message, expect=HANDLED)
     bind(event_id=event.event_id)
+    if _completed_before(ports, event.event_id):
+        return "alias unchanged: already applied"
     if isinstance(event, CandidateAccepted):
         return _on_accepted(ports, event)
     if isinstance(event, PersonCommand):
@@ -212,56 +195,6 @@ def _command(ports: Ports, event: PersonCommand, evidence: Evidence | None = Non
     )
 
 
-def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) -> Evidence:
-    """Return what was found of a version's evidence, and why it does not stand, if it does not."""
-    found = find(ports.store, keys.report(version))
-    stored = find(ports.store, keys.manifest(version))
-    if found is None or stored is None:
-        missing = keys.report(version) if found is None else keys.manifest(version)
-        return Evidence(refusal=f"{version_name(version)}: expected {missing}, found no such object")
-    try:
-        report = parse_report(found.data)
-    except CorruptObject as error:
-        return Evidence(refusal=f"{version_name(version)}: {error}")
-    state = find(ports.store, keys.state(version))
-    base = find(ports.store, keys.manifest(report.base_version))
-    report_sha256, manifest_sha256 = sha256_hex(found.data), sha256_hex(stored.data)
-    refusal = (
-        check_report(version, report, report_sha256, manifest_sha256, claim)
-        or check_base(report, sha256_hex(base.data) if base else None)
-        or check_state(version, STATES.parse(state.data) if state else None)
-        or check_model(ports, version)
-    )
-    return Evidence(report.base_version, report_sha256, manifest_sha256, refusal)
-
-
-def check_exists(ports: Ports, version: int) -> str | None:
-    """Return why a version is none; None = a model was completed under this number, whatever became of its files."""
-    if find(ports.store, keys.manifest(version)) is None:
-        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
-    return None
-
-
-def check_model(ports: Ports, version: int) -> str | None:
-    """Return what is wrong with a stored model; None = manifest and files agree."""
-    stored = find(ports.store, keys.manifest(version))
-    if stored is None:
-        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
-    try:
-        manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(version))
-    except CorruptObject as error:
-        return str(error)
-    found = {file.name: _stat(ports, file.key(keys.model(version))) for file in manifest.files}
-    return check_files(manifest, found)
-
-
-def _stat(ports: Ports, key: str) -> ObjectInfo | None:
-    try:
-        return ports.store.stat(key)
-    except NotFound:
-        return None
-
-
 def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Production]]) -> str:
     """Complete the last move, then decide and commit the new one, then complete that."""
 
@@ -277,6 +210,23 @@ def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Pro
     last = decision.state.moves[-1]
     complete(ports, last)
     return f"{last.kind} {version_name(last.version)}: {decision.reason}"
+
+
+def _completed_before(ports: Ports, cause: str) -> bool:
+    """Tell whether an event has moved the alias before, and bring what that move left undone to its end.
+
+    Looked at before the evidence: the move itself may have ended the cycle that the evidence needs.
+    """
+    found = find(ports.store, keys.PRODUCTION)
+    production = CODEC.parse(found.data) if found else None
+    done = production.applied(cause) if production else None
+    if production is None or done is None:
+        return False
+    if done == production.last:
+        complete(ports, done)
+    else:
+        ports.publish_all(events_of(done))
+    return True
 
 
 def complete(ports: Ports, last: Move) -> None:

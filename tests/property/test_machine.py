@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from functions.deployer.handler import check_model
+from functions.deployer.evidence import check_model
 from functions.launcher.seal import find_dataset, read_lineage
 from functions.wiring import READS, subscription_name
 from shared import keys, ledger
