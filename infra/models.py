@@ -7,6 +7,7 @@ promote   through the deployer, like any other move of the alias
 """
 
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -22,6 +23,7 @@ from infra.people import Answer, Person, promote, read_production
 from infra.processes import environment
 from shared import keys, ledger
 from shared.cas import TRIES, create, find
+from shared.code_identity import code_identity
 from shared.cycle import CODEC, Status, open_cycle
 from shared.errors import Conflict
 from shared.frozen import Frozen
@@ -215,7 +217,7 @@ def _upload(ports: Ports, version: int, folder: Path, details: dict[str, Any]) -
         origin="imported",
         created_at=ports.clock.now(),
         files=upload_files(ports.store, version, folder, files),
-        details=details,
+        details={**details, "code": code_identity(os.environ)},
     )
     data = document_bytes(manifest)
     if create(ports.store, keys.manifest(version), data).data != data:
