@@ -42,7 +42,7 @@ def diff_models(ports: Ports, a: int, b: int) -> ModelDiff:
         Refused: one of them does not exist.
     """
     left, right = (_sections(show_model(ports, version)) for version in (a, b))
-    rows = []
+    rows: list[DiffRow] = []
     for section, values in left.items():
         names = [*values, *(name for name in right[section] if name not in values)]
         rows.extend(DiffRow(section=section, name=name, a=values.get(name), b=right[section].get(name)) for name in names)
