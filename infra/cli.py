@@ -10,13 +10,16 @@ import typer
 import infra.dlq
 import infra.explain
 import infra.forget
+import infra.model_check
+import infra.model_diff
+import infra.model_gc
 import infra.models
 import infra.people
 import infra.review
 import infra.status
 from infra.corpora_cli import replay, suite
 from infra.errors import EXIT_CODES, OK, REFUSED
-from infra.model_tables import render_model, render_models
+from infra.model_tables import render_check, render_diff, render_gc, render_model, render_models
 from infra.options import By, Json
 from infra.people import Answer, Person
 from infra.session import open_session, read_policy
@@ -183,15 +186,16 @@ def promote(
 def rollback(
     by: By,
     version: Annotated[str | None, typer.Argument(help="A live version; by default the canary, else the stable one.")] = None,
+    to: Annotated[str | None, typer.Option(help="The earlier stable version to serve then; by default the last good one.")] = None,
     reason: Reason = None,
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Withdraw a live version and serve the last good one before it."""
-    number = None if version is None else _version(version)
+    number, target = (None if text is None else _version(text) for text in (version, to))
     with answering(), open_session() as session:
-        answer = infra.people.rollback(session.ports, _person(by, reason, wait, timeout), number)
+        answer = infra.people.rollback(session.ports, _person(by, reason, wait, timeout), number, target)
     _answer(answer, as_json=as_json)
 
 
@@ -231,6 +235,73 @@ def models_import(
     next_step = promotion.text if promotion else f"make it stable with `retune promote {name} --override --reason WHY`"
     show(imported, f"{name} is imported; {next_step}", as_json=as_json)
     raise typer.Exit(REFUSED if promotion is not None and promotion.outcome == "refused" else OK)
+
+
+@models.command("withdraw")
+def models_withdraw(
+    by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
+) -> None:
+    """Mark a version that serves nobody as one that comes back only by an override."""
+    number = _version(version)
+    with answering(), open_session() as session:
+        answer = infra.people.withdraw(session.ports, _person(by, reason, wait, timeout), number)
+    _answer(answer, as_json=as_json)
+
+
+@models.command("pin")
+def models_pin(
+    by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
+) -> None:
+    """Keep a version's files, whatever the retention says."""
+    number = _version(version)
+    with answering(), open_session() as session:
+        answer = infra.people.pin(session.ports, _person(by, reason, wait, timeout), number, pinned=True)
+    _answer(answer, as_json=as_json)
+
+
+@models.command("unpin")
+def models_unpin(
+    by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
+) -> None:
+    """Leave a version's files to the retention again."""
+    number = _version(version)
+    with answering(), open_session() as session:
+        answer = infra.people.pin(session.ports, _person(by, reason, wait, timeout), number, pinned=False)
+    _answer(answer, as_json=as_json)
+
+
+@models.command("verify")
+def models_verify(version: VersionArgument, as_json: Json = False) -> None:
+    """Download a model and check every file: size, CRC32C, SHA-256, suffix (exit code 1 if it is damaged)."""
+    number = _version(version)
+    with answering(), open_session() as session:
+        check = infra.model_check.check_stored_model(session.ports, number)
+    show(check, render_check(check), as_json=as_json)
+    raise typer.Exit(OK if check.whole else REFUSED)
+
+
+@models.command("diff")
+def models_diff(a: VersionArgument, b: VersionArgument, as_json: Json = False) -> None:
+    """Compare two models: configuration, lineage, files, validation."""
+    first, second = _version(a), _version(b)
+    with answering(), open_session() as session:
+        diff = infra.model_diff.diff_models(session.ports, first, second)
+    show(diff, render_diff(diff), as_json=as_json)
+
+
+@models.command("gc")
+def models_gc(
+    by: By,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the others stay.")] = False,
+    reason: Reason = None,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Delete the files of models that nothing needs any more; manifests stay (exit code 1 if one had to be left)."""
+    with answering(), open_session() as session:
+        report = infra.model_gc.collect_models(session.ports, _person(by, reason, True, timeout), dry_run=dry_run)
+    show(report, render_gc(report), as_json=as_json)
+    raise typer.Exit(REFUSED if report.left else OK)
 
 
 @dlq.command("list")

@@ -7,10 +7,11 @@ promote   through the deployer, like any other move of the alias
 """
 
 import json
+import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,10 +23,12 @@ from infra.people import Answer, Person, promote, read_production
 from infra.processes import environment
 from shared import keys, ledger
 from shared.cas import TRIES, create, find
+from shared.code_identity import code_identity
 from shared.cycle import CODEC, Status, open_cycle
 from shared.errors import Conflict
 from shared.frozen import Frozen
 from shared.ids import version_name
+from shared.registry import Move, Production
 from shared.training import FileDigest, ModelManifest, digest_folder, document_bytes, parse_document
 from shared.verdict import ValidationReport, parse_report
 from trainer.upload import upload_files
@@ -52,12 +55,16 @@ class ModelView(Frozen):
     """A model and what became of it.
 
     Attributes:
-        role: stable, canary, previous, withdrawn, or nothing of these.
+        role: stable, canary, previous, collected, withdrawn, or nothing of these.
+        pinned: its files stay whatever the retention says.
+        overrides: moves that made it stable against, or without, the evidence: for ever on record.
         verdict: the validator's word on it; None = it was not judged.
     """
 
     version: int
     role: str
+    pinned: bool
+    overrides: tuple[Move, ...]
     verdict: ValidationReport | None
     manifest: ModelManifest
 
@@ -123,8 +130,22 @@ def import_model(
 
 def list_models(ports: Ports) -> list[ModelView]:
     """Return every complete model, the oldest first."""
-    complete = [info.key for info in ports.store.list(keys.MODELS) if info.key.endswith("/manifest.json")]
-    return [_view(ports, keys.cycle_of(key)) for key in complete]
+    production, moves = read_production(ports) or Production(), read_moves(ports)
+    return [_view(ports, version, production, moves) for version in complete_versions(ports)]
+
+
+def complete_versions(ports: Ports) -> list[int]:
+    """Return the versions that have a manifest, the oldest first."""
+    return [keys.cycle_of(info.key) for info in ports.store.list(keys.MODELS) if info.key.endswith("/manifest.json")]
+
+
+def read_moves(ports: Ports) -> tuple[Move, ...]:
+    """Return every move that the alias ever made, the oldest first: from the audit log, and the last from the alias itself."""
+    stored = (ports.store.get(info.key) for info in ports.store.list(keys.REGISTRY_LOG))
+    logged = {found.info.key: parse_document(Move, found.data, what=found.info.key) for found in stored}
+    production = read_production(ports)
+    recent = {keys.registry_log(move.seq): move for move in (production.moves if production else ())}
+    return tuple(move for _, move in sorted({**logged, **recent}.items()))
 
 
 def show_model(ports: Ports, version: int) -> ModelView:
@@ -135,27 +156,27 @@ def show_model(ports: Ports, version: int) -> ModelView:
     """
     if find(ports.store, keys.manifest(version)) is None:
         raise Refused(f"{version_name(version)}: expected {ports.store.uri}/{keys.manifest(version)}, found no such object")
-    return _view(ports, version)
+    return _view(ports, version, read_production(ports) or Production(), read_moves(ports))
 
 
-def _view(ports: Ports, version: int) -> ModelView:
+def _view(ports: Ports, version: int, production: Production, moves: Sequence[Move]) -> ModelView:
     stored = ports.store.get(keys.manifest(version))
     report = find(ports.store, keys.report(version))
     return ModelView(
         version=version,
-        role=_role(ports, version),
+        role=_role(production, version),
+        pinned=version in production.pinned,
+        overrides=tuple(move for move in moves if move.override and move.version == version),
         verdict=parse_report(report.data) if report else None,
         manifest=parse_document(ModelManifest, stored.data, what=stored.info.key),
     )
 
 
-def _role(ports: Ports, version: int) -> str:
-    production = read_production(ports)
-    if production is None:
-        return ""
+def _role(production: Production, version: int) -> str:
     roles = {
         "stable": version == production.stable,
         "canary": production.canary is not None and version == production.canary.version,
+        "collected": version in production.collected,
         "withdrawn": version in production.withdrawn,
         "previous": version in production.previous,
     }
@@ -196,7 +217,7 @@ def _upload(ports: Ports, version: int, folder: Path, details: dict[str, Any]) -
         origin="imported",
         created_at=ports.clock.now(),
         files=upload_files(ports.store, version, folder, files),
-        details=details,
+        details={**details, "code": code_identity(os.environ)},
     )
     data = document_bytes(manifest)
     if create(ports.store, keys.manifest(version), data).data != data:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from functions.crossing import find_declined
-from functions.deployer.handler import check_evidence, check_model
+from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
+from functions.deployer.handler import NO_REASON, decide_checked_rollback
 from functions.launcher import decide
 from functions.launcher.opening import find_state, running_cycle
 from functions.runtime import Ports
@@ -23,6 +24,7 @@ from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, F
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import CODEC, Command, Production
+from shared.retention import decide_pin, decide_withdraw
 
 LOGS = "the launcher's and deployer's logs say more (locally: .retune/logs/functions.log)"
 
@@ -83,24 +85,47 @@ def cancel(ports: Ports, person: Person, cycle: int | None) -> Answer:
 def promote(ports: Ports, person: Person, version: int, *, override: bool) -> Answer:
     """Make a version stable: on its evidence, or with `override` on a person's word and reason."""
     event_id = _new_id()
-    champion, refusal = (None, check_model(ports, version)) if override else check_evidence(ports, version, None)
-    if refusal is not None:
-        return _refused(refusal)
+    evidence = Evidence(refusal=check_model(ports, version)) if override else check_evidence(ports, version, None)
+    if evidence.refusal is not None:
+        return _refused(evidence.refusal)
     command = _command(ports, person, event_id)
-    decision = registry.decide_promote(read_production(ports), version, command, champion=champion, override=override)
+    decision = registry.decide_promote(read_production(ports), version, command, champion=evidence.champion, override=override)
     if decision.state is None:
         return _refused(decision.reason)
     payload: dict[str, object] = {"promote": version, **({"override": True} if override else {})}
     return _about_alias(ports, person, payload, event_id)
 
 
-def rollback(ports: Ports, person: Person, version: int | None) -> Answer:
-    """Withdraw a live version: the named one, else the canary, else the stable one."""
+def rollback(ports: Ports, person: Person, version: int | None, to: int | None = None) -> Answer:
+    """Withdraw a live version: the named one, else the canary, else the stable one; then the last good one serves, or the one in `to`."""
     event_id = _new_id()
-    decision = registry.decide_rollback(read_production(ports), version, _command(ports, person, event_id))
+    decision = decide_checked_rollback(ports, version, to, _command(ports, person, event_id), read_production(ports))
     if decision.state is None:
         return _refused(decision.reason)
-    return _about_alias(ports, person, {"rollback": True if version is None else version}, event_id)
+    payload: dict[str, object] = {"rollback": True if version is None else version, **({} if to is None else {"to": to})}
+    return _about_alias(ports, person, payload, event_id)
+
+
+def withdraw(ports: Ports, person: Person, version: int, *, collect: bool = False) -> Answer:
+    """Mark a version as one that never comes back by itself; with `collect` its files are about to be deleted."""
+    event_id = _new_id()
+    if (refusal := check_exists(ports, version)) is not None:
+        return _refused(refusal)
+    decision = decide_withdraw(read_production(ports), version, _command(ports, person, event_id), collect=collect)
+    if decision.state is None:
+        return _refused(decision.reason)
+    return _about_alias(ports, person, {"withdraw": version, **({"collect": True} if collect else {})}, event_id)
+
+
+def pin(ports: Ports, person: Person, version: int, *, pinned: bool) -> Answer:
+    """Keep the files of a version whatever the retention says, or (`pinned` false) no longer."""
+    event_id = _new_id()
+    if (refusal := check_exists(ports, version)) is not None:
+        return _refused(refusal)
+    decision = decide_pin(read_production(ports), version, _command(ports, person, event_id), pinned=pinned)
+    if decision.state is None:
+        return _refused(decision.reason)
+    return _about_alias(ports, person, {"pin" if pinned else "unpin": version}, event_id)
 
 
 def read_production(ports: Ports) -> Production | None:
@@ -118,7 +143,7 @@ def _about_cycle(ports: Ports, person: Person, verb: str, state: CycleState | No
 
 def _about_alias(ports: Ports, person: Person, payload: dict[str, object], event_id: str) -> Answer:
     message = Outgoing(MODEL_COMMANDS, _data(payload, person, event_id))
-    return _ask(ports, message, person, event_id, lambda: _alias_answer(read_production(ports), event_id))
+    return _ask(ports, message, person, event_id, lambda: _alias_answer(read_production(ports), event_id, person))
 
 
 def _ask(ports: Ports, message: Outgoing, person: Person, event_id: str, look: Callable[[], Answer | None]) -> Answer:
@@ -161,12 +186,14 @@ def _declined_answer(ports: Ports, event_id: str) -> Answer | None:
     return None
 
 
-def _alias_answer(production: Production | None, event_id: str) -> Answer | None:
+def _alias_answer(production: Production | None, event_id: str, person: Person) -> Answer | None:
     applied = production.applied(event_id) if production else None
     if applied is None:
         return None
     stable = "no version" if applied.stable_after is None else version_name(applied.stable_after)
-    return Answer(outcome="accepted", text=f"{applied.kind} {version_name(applied.version)}: {stable} is stable", event_id=event_id)
+    more = "" if applied.reason in {person.reason, NO_REASON} else f" ({applied.reason})"
+    text = f"{applied.kind.replace('_', ' ')} {version_name(applied.version)}: {stable} is stable{more}"
+    return Answer(outcome="refused" if applied.kind == "end_canary" else "accepted", text=text, event_id=event_id)
 
 
 def _command(ports: Ports, person: Person, event_id: str) -> Command:

@@ -3,7 +3,7 @@
     collecting -> awaiting_approval -> preparing <-> waiting_for_capacity
                                        preparing -> training -> validating -> accepted -> canary -> deployed
                                            ^           |            |-> rejected, inconclusive
-                                           +-- interrupted -> failed                 accepted -> inconclusive
+                                           +-- interrupted -> failed         accepted, canary -> inconclusive
     awaiting_approval ... accepted -> cancelled          accepted, canary, deployed -> rolled_back
 
 `collecting` means that no state object exists yet.
@@ -53,7 +53,7 @@ MOVES: dict[Status, frozenset[Status]] = {
     S.INTERRUPTED: frozenset({S.PREPARING, S.FAILED, S.CANCELLED}),
     S.VALIDATING: frozenset({S.ACCEPTED, S.REJECTED, S.INCONCLUSIVE, S.CANCELLED}),
     S.ACCEPTED: frozenset({S.CANARY, S.DEPLOYED, S.ROLLED_BACK, S.INCONCLUSIVE, S.CANCELLED}),
-    S.CANARY: frozenset({S.DEPLOYED, S.ROLLED_BACK}),
+    S.CANARY: frozenset({S.DEPLOYED, S.ROLLED_BACK, S.INCONCLUSIVE}),
     S.DEPLOYED: frozenset({S.ROLLED_BACK}),
     S.REJECTED: frozenset(),
     S.INCONCLUSIVE: frozenset(),

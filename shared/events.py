@@ -2,7 +2,7 @@
 
 A message's data is one JSON object; its attribute `type` names the event and `v` the schema version. What a person
 types needs neither: one key of `force`, `approve`, `cancel` (topic `finetune-triggers`) or `rollback`, `promote`,
-`canary` (topic `model-commands`) says what it is.
+`canary`, `withdraw`, `pin`, `unpin` (topic `model-commands`) says what it is.
 """
 
 import json
@@ -25,12 +25,13 @@ TOPICS = (STT_ERRORS, FINETUNE_TRIGGERS, TRAINING_EVENTS, VALIDATION_EVENTS, MOD
 SCHEMA_VERSION = 1
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_TEXT_CHARS = 10_000
+MAX_REASON_CHARS = 2_000
 ORIGINAL_ID_ATTRIBUTE = "retune_original_id"
 """Carried by a replayed message so that it keeps the identity of its first publish."""
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
-Reason = Annotated[str, Field(max_length=2_000)]
+Reason = Annotated[str, Field(max_length=MAX_REASON_CHARS)]
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 ReferenceProvenance = Literal["human", "llm"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -230,10 +231,16 @@ class PromoteRequested(PersonCommand):
 
 
 class RollbackRequested(PersonCommand):
-    """Withdraw a live version: the named one, else the canary, else the stable one."""
+    """Withdraw a live version: the named one, else the canary, else the stable one.
+
+    Attributes:
+        version: the version to withdraw.
+        to: the earlier stable version that shall serve then; None = the last good one.
+    """
 
     type: Literal["RollbackRequested"] = "RollbackRequested"
     version: Annotated[int, Field(ge=0)] | None = None
+    to: Annotated[int, Field(ge=0)] | None = None
 
 
 class CanaryRequested(PersonCommand):
@@ -242,6 +249,26 @@ class CanaryRequested(PersonCommand):
     type: Literal["CanaryRequested"] = "CanaryRequested"
     version: Annotated[int, Field(ge=0)]
     percent: Annotated[int, Field(ge=1, le=99)] = 10
+
+
+class WithdrawRequested(PersonCommand):
+    """Mark a version as one that never comes back by itself.
+
+    Attributes:
+        collect: its files will be deleted: not even an override brings it back.
+    """
+
+    type: Literal["WithdrawRequested"] = "WithdrawRequested"
+    version: Annotated[int, Field(ge=0)]
+    collect: bool = False
+
+
+class PinRequested(PersonCommand):
+    """Keep the files of a version whatever the retention says, or (`pinned` false) no longer."""
+
+    type: Literal["PinRequested"] = "PinRequested"
+    version: Annotated[int, Field(ge=0)]
+    pinned: bool = True
 
 
 class RegistryEvent(Event):
@@ -264,6 +291,12 @@ class CanaryStarted(RegistryEvent):
 
     type: Literal["CanaryStarted"] = "CanaryStarted"
     percent: Annotated[int, Field(ge=1, le=99)]
+
+
+class CanaryEnded(RegistryEvent):
+    """`version` serves nobody any more, since its evidence is stale; it is not withdrawn."""
+
+    type: Literal["CanaryEnded"] = "CanaryEnded"
 
 
 class ModelRolledBack(RegistryEvent):
@@ -296,8 +329,11 @@ AnyEvent = Annotated[
     | PromoteRequested
     | RollbackRequested
     | CanaryRequested
+    | WithdrawRequested
+    | PinRequested
     | ModelDeployed
     | CanaryStarted
+    | CanaryEnded
     | ModelRolledBack
     | Tick,
     Field(discriminator="type"),
@@ -311,7 +347,8 @@ TOPIC_OF: dict[str, str] = {
     **dict.fromkeys(("TrainingCompleted", "TrainingFailed", "TrainingPreempted"), TRAINING_EVENTS),
     **dict.fromkeys(("CandidateAccepted", "CandidateRejected", "CandidateInconclusive"), VALIDATION_EVENTS),
     **dict.fromkeys(("PromoteRequested", "RollbackRequested", "CanaryRequested"), MODEL_COMMANDS),
-    **dict.fromkeys(("ModelDeployed", "CanaryStarted", "ModelRolledBack"), MODEL_EVENTS),
+    **dict.fromkeys(("WithdrawRequested", "PinRequested"), MODEL_COMMANDS),
+    **dict.fromkeys(("ModelDeployed", "CanaryStarted", "CanaryEnded", "ModelRolledBack"), MODEL_EVENTS),
     "Tick": TICKS,
 }
 
@@ -322,8 +359,12 @@ _PERSON_KEYS = {
     "rollback": "RollbackRequested",
     "promote": "PromoteRequested",
     "canary": "CanaryRequested",
+    "withdraw": "WithdrawRequested",
+    "pin": "PinRequested",
+    "unpin": "PinRequested",
 }
-_NUMBER_FIELD = {"approve": "cycle", "cancel": "cycle", "rollback": "version", "promote": "version", "canary": "version"}
+_CYCLE_KEYS = {"approve", "cancel"}
+_NUMBER_NEEDED = {"promote", "canary", "withdraw", "pin", "unpin"}
 
 
 def outgoing(event: Event) -> Outgoing:
@@ -407,12 +448,14 @@ def _event_type(message: Message, payload: dict[str, Any]) -> str:
     (key,) = keys
     value = payload.pop(key)
     number = isinstance(value, int) and not isinstance(value, bool)
-    number_needed = key in {"promote", "canary"}
+    number_needed = key in _NUMBER_NEEDED
     if not (number and key != "force") and (value is not True or number_needed):
         wanted = "a version number" if number_needed else "true" if key == "force" else "true or a number"
         raise InvalidMessage(f"message {message.message_id}: {key!r}: expected {wanted}, found {value!r:.60}")
     if number:
-        payload[_NUMBER_FIELD[key]] = value
+        payload["cycle" if key in _CYCLE_KEYS else "version"] = value
+    if key == "unpin":
+        payload["pinned"] = False
     return _PERSON_KEYS[key]
 
 

@@ -2,6 +2,7 @@
 
 HEAD = "cycles/head.json"
 PRODUCTION = "registry/production.json"
+REGISTRY_LOG = "registry/log/"
 SPLIT_KEY = "corpora/split_key"
 REPLAY = "corpora/replay/manifest.jsonl"
 CYCLES = "cycles/"
@@ -125,7 +126,7 @@ def manifest(version: int) -> str:
 
 def registry_log(seq: int) -> str:
     """The audit record of one move of the production alias."""
-    return f"registry/log/{seq:08d}.json"
+    return f"{REGISTRY_LOG}{seq:08d}.json"
 
 
 def holdout(cycle: int) -> str:

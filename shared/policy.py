@@ -62,6 +62,7 @@ class Policy(Frozen):
         decline_backoff_s: how long a recorded refusal stands before the same crossing is looked at again.
         dev_share, holdout_share: shares of the speakers.
         holdout_cap: newest utterances of the holdout in use.
+        keep_models: `retune models gc` leaves so many of the newest models, whatever became of them.
         gold: whom the trainer asks for transcripts of errors that nobody corrected; what it accepts may train, never judge. None = nobody.
     """
 
@@ -82,6 +83,7 @@ class Policy(Frozen):
     dev_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     holdout_cap: Annotated[int, Field(ge=1)] = 3000
+    keep_models: Annotated[int, Field(ge=1)] = 10
     judge_on_llm_gold: bool = False
     validation: ValidationPolicy = ValidationPolicy()
     training: TrainingConfig = TrainingConfig()

@@ -18,6 +18,9 @@ from shared.gold import GoldConfig
 from shared.ids import derived_event_id
 from shared.whole_file import ChecksumWriter, read_blocks
 
+MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
+"""What a model may consist of: nothing that could hold code. `retune_client` has a copy."""
+
 Stratum = Literal["errors", "traffic", "suite", "replay"]
 ClipProvenance = Literal["human", "llm", "champion"]
 Document = TypeVar("Document", bound=BaseModel)
@@ -340,6 +343,17 @@ class ModelManifest(Frozen):
     details: dict[str, Any] = {}
 
 
+def unsafe_files(manifest: ModelManifest) -> str | None:
+    """Return why a manifest's files must not be loaded; None = each has its own name, and no name promises anything but data."""
+    names = [file.name for file in manifest.files]
+    unsafe = sorted(name for name in names if Path(name).suffix not in MODEL_SUFFIXES)
+    if unsafe:
+        return f"expected only {sorted(MODEL_SUFFIXES)} files, found {unsafe}"
+    if len(set(names)) < len(names):
+        return f"expected each file once, found {sorted(names)}"
+    return None
+
+
 def sha256_hex(data: bytes) -> str:
     """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -387,10 +401,11 @@ def completed_event(result: TrainingResult) -> TrainingCompleted:
 
 def digest_folder(folder: Path) -> list[FileDigest]:
     """Return what a manifest says of every file in a model folder, by name."""
-    return [_digest(path) for path in sorted(folder.iterdir())]
+    return [digest_file(path) for path in sorted(folder.iterdir())]
 
 
-def _digest(path: Path) -> FileDigest:
+def digest_file(path: Path) -> FileDigest:
+    """Return what a manifest says of a file."""
     checksum, digest = ChecksumWriter(None), hashlib.sha256()
     with path.open("rb") as file:
         for block in read_blocks(file, path.stat().st_size):

@@ -104,6 +104,7 @@ class ValidationReport(_Frozen):
         normaliser: name and version of the text normalisation.
         left_out: clips and events that nobody could use, by set and reason; `dataset` = before any set was made.
         created_at: time of the verdict, UTC.
+        base_manifest_sha256: digest of the manifest of the model in production; None in reports of an earlier release.
     """
 
     cycle: int
@@ -124,6 +125,7 @@ class ValidationReport(_Frozen):
     normaliser: str
     left_out: dict[str, dict[str, int]]
     created_at: AwareDatetime
+    base_manifest_sha256: Sha256 | None = None
 
 
 def dump_report(report: ValidationReport) -> bytes:

@@ -23,6 +23,7 @@ from shared import keys
 from shared.bus import Publisher
 from shared.cas import create, find
 from shared.clock import Clock
+from shared.code_identity import code_identity
 from shared.errors import CorruptObject, InvalidMessage
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
@@ -297,6 +298,7 @@ def _store_model(attempt: Attempt, loaded: LoadedSpec, base: ModelManifest, outc
         sampling_rate_hz=spec.config.sampling_rate_hz,
         details={
             "attempt": attempt.number,
+            "code": code_identity(os.environ),
             "base_manifest_sha256": spec.base.manifest.sha256,
             "config_sha256": config_sha256(outcome.config),
             "outcome": outcome.model_dump(mode="json"),

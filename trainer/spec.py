@@ -20,10 +20,10 @@ from shared.training import (
     parse_document,
     parse_lines,
     sha256_hex,
+    unsafe_files,
 )
 from trainer.failures import RunFailed
 
-MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
 _SPEC_URI = re.compile(r"(?P<store>.+)/(?P<key>cycles/\d{6,}/spec\.json)")
 
 
@@ -111,9 +111,8 @@ def load_manifest(store: ObjectStore, ref: ObjectRef) -> ModelManifest:
         manifest = parse_document(ModelManifest, _verified(store, ref, "bad_base_model"), what=ref.key)
     except CorruptObject as error:
         raise RunFailed("bad_base_model", str(error)) from error
-    unsafe = sorted(file.name for file in manifest.files if Path(file.name).suffix not in MODEL_SUFFIXES)
-    if unsafe:
-        raise RunFailed("bad_base_model", f"{ref.key}: expected only {sorted(MODEL_SUFFIXES)} files, found {unsafe}")
+    if (problem := unsafe_files(manifest)) is not None:
+        raise RunFailed("bad_base_model", f"{ref.key}: {problem}")
     return manifest
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from shared.cycle import CycleState, Status
 from shared.ids import version_name
 from shared.objectstore import ObjectInfo
-from shared.training import ModelManifest
+from shared.training import ModelManifest, unsafe_files
 from shared.verdict import ValidationReport
 
 
@@ -32,6 +32,20 @@ def check_report(
     return None
 
 
+def check_base(report: ValidationReport, base_manifest_sha256: str | None) -> str | None:
+    """Return why the model that a candidate was compared with is another one now; None = it is the same, to the last byte.
+
+    Args:
+        report: as the validator stored it.
+        base_manifest_sha256: digest of the base's manifest as stored now; None = it is missing.
+    """
+    judged, found = report.base_manifest_sha256, base_manifest_sha256
+    if judged is None or judged == found:
+        return None
+    against = f"the manifest {judged[:12]}... of {version_name(report.base_version)}"
+    return f"{version_name(report.version)}: judged against {against}, found {f'{found[:12]}...' if found else 'none'} in its place"
+
+
 def check_state(version: int, state: CycleState | None) -> str | None:
     """Return why a cycle's state forbids a promotion on evidence; None = it allows it."""
     if state is None:
@@ -48,6 +62,8 @@ def check_files(manifest: ModelManifest, found: Mapping[str, ObjectInfo | None])
         manifest: of the model.
         found: by file name, what the store tells of it; None = absent.
     """
+    if (problem := unsafe_files(manifest)) is not None:
+        return f"{version_name(manifest.version)}: {problem}"
     for file in manifest.files:
         info = found.get(file.name)
         if info is None:

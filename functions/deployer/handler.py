@@ -7,28 +7,29 @@ event, in this order. Before any new move the last one is completed. A message a
 from collections.abc import Callable
 from functools import partial
 
-from functions.deployer.decide import check_files, check_report, check_state
+from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
 from functions.runtime import Ports
 from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
-from shared.errors import CorruptObject, NotFound
+from shared.errors import InvariantBroken
 from shared.events import (
+    MODEL_COMMANDS,
     CanaryRequested,
     CandidateAccepted,
     CandidateInconclusive,
     CandidateRejected,
     PersonCommand,
+    PinRequested,
     PromoteRequested,
     RollbackRequested,
+    WithdrawRequested,
     parse_event,
 )
-from shared.forgotten import became
 from shared.ids import version_name
 from shared.log import bind, log
-from shared.objectstore import ObjectInfo
 from shared.registry import (
     CODEC,
     Command,
@@ -37,15 +38,26 @@ from shared.registry import (
     decide_canary,
     decide_promote,
     decide_rollback,
-    event_of,
+    events_of,
     staleness,
     state_of,
 )
-from shared.training import ModelManifest, document_bytes, parse_document, sha256_hex
-from shared.verdict import parse_report
+from shared.retention import decide_pin, decide_withdraw
+from shared.training import document_bytes
 
-HANDLED = (CandidateAccepted, CandidateRejected, CandidateInconclusive, PromoteRequested, RollbackRequested, CanaryRequested)
+HANDLED = (
+    CandidateAccepted,
+    CandidateRejected,
+    CandidateInconclusive,
+    PromoteRequested,
+    RollbackRequested,
+    CanaryRequested,
+    WithdrawRequested,
+    PinRequested,
+)
 BY = "deployer"
+NO_REASON = "asked for by a person"
+"""What stands in the audit where a person gave none."""
 
 
 def handle(message: Message, ports: Ports) -> str:
@@ -56,14 +68,12 @@ def handle(message: Message, ports: Ports) -> str:
     """
     event = parse_event(message, expect=HANDLED)
     bind(event_id=event.event_id)
+    if _completed_before(ports, event.event_id):
+        return "alias unchanged: already applied"
     if isinstance(event, CandidateAccepted):
         return _on_accepted(ports, event)
-    if isinstance(event, PromoteRequested):
-        return _promote(ports, event)
-    if isinstance(event, RollbackRequested):
-        return _move_alias(ports, partial(decide_rollback, version=event.version, command=_command(ports, event)))
-    if isinstance(event, CanaryRequested):
-        return _canary(ports, event)
+    if isinstance(event, PersonCommand):
+        return _on_command(ports, event)
     return "not accepted: nothing to deploy"
 
 
@@ -72,14 +82,35 @@ def handler(ports: Ports) -> Callable[[Message], str]:
     return lambda message: handle(message, ports)
 
 
+def _on_command(ports: Ports, event: PersonCommand) -> str:
+    if isinstance(event, PromoteRequested):
+        return _promote(ports, event)
+    if isinstance(event, RollbackRequested):
+        return _move_alias(ports, partial(decide_checked_rollback, ports, event.version, event.to, _command(ports, event)))
+    if isinstance(event, CanaryRequested):
+        return _canary(ports, event)
+    if isinstance(event, WithdrawRequested):
+        return _withdraw(ports, event)
+    if isinstance(event, PinRequested):
+        return _pin(ports, event)
+    raise InvariantBroken(f"event {event.event_id}: expected a command of {MODEL_COMMANDS}, found {type(event).__name__}")
+
+
 def _on_accepted(ports: Ports, event: CandidateAccepted) -> str:
-    champion, refusal = check_evidence(ports, event.cycle, (event.report_sha256, event.manifest_sha256))
-    if refusal is not None:
-        return f"refused: {refusal}"
+    evidence = check_evidence(ports, event.cycle, (event.report_sha256, event.manifest_sha256))
+    if evidence.refusal is not None:
+        return f"refused: {evidence.refusal}"
     if not ports.settings.policy.auto_deploy:
         return f"{version_name(event.cycle)} is accepted and waits for `retune promote {event.cycle}`"
-    command = Command(cause=event.event_id, at=ports.clock.now(), by=BY, reason="accepted by the validator")
-    return _promote_on_evidence(ports, event.cycle, champion, command)
+    command = Command(
+        cause=event.event_id,
+        at=ports.clock.now(),
+        by=BY,
+        reason="accepted by the validator",
+        report_sha256=evidence.report_sha256,
+        manifest_sha256=evidence.manifest_sha256,
+    )
+    return _promote_on_evidence(ports, event.cycle, evidence.champion, command)
 
 
 def _promote(ports: Ports, event: PromoteRequested) -> str:
@@ -91,22 +122,59 @@ def _promote(ports: Ports, event: PromoteRequested) -> str:
         if refusal is not None:
             return f"refused: {refusal}"
         return _move_alias(ports, partial(decide_promote, version=event.version, command=command, champion=None, override=True))
-    champion, refusal = check_evidence(ports, event.version, None)
-    if refusal is not None:
-        return f"refused: {refusal}"
-    return _promote_on_evidence(ports, event.version, champion, command)
+    evidence = check_evidence(ports, event.version, None)
+    if evidence.refusal is not None:
+        return f"refused: {evidence.refusal}"
+    return _promote_on_evidence(ports, event.version, evidence.champion, _command(ports, event, evidence))
 
 
 def _canary(ports: Ports, event: CanaryRequested) -> str:
-    champion, refusal = check_evidence(ports, event.version, None)
-    if refusal is not None:
+    evidence = check_evidence(ports, event.version, None)
+    if evidence.refusal is not None:
+        return f"refused: {evidence.refusal}"
+    command = _command(ports, event, evidence)
+    decide = partial(decide_canary, version=event.version, percent=event.percent, command=command, champion=evidence.champion)
+    return _move_on_evidence(ports, event.version, evidence.champion, command, decide)
+
+
+def _withdraw(ports: Ports, event: WithdrawRequested) -> str:
+    if (refusal := check_exists(ports, event.version)) is not None:
         return f"refused: {refusal}"
-    command = _command(ports, event)
-    return _move_alias(ports, partial(decide_canary, version=event.version, percent=event.percent, command=command, champion=champion))
+    return _move_alias(ports, partial(decide_withdraw, version=event.version, command=_command(ports, event), collect=event.collect))
+
+
+def _pin(ports: Ports, event: PinRequested) -> str:
+    if (refusal := check_exists(ports, event.version)) is not None:
+        return f"refused: {refusal}"
+    return _move_alias(ports, partial(decide_pin, version=event.version, command=_command(ports, event), pinned=event.pinned))
+
+
+def decide_checked_rollback(
+    ports: Ports, version: int | None, to: int | None, command: Command, production: Production | None
+) -> Decision[Production]:
+    """Decide a rollback to a model whose files are whole: those that are not are passed over, and the reason says so."""
+    damaged: dict[int, str] = {}
+    while True:
+        decision = decide_rollback(production, version, command, to=to, damaged=damaged)
+        target = decision.state.stable if decision.state is not None else None
+        if target is None or (production is not None and target == production.stable):
+            return decision
+        problem = check_model(ports, target)
+        if problem is None:
+            return decision
+        damaged[target] = problem
 
 
 def _promote_on_evidence(ports: Ports, version: int, champion: int | None, command: Command) -> str:
-    outcome = _move_alias(ports, partial(decide_promote, version=version, command=command, champion=champion))
+    decide = partial(decide_promote, version=version, command=command, champion=champion)
+    return _move_on_evidence(ports, version, champion, command, decide)
+
+
+def _move_on_evidence(
+    ports: Ports, version: int, champion: int | None, command: Command, decide: Callable[[Production | None], Decision[Production]]
+) -> str:
+    """Move the alias; where the evidence is stale, the cycle is inconclusive."""
+    outcome = _move_alias(ports, decide)
     found = find(ports.store, keys.PRODUCTION)
     production = CODEC.parse(found.data) if found else None
     stale = staleness(production, version, champion)
@@ -115,53 +183,16 @@ def _promote_on_evidence(ports: Ports, version: int, champion: int | None, comma
     return outcome
 
 
-def _command(ports: Ports, event: PersonCommand) -> Command:
-    by = f"{event.by} (claimed)" if event.by else "a person"
-    reason = event.reason or "asked for by a person"
-    return Command(cause=event.event_id, at=ports.clock.now(), by=by, reason=reason)
-
-
-def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) -> tuple[int | None, str | None]:
-    """Return the champion that the evidence compares with, and why the evidence does not stand (None = it does)."""
-    found = find(ports.store, keys.report(version))
-    stored = find(ports.store, keys.manifest(version))
-    if found is None or stored is None:
-        missing = keys.report(version) if found is None else keys.manifest(version)
-        return None, f"{version_name(version)}: expected {missing}, found no such object"
-    try:
-        report = parse_report(found.data)
-    except CorruptObject as error:
-        return None, f"{version_name(version)}: {error}"
-    state = find(ports.store, keys.state(version))
-    digest = sha256_hex(found.data)
-    if claim is not None and became(ports.store, keys.report(version), claim[0], digest):
-        digest = claim[0]  # a person was forgotten after the verdict: it is the same one without their words
-    refusal = (
-        check_report(version, report, digest, sha256_hex(stored.data), claim)
-        or check_state(version, STATES.parse(state.data) if state else None)
-        or check_model(ports, version)
+def _command(ports: Ports, event: PersonCommand, evidence: Evidence | None = None) -> Command:
+    carried = evidence or Evidence()
+    return Command(
+        cause=event.event_id,
+        at=ports.clock.now(),
+        by=f"{event.by} (claimed)" if event.by else "a person",
+        reason=event.reason or NO_REASON,
+        report_sha256=carried.report_sha256,
+        manifest_sha256=carried.manifest_sha256,
     )
-    return report.base_version, refusal
-
-
-def check_model(ports: Ports, version: int) -> str | None:
-    """Return what is wrong with a stored model; None = manifest and files agree."""
-    stored = find(ports.store, keys.manifest(version))
-    if stored is None:
-        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
-    try:
-        manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(version))
-    except CorruptObject as error:
-        return str(error)
-    found = {file.name: _stat(ports, file.key(keys.model(version))) for file in manifest.files}
-    return check_files(manifest, found)
-
-
-def _stat(ports: Ports, key: str) -> ObjectInfo | None:
-    try:
-        return ports.store.stat(key)
-    except NotFound:
-        return None
 
 
 def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Production]]) -> str:
@@ -181,11 +212,29 @@ def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Pro
     return f"{last.kind} {version_name(last.version)}: {decision.reason}"
 
 
+def _completed_before(ports: Ports, cause: str) -> bool:
+    """Tell whether an event has moved the alias before, and bring what that move left undone to its end.
+
+    Looked at before the evidence: the move itself may have ended the cycle that the evidence needs.
+    """
+    found = find(ports.store, keys.PRODUCTION)
+    production = CODEC.parse(found.data) if found else None
+    done = production.applied(cause) if production else None
+    if production is None or done is None:
+        return False
+    if done == production.last:
+        complete(ports, done)
+    else:
+        ports.publish_all(events_of(done))
+    return True
+
+
 def complete(ports: Ports, last: Move) -> None:
     """Bring everything else in line with a move of the alias; safe to repeat."""
-    _mark(ports, last.version, state_of(last), cause=last.cause, reason=last.reason)
+    if (status := state_of(last)) is not None:
+        _mark(ports, last.version, status, cause=last.cause, reason=last.reason)
     create(ports.store, keys.registry_log(last.seq), document_bytes(last))
-    ports.publish_all([event_of(last)])
+    ports.publish_all(events_of(last))
 
 
 def _mark(ports: Ports, version: int, status: Status, *, cause: str, reason: str) -> None:

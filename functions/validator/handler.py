@@ -53,8 +53,7 @@ def handle(message: Message, ports: Ports) -> str:
     stored = find(ports.store, keys.report(event.cycle))
     if stored is None and state.status != Status.VALIDATING:
         return f"cycle {event.cycle} is {state.status}"
-    report = parse_report(stored.data) if stored else _judge(ports, event)
-    return _conclude(ports, event, report)
+    return _conclude(ports, event, stored.data if stored else _judge(ports, event))
 
 
 def handler(ports: Ports) -> Callable[[Message], str]:
@@ -77,16 +76,17 @@ def _begin(ports: Ports, event: TrainingCompleted) -> CycleState | None:
     return CODEC.parse(found.data) if found else None
 
 
-def _judge(ports: Ports, event: TrainingCompleted) -> ValidationReport:
-    """Compute the verdict, write the report once, and return the winner."""
+def _judge(ports: Ports, event: TrainingCompleted) -> bytes:
+    """Compute the verdict, write the report once, and return the winner as stored."""
     report = judge(ports, event.cycle)
     stored = create(ports.store, keys.report(event.cycle), dump_report(report))
     winner = parse_report(stored.data)
     create(ports.store, keys.report_html(event.cycle), render_html(winner).encode(), content_type="text/html; charset=utf-8")
-    return winner
+    return stored.data
 
 
-def _conclude(ports: Ports, event: TrainingCompleted, report: ValidationReport) -> str:
+def _conclude(ports: Ports, event: TrainingCompleted, stored: bytes) -> str:
+    report = parse_report(stored)
     now = ports.clock.now()
     to = Status(report.outcome)
 
@@ -96,7 +96,7 @@ def _conclude(ports: Ports, event: TrainingCompleted, report: ValidationReport) 
         return Decision(move(state, to, at=now, by="validator", cause=event.event_id, reason=report.reasons[0][:1000]))
 
     apply_with_cas(ports.store, keys.state(event.cycle), CODEC, decide)
-    ports.publish_all([judged_event(report)])
+    ports.publish_all([judged_event(stored)])
     return f"cycle {event.cycle} is {report.outcome}: {report.reasons[0]}"
 
 
@@ -157,6 +157,7 @@ def _documents(ports: Ports, cycle: int) -> _Documents:
         result_sha256=sha256_hex(stored_result.data),
         normaliser=BASIC.name_version,
         left_out=_left_out(rows, result),
+        base_manifest_sha256=spec.base.manifest.sha256,
     )
     return _Documents(spec, result, lineage, _reported_share(rows))
 

@@ -28,6 +28,7 @@ class Lineage:
     result_sha256: str
     normaliser: str
     left_out: Mapping[str, Mapping[str, int]]
+    base_manifest_sha256: str | None = None
 
 
 def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime) -> ValidationReport:
@@ -51,6 +52,7 @@ def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created
         normaliser=lineage.normaliser,
         left_out={name: dict(reasons) for name, reasons in lineage.left_out.items()},
         created_at=created_at,
+        base_manifest_sha256=lineage.base_manifest_sha256,
     )
 
 

@@ -141,11 +141,11 @@ def test_a_bucket_of_cloud_storage_is_a_model_store(bucket: MemoryModelStore, tm
 
 
 def test_a_router_follows_a_real_bucket_and_a_real_subscription(bucket: MemoryModelStore, pubsub: PubSub, tmp_path: Path) -> None:
-    bucket.put_model(1, {"weights": b"one"})
-    bucket.put_model(2, {"weights": b"two"})
+    bucket.put_model(1, {"weights.txt": b"one"})
+    bucket.put_model(2, {"weights.txt": b"two"})
     bucket.put_production(1, 1)
     with ModelRouter(
-        "registry", tmp_path, lambda folder, _: (folder / "weights").read_bytes(), poll_s=3600, subscription=SUBSCRIPTION
+        "registry", tmp_path, lambda folder, _: (folder / "weights.txt").read_bytes(), poll_s=3600, subscription=SUBSCRIPTION
     ) as router:
         assert router.wait_for(1, 30.0)
         assert pubsub.streaming.wait(30.0)

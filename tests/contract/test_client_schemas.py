@@ -17,10 +17,11 @@ from retune_client import ErrorReporter, Utterance
 from retune_client.errors import InvalidEventError
 from retune_client.events import EventMessage, Stamp, correction_event, error_event, sample_event, traffic_event
 from retune_client.moves import seq_of
-from retune_client.registry import Alias, Canary, Manifest, ModelFile, parse_alias, parse_manifest
+from retune_client.registry import MODEL_SUFFIXES, Alias, Canary, Manifest, ModelFile, parse_alias, parse_manifest
 from retune_client.sampling import MAX_VERSIONS
 from retune_client.testing import START, ManualClock, MemoryPublisher, Published
 
+from shared import training
 from shared.bus import Message
 from shared.errors import InvalidMessage
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, outgoing, parse_event
@@ -204,12 +205,13 @@ def test_the_alias_that_retune_writes_is_what_the_router_follows() -> None:
     assert seqs == [1, 2, 3]
 
 
-def test_the_manifest_that_the_trainer_writes_is_what_the_cache_verifies() -> None:
+def test_the_manifest_that_the_trainer_writes_is_what_the_cache_verifies_and_both_know_the_same_suffixes() -> None:
     plain = FileDigest(name="config.json", sha256="a" * 64, crc32c="AAAAAA==", size_bytes=2)
     moved = FileDigest(name="model.safetensors", sha256="b" * 64, crc32c="AAAAAA==", size_bytes=3, stored_name="model.safetensors-2f")
     manifest = ModelManifest(version=12, origin="trained", created_at=START, files=(plain, moved), base_version=11, learned=(12,))
     files = (
-        ModelFile("config.json", "config.json", "a" * 64, 2),
-        ModelFile("model.safetensors", "model.safetensors-2f", "b" * 64, 3),
+        ModelFile("config.json", "config.json", "a" * 64, 2, "AAAAAA=="),
+        ModelFile("model.safetensors", "model.safetensors-2f", "b" * 64, 3, "AAAAAA=="),
     )
+    assert MODEL_SUFFIXES == training.MODEL_SUFFIXES
     assert parse_manifest(document_bytes(manifest), 12) == Manifest(12, files)

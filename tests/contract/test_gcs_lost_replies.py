@@ -1,13 +1,10 @@
 """What `GcsStore` says when the network or the server fails: never "written" of what is not, never "not written" of what may be."""
 
 import gc
-import socket
-import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -19,81 +16,10 @@ from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, InvariantBroken, NotFound, Retryable
 from shared.gcs_store import GcsStore
 from shared.objectstore import ABSENT, Generation
-
-Plan = Callable[[int, str], str]
-"""From the number of the request (from 1) and its request line to what happens: see `Proxy`."""
+from tests.gcs_proxy import CUT, PASS, REFUSED, SHORT, TRUNCATED, Proxy, always, first
 
 # The client forgets to close the connection of a download that it tries again: they are closed with the garbage, by the last test.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-TRUNCATED = "truncated"
-SHORT = "short"
-CUT = "cut"
-REFUSED = "refused"
-PASS = "pass"
-
-
-class Proxy(socketserver.ThreadingTCPServer):
-    """Stands between client and server and breaks what `plan` says.
-
-    PASS; CUT = the server does it and the reply is lost; REFUSED = the server never sees it; TRUNCATED = the reply breaks off
-    after half of it; SHORT = half of the body as if it were all of it; a number = that status instead.
-    """
-
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self, upstream: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
-        parts = urlsplit(upstream)
-        self.upstream = (parts.hostname, parts.port)
-        self.plan: Plan = lambda _number, _line: PASS
-        self.lines: list[str] = []
-        self._counting = threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def count(self, line: str) -> str:
-        if "/o" not in line.partition("?")[0]:
-            return PASS  # the client looks at the bucket by itself, in a thread of its own
-        with self._counting:
-            self.lines.append(line)
-            return self.plan(len(self.lines), line)
-
-
-class _Connection(socketserver.StreamRequestHandler):
-    server: Proxy
-
-    def handle(self) -> None:
-        while self._relay():
-            pass
-
-    def _relay(self) -> bool:
-        """Relay one request; return whether the connection is still good for another."""
-        head = b""
-        while line := self.rfile.readline().replace(b"keep-alive", b"close"):
-            head += line
-            if line == b"\r\n":
-                break
-        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        body = self.rfile.read(int(lengths[0].split(b":")[1])) if lengths else b""
-        fate = self.server.count(head.split(b"\r\n")[0].decode()) if head else REFUSED
-        if fate == REFUSED:
-            return False
-        if fate.isdigit():
-            self.wfile.write(b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % fate.encode())
-            return True
-        with socket.create_connection(self.server.upstream) as upstream, upstream.makefile("rb") as file:
-            upstream.sendall(head + body)
-            reply = file.read()
-        if fate == PASS:
-            self.wfile.write(reply)
-        elif fate in {TRUNCATED, SHORT}:
-            head, _, content = reply.partition(b"\r\n\r\n")
-            half = content[: len(content) // 2]
-            if fate == SHORT:
-                head = head.replace(b"\r\nContent-Length: %d" % len(content), b"\r\nContent-Length: %d" % len(half))
-            self.wfile.write(head + b"\r\n\r\n" + half)
-        return fate in {PASS, SHORT}
 
 
 @pytest.fixture(scope="module")
@@ -132,23 +58,6 @@ def store(proxy: Proxy, truth: Any) -> Iterator[GcsStore]:
 def hasty(proxy: Proxy, store: GcsStore) -> GcsStore:
     """A store that gives up at the first failure."""
     return GcsStore("bucket", store._client, deadline_s=0.0)
-
-
-def first(fate: str, method: str = "") -> Plan:
-    """Do it to the first request of a method."""
-    done: list[str] = []
-
-    def plan(_number: int, line: str) -> str:
-        if done or not line.startswith(method):
-            return PASS
-        done.append(line)
-        return fate
-
-    return plan
-
-
-def always(fate: str) -> Plan:
-    return lambda _number, _line: fate
 
 
 # Writes

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from functions.deployer.handler import check_model
+from functions.deployer.evidence import check_model
 from functions.launcher.seal import find_dataset, read_lineage
 from functions.wiring import READS, subscription_name
 from shared import keys, ledger
@@ -123,7 +123,11 @@ class Loop(RuleBasedStateMachine):
     def a_person_commands_the_launcher(self, text: str) -> None:
         self._outside(lambda: self.world.type("finetune-triggers", text))
 
-    @rule(text=st.sampled_from(['{"rollback": true}', '{"rollback": 1}', '{"promote": 1}', '{"promote": 2}']))
+    @rule(
+        text=st.sampled_from(
+            [*(f'{{"{verb}": {n}}}' for verb in ("rollback", "promote", "canary", "withdraw") for n in (1, 2)), '{"rollback": true}']
+        )
+    )
     def a_person_commands_the_deployer(self, text: str) -> None:
         self._outside(lambda: self.world.type("model-commands", text))
 

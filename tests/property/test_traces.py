@@ -17,11 +17,14 @@ from shared.cycle import Status
 from shared.errors import Conflict, InvariantBroken, RetuneError
 from shared.events import FinetuneCancelled, FinetuneRequested
 from shared.objectstore import ABSENT
-from shared.registry import CODEC, Command, decide_promote, decide_rollback, decide_withdraw
+from shared.registry import CODEC, Command, decide_promote, decide_rollback
+from shared.retention import decide_withdraw
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
 from tests.world import POLICY, World
+
+GONE = "v7 was collected: its files are deleted, nothing brings it back"
 
 
 class Killed(RetuneError):
@@ -189,11 +192,11 @@ def test_trace_10_a_model_is_garbage_only_after_a_swap_that_a_promotion_would_se
     world.write_model(7, base=0, learned=(7,))
     now = world.clock.now()
     command = Command(cause="c", at=now, by="test", reason="test")
-    apply_with_cas(world.store, keys.PRODUCTION, CODEC, lambda found: decide_withdraw(found, 7))
-    refused = decide_promote(world.production(), 7, command, champion=0)
-    assert refused.state is None
-    assert "v7 is withdrawn" in refused.reason
-    assert decide_withdraw(world.production(), 0).reason == "v0 is live or in the rollback window"
+    apply_with_cas(world.store, keys.PRODUCTION, CODEC, lambda found: decide_withdraw(found, 7, command, collect=True))
+    other = command.model_copy(update={"cause": "d"})
+    assert decide_promote(world.production(), 7, other, champion=0).reason == GONE
+    assert decide_promote(world.production(), 7, other, champion=None, override=True).reason == GONE
+    assert decide_withdraw(world.production(), 0, other, collect=True).reason == "v0 is live or in the rollback window"
 
 
 def test_a_rollback_without_a_good_version_before_it_is_refused() -> None:

@@ -306,6 +306,15 @@ def test_the_cache_holds_what_serves_and_two_versions_to_roll_back_to(tmp_path: 
         assert sorted(path.name for path in tmp_path.iterdir()) == ["000003", "000004"]
 
 
+def test_a_model_whose_checksums_contradict_each_other_is_refused(tmp_path: Path) -> None:
+    store = store_with()
+    manifest = json.loads(store.objects["models/000001/manifest.json"])
+    manifest["files"][0]["crc32c"] = "AAAAAA=="
+    store.objects["models/000001/manifest.json"] = json.dumps(manifest).encode()
+    with routing(store, tmp_path) as router:
+        assert "weights.safetensors: expected crc32c AAAAAA==, found " in router.refresh().problems["v1"]
+
+
 def test_a_file_may_have_another_name_in_the_bucket(tmp_path: Path) -> None:
     store = store_with()
     store.put_model(1, {"weights.safetensors": b"elsewhere"}, stored_names={"weights.safetensors": "weights-2.safetensors"})
@@ -429,14 +438,19 @@ def test_an_alias_of_a_later_release_is_understood() -> None:
         ({"stored_name": "/weights"}, "expected a plain stored_name"),
         ({"stored_name": 3}, "expected a plain stored_name"),
         ({"sha256": "0" * 63}, "expected a sha256"),
+        ({"crc32c": "AAAA"}, "expected a crc32c"),
+        ({"crc32c": None}, "expected a crc32c"),
+        ({"name": "weights.bin"}, r"expected only \['.json', '.safetensors', '.txt'\] files, found 'weights.bin'"),
+        ({"name": "model"}, "expected only"),
+        ({"name": "model.safetensors.pkl"}, "expected only"),
         ({"size_bytes": -1}, "expected a whole number"),
         ({"name": "manifest.json"}, "expected each name once and none called manifest"),
-        ({"name": "b"}, "expected each name once"),
+        ({"name": "b.txt"}, "expected each name once"),
     ],
 )
 def test_a_manifest_that_names_a_file_outside_its_folder_or_twice_is_refused(change: dict[str, object], problem: str) -> None:
-    file = {"name": "a", "sha256": "0" * 64, "crc32c": "", "size_bytes": 0}
-    document = {"version": 1, "files": [{**file, **change}, {**file, "name": "b"}]}
+    file = {"name": "a.txt", "sha256": "0" * 64, "crc32c": "AAAAAA==", "size_bytes": 0}
+    document = {"version": 1, "files": [{**file, **change}, {**file, "name": "b.txt"}]}
     with pytest.raises(InvalidDocumentError, match=problem):
         parse_manifest(json.dumps(document).encode(), 1)
 

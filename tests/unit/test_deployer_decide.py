@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from functions.deployer.decide import check_files, check_report, check_state
+from functions.deployer.decide import check_base, check_files, check_report, check_state
 from shared.cycle import Status
 from shared.objectstore import Generation, ObjectInfo
 from shared.testing.builders import cycle_state
@@ -89,3 +89,30 @@ def test_a_file_with_other_bytes_is_named(changed: dict[str, Any]) -> None:
     info = replace(stored(WEIGHTS), **changed)
     refusal = check_files(MODEL, {WEIGHTS.name: info, VOCABULARY.name: stored(VOCABULARY)})
     assert refusal == f"v12: expected model.safetensors of 4 bytes with CRC32C AAAAAA==, found {info.size_bytes} bytes with {info.crc32c}"
+
+
+@pytest.mark.parametrize(
+    ("judged", "found", "refusal"),
+    [
+        (OTHER, OTHER, None),
+        (None, OTHER, None),  # a report of an earlier release names no digest
+        (OTHER, MANIFEST, "v12: judged against the manifest ffffffffffff... of v11, found bbbbbbbbbbbb... in its place"),
+        (OTHER, None, "v12: judged against the manifest ffffffffffff... of v11, found none in its place"),
+    ],
+)
+def test_a_report_is_bound_to_the_very_model_that_it_compares_with(judged: str | None, found: str | None, refusal: str | None) -> None:
+    assert check_base(report(base_manifest_sha256=judged), found) == refusal
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "model.pkl", "loader.py", "model.safetensors.zip", "README"])
+def test_a_file_that_could_hold_code_is_no_part_of_a_model(name: str) -> None:
+    odd = WEIGHTS.model_copy(update={"name": name})
+    model = MODEL.model_copy(update={"files": (WEIGHTS, odd)})
+    refusal = f"v12: expected only ['.json', '.safetensors', '.txt'] files, found ['{name}']"
+    assert check_files(model, {file.name: stored(file) for file in model.files}) == refusal
+
+
+def test_a_manifest_that_names_a_file_twice_is_refused() -> None:
+    model = MODEL.model_copy(update={"files": (WEIGHTS, WEIGHTS)})
+    refusal = "v12: expected each file once, found ['model.safetensors', 'model.safetensors']"
+    assert check_files(model, {WEIGHTS.name: stored(WEIGHTS)}) == refusal

@@ -14,9 +14,11 @@ from shared.events import (
     ORIGINAL_ID_ATTRIBUTE,
     FinetuneCancelled,
     FinetuneRequested,
+    PinRequested,
     PromoteRequested,
     RollbackRequested,
     SttError,
+    WithdrawRequested,
     parse_event,
 )
 from shared.testing.clock import START
@@ -64,7 +66,14 @@ def test_a_replayed_message_keeps_its_first_identity() -> None:
         ({"cancel": 12}, FinetuneCancelled, "cycle", 12),
         ({"rollback": True}, RollbackRequested, "version", None),
         ({"rollback": 0}, RollbackRequested, "version", 0),
+        ({"rollback": True, "to": 9}, RollbackRequested, "to", 9),
+        ({"rollback": 12, "to": 9}, RollbackRequested, "to", 9),
         ({"promote": 3, "override": True, "reason": "demo"}, PromoteRequested, "version", 3),
+        ({"withdraw": 3}, WithdrawRequested, "version", 3),
+        ({"withdraw": 3, "collect": True}, WithdrawRequested, "collect", True),
+        ({"pin": 3}, PinRequested, "pinned", True),
+        ({"unpin": 3}, PinRequested, "pinned", False),
+        ({"unpin": 3, "pinned": True}, PinRequested, "pinned", False),
     ],
 )
 def test_what_a_person_types(payload: dict[str, Any], expected: type, field: str, value: object) -> None:
@@ -84,6 +93,11 @@ def test_what_a_person_types(payload: dict[str, Any], expected: type, field: str
         ({"force": False}, None, "expected true"),
         ({"force": 7}, None, "expected true"),
         ({"promote": True}, None, "expected a version number"),
+        ({"withdraw": True}, None, "expected a version number"),
+        ({"pin": "v3"}, None, "expected a version number"),
+        ({"unpin": True}, None, "expected a version number"),
+        ({"pin": 3, "unpin": 3}, None, "exactly one key"),
+        ({"rollback": True, "to": -1}, None, "to: Input should be greater than or equal to 0"),
         ({"rollback": "v3"}, None, "expected true or a number"),
         (ERROR, "SttOops", "found 'SttOops'"),
         ({k: v for k, v in ERROR.items() if k != "audio_uri"}, "SttError", "audio_uri: Field required"),

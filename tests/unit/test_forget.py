@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import infra.cli
-from functions.deployer.handler import check_evidence
+from functions.deployer.evidence import check_evidence
 from functions.runtime import Ports
 from infra.errors import Refused
 from infra.forget import ForgetReport, forget
@@ -358,8 +358,9 @@ def test_a_verdict_without_their_words_is_still_the_verdict_that_was_announced(h
     present = sha256_hex(world.store.get(keys.report(1)).data)
     assert present != announced
     for digest in (announced, present):
-        assert check_evidence(world.ports, 1, (digest, manifest)) == (0, None)
-    _, refusal = check_evidence(world.ports, 1, ("a" * 64, manifest))
+        evidence = check_evidence(world.ports, 1, (digest, manifest))
+        assert (evidence.champion, evidence.refusal) == (0, None)
+    refusal = check_evidence(world.ports, 1, ("a" * 64, manifest)).refusal
     assert refusal is not None
     assert "forged or stale" in refusal
 

@@ -1,5 +1,6 @@
 """A person's model comes into the registry: its number, its files, and when it is refused."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from infra.errors import Refused
 from infra.models import Imported, import_model, list_models
 from infra.people import Person
 from shared import keys, ledger
+from shared.code_identity import code_identity
 from shared.cycle import Status
 from shared.dataset import Row
 from shared.testing import builders
@@ -39,6 +41,7 @@ def test_the_first_model_is_v0_and_stable() -> None:
     assert (imported.version, world.production().stable) == (0, 0)
     manifest = parse_document(ModelManifest, world.store.get(keys.manifest(0)).data, what="manifest")
     assert (manifest.origin, manifest.learned, manifest.details["parameters"]) == ("imported", (), 7)
+    assert manifest.details["code"] == code_identity(os.environ)
     assert [file.name for file in manifest.files] == ["config.json", "model.safetensors"]
     for file in manifest.files:
         assert sha256_hex(world.store.get(file.key(keys.model(0))).data) == file.sha256

@@ -1,5 +1,6 @@
 """Moves of the production alias: what each changes, when it is refused, and what holds after any of them."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from shared.cas import Decision
 from shared.cycle import Status
 from shared.errors import CorruptObject
-from shared.events import CanaryStarted, ModelDeployed, ModelRolledBack
+from shared.events import MAX_REASON_CHARS, CanaryEnded, CanaryStarted, ModelDeployed, ModelRolledBack
 from shared.registry import (
     CODEC,
     KEEP_PREVIOUS,
@@ -22,11 +23,11 @@ from shared.registry import (
     decide_canary,
     decide_promote,
     decide_rollback,
-    decide_withdraw,
-    event_of,
+    events_of,
     staleness,
     state_of,
 )
+from shared.retention import decide_pin, decide_withdraw
 from shared.testing.clock import START
 
 LATER = START + timedelta(hours=1)
@@ -43,6 +44,10 @@ def canary(version: int, percent: int = 10) -> Canary:
 
 def old_move(seq: int, at: datetime) -> Move:
     return Move(seq=seq, cause=f"old {seq}", kind="promote", version=1, stable_before=0, stable_after=1, at=at, by="x", reason="y")
+
+
+def because_of_evidence(cause: str = "cause") -> Command:
+    return because(cause).model_copy(update={"report_sha256": "a" * 64, "manifest_sha256": "b" * 64})
 
 
 def made(decision: Decision[Production]) -> Production:
@@ -130,6 +135,23 @@ def test_evidence_is_stale_when_the_version_was_withdrawn_or_the_champion_change
     assert staleness(None, 5, 2) == "validated against v2, but no version is stable now"
 
 
+def test_a_move_keeps_the_digests_of_what_carried_it() -> None:
+    promoted = made(decide_promote(SERVING, 5, because_of_evidence(), champion=2)).moves[-1]
+    started = made(decide_canary(SERVING, 5, 10, because_of_evidence(), champion=2)).moves[-1]
+    assert [(move.report_sha256, move.manifest_sha256) for move in (promoted, started)] == [("a" * 64, "b" * 64)] * 2
+    forced = made(decide_promote(SERVING, 5, because(), champion=None, override=True)).moves[-1]
+    assert (forced.report_sha256, forced.manifest_sha256) == (None, None)
+
+
+def test_an_alias_of_an_earlier_release_reads_as_one_without_pins_and_digests() -> None:
+    stored = json.loads(CODEC.dump(made(decide_promote(SERVING, 5, because(), champion=2))))
+    for name in ("pinned", "collected"):
+        del stored[name]
+    for name in ("report_sha256", "manifest_sha256"):
+        del stored["moves"][0][name]
+    assert CODEC.parse(json.dumps(stored).encode()) == made(decide_promote(SERVING, 5, because(), champion=2))
+
+
 # canary
 
 
@@ -160,6 +182,29 @@ def test_a_canarys_share_can_be_changed() -> None:
 )
 def test_a_canary_is_refused_with_the_reason(production: Production | None, version: int, champion: int | None, reason: str) -> None:
     assert decide_canary(production, version, 10, because(), champion=champion) == Decision(None, (), reason)
+
+
+@pytest.mark.parametrize("again", ["promote", "canary"])
+def test_a_canary_whose_champion_changed_ends_and_is_not_withdrawn(again: str) -> None:
+    serving = Production(seq=4, stable=3, previous=(2,), canary=canary(5))
+    decision = (
+        decide_promote(serving, 5, because_of_evidence(), champion=2)
+        if again == "promote"
+        else decide_canary(serving, 5, 50, because_of_evidence(), champion=2)
+    )
+    state = made(decision)
+    assert (state.seq, state.stable, state.canary, state.previous, state.withdrawn) == (5, 3, None, (2,), ())
+    assert state.moves[-1].kind == "end_canary"
+    assert decision.reason == state.moves[-1].reason == "validated against v2, but v3 is stable now"
+    (event,) = decision.events
+    assert isinstance(event, CanaryEnded)
+    assert (event.seq, event.version, event.stable) == (5, 5, 3)
+    assert decide_promote(state, 5, because(), champion=2) == Decision(None, decision.events, "already applied")
+
+
+def test_another_versions_stale_evidence_leaves_the_canary() -> None:
+    serving = Production(seq=4, stable=3, canary=canary(5))
+    assert decide_promote(serving, 6, because(), champion=2) == Decision(None, (), "validated against v2, but v3 is stable now")
 
 
 # rollback
@@ -216,16 +261,94 @@ def test_a_rollback_is_refused_with_the_reason(production: Production | None, ve
     assert decide_rollback(production, version, because()) == Decision(None, (), reason)
 
 
-# withdraw, redelivery, history
+@pytest.mark.parametrize(("to", "previous"), [(4, (3, 2)), (3, (2,)), (2, ())])
+def test_a_rollback_goes_where_it_is_told_and_never_back_to_what_it_skipped(to: int, previous: tuple[int, ...]) -> None:
+    serving = Production(stable=5, previous=(4, 3, 2), canary=canary(6))
+    state = made(decide_rollback(serving, None, because(), to=to))
+    assert (state.stable, state.previous, state.withdrawn) == (to, previous, (5,))
+    assert state.canary == canary(6), "a version to go to means the stable version, canary or not"
+    again = made(decide_rollback(state, to, because("again"))) if previous else None
+    assert again is None or again.stable == previous[0]
+
+
+@pytest.mark.parametrize(
+    ("to", "version", "reason"),
+    [
+        (3, None, "v3 is withdrawn: promote it with an override and a reason"),
+        (7, None, "v7 is not in line for a rollback: expected one of the stable versions before (v4, v2)"),
+        (5, None, "v5 is not in line for a rollback: expected one of the stable versions before (v4, v2)"),
+        (4, 6, "v6 is on canary: v5 stays stable, expected no version to go to, found v4"),
+        (4, 2, "v2 is not live: stable is v5, canary is v6"),
+    ],
+)
+def test_a_rollback_to_what_is_not_in_line_is_refused(to: int, version: int | None, reason: str) -> None:
+    serving = Production(stable=5, previous=(4, 3, 2), withdrawn=(3,), canary=canary(6))
+    assert decide_rollback(serving, version, because(), to=to) == Decision(None, (), reason)
+
+
+@pytest.mark.parametrize("to", [None, 4])
+def test_a_rollback_passes_over_damaged_models_and_says_so(to: int | None) -> None:
+    serving = Production(stable=5, previous=(4, 3, 2, 1), withdrawn=(3,))
+    decision = decide_rollback(serving, None, because(), to=to, damaged={4: "v4: expected a.json, found no such object", 9: "v9: gone"})
+    state = made(decision)
+    assert (state.stable, state.previous, state.withdrawn) == (2, (1,), (3, 5))
+    assert state.moves[-1].reason == "v4: expected a.json, found no such object: passed over; as asked"
+    (event,) = decision.events
+    assert isinstance(event, ModelRolledBack)
+    assert event.reason == state.moves[-1].reason
+
+
+def test_a_rollback_with_nothing_but_damaged_models_before_it_is_refused() -> None:
+    decision = decide_rollback(Production(stable=5, previous=(4,)), None, because(), damaged={4: "v4: no weights"})
+    reason = "v5 has no good version before it: import or promote another one first (v4: no weights: passed over)"
+    assert decision == Decision(None, (), reason)
+
+
+def test_a_reason_that_became_too_long_is_cut_where_an_event_would_refuse_it() -> None:
+    command = because().model_copy(update={"reason": "y" * MAX_REASON_CHARS})
+    decision = decide_rollback(Production(stable=5, previous=(4, 3)), None, command, damaged={4: "v4: no weights"})
+    assert len(made(decision).moves[-1].reason) == MAX_REASON_CHARS == 2000
+    assert decision.reason.startswith("v4: no weights: passed over; yyy")
+
+
+# withdraw, pin, redelivery, history
 
 
 def test_only_what_is_neither_live_nor_in_line_for_a_rollback_is_garbage() -> None:
     serving = SERVING.model_copy(update={"canary": canary(5)})
-    assert [decide_withdraw(serving, version).state for version in (0, 1, 2, 5)] == [None] * 4
-    assert decide_withdraw(serving, 1).reason == "v1 is live or in the rollback window"
-    assert decide_withdraw(serving, 3).reason == "already withdrawn"
-    assert made(decide_withdraw(serving, 4)) == serving.model_copy(update={"withdrawn": (3, 4)})
-    assert made(decide_withdraw(None, 4)) == Production(withdrawn=(4,))
+    assert [decide_withdraw(serving, version, because()).state for version in (0, 1, 2, 5)] == [None] * 4
+    assert decide_withdraw(serving, 1, because()).reason == "v1 is live or in the rollback window"
+    assert decide_withdraw(serving, 3, because()).reason == "v3 is withdrawn already"
+    decision = decide_withdraw(serving, 4, because())
+    state = made(decision)
+    assert (state.seq, state.stable, state.canary, state.withdrawn, state.collected) == (5, 2, canary(5), (3, 4), ())
+    assert (state.moves[-1].kind, state.moves[-1].by, decision.events) == ("withdraw", "ana (claimed)", ())
+    assert made(decide_withdraw(None, 4, because())).withdrawn == (4,)
+
+
+def test_what_is_collected_was_withdrawn_and_nothing_brings_it_back() -> None:
+    gone = "v4 was collected: its files are deleted, nothing brings it back"
+    fresh = made(decide_withdraw(SERVING, 4, because(), collect=True))
+    assert (fresh.withdrawn, fresh.collected) == ((3, 4), (4,))
+    assert made(decide_withdraw(SERVING, 3, because(), collect=True)).withdrawn == (3,)
+    assert decide_withdraw(fresh, 4, because("again"), collect=True) == Decision(None, (), "v4 is collected already")
+    assert decide_promote(fresh, 4, because("again"), champion=None, override=True) == Decision(None, (), gone)
+    assert decide_promote(fresh, 4, because("again"), champion=2) == Decision(None, (), gone)
+    assert decide_canary(fresh, 4, 10, because("again"), champion=2) == Decision(None, (), gone)
+    assert decide_pin(fresh, 4, because("again"), pinned=True).reason == "v4 was collected: there is nothing left to keep"
+
+
+def test_a_pin_keeps_a_version_from_being_withdrawn_and_a_rollback_does_not_mind() -> None:
+    pinned = made(decide_pin(SERVING, 4, because(), pinned=True))
+    assert (pinned.seq, pinned.pinned, pinned.moves[-1].kind) == (5, (4,), "pin")
+    assert decide_withdraw(pinned, 4, because("w")).reason == "v4 is pinned: unpin it first"
+    assert decide_withdraw(pinned, 4, because("w"), collect=True).reason == "v4 is pinned: unpin it first"
+    unpinned = made(decide_pin(pinned, 4, because("u"), pinned=False))
+    assert (unpinned.pinned, unpinned.moves[-1].kind) == ((), "unpin")
+    assert decide_pin(pinned, 4, because("p"), pinned=True).reason == "v4 is pinned already"
+    assert decide_pin(unpinned, 4, because("p"), pinned=False).reason == "v4 is not pinned"
+    live = made(decide_pin(SERVING, 2, because(), pinned=True))
+    assert made(decide_rollback(live, None, because("r"))).withdrawn == (3, 2)
 
 
 def test_what_was_applied_is_not_applied_again_and_tells_the_same_event() -> None:
@@ -233,6 +356,8 @@ def test_what_was_applied_is_not_applied_again_and_tells_the_same_event() -> Non
         (decide_promote(SERVING, 5, because(), champion=2), lambda now: decide_promote(now, 5, because(), champion=2)),
         (decide_canary(SERVING, 5, 10, because(), champion=2), lambda now: decide_canary(now, 5, 10, because(), champion=2)),
         (decide_rollback(SERVING, None, because()), lambda now: decide_rollback(now, None, because())),
+        (decide_withdraw(SERVING, 4, because()), lambda now: decide_withdraw(now, 4, because())),
+        (decide_pin(SERVING, 4, because(), pinned=True), lambda now: decide_pin(now, 4, because(), pinned=True)),
     ]
     for first, repeat in again:
         moved_on = made(decide_promote(made(first), 9, because("other", LATER + DAY), champion=None, override=True))
@@ -242,13 +367,26 @@ def test_what_was_applied_is_not_applied_again_and_tells_the_same_event() -> Non
 def test_the_events_of_two_moves_differ_and_name_the_move() -> None:
     first = made(decide_promote(SERVING, 5, because("a"), champion=2)).moves[-1]
     second = made(decide_promote(SERVING, 5, because("b"), champion=2)).moves[-1]
-    assert event_of(first) == event_of(first)
-    assert event_of(first).event_id != event_of(second).event_id
-    assert {kind: state_of(first.model_copy(update={"kind": kind})) for kind in ("promote", "canary", "rollback")} == {
-        "promote": Status.DEPLOYED,
-        "canary": Status.CANARY,
-        "rollback": Status.ROLLED_BACK,
-    }
+    assert events_of(first) == events_of(first)
+    assert events_of(first)[0].event_id != events_of(second)[0].event_id
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "events"),
+    [
+        ("promote", Status.DEPLOYED, [ModelDeployed]),
+        ("canary", Status.CANARY, [CanaryStarted]),
+        ("end_canary", Status.INCONCLUSIVE, [CanaryEnded]),
+        ("rollback", Status.ROLLED_BACK, [ModelRolledBack]),
+        ("withdraw", Status.INCONCLUSIVE, []),
+        ("pin", None, []),
+        ("unpin", None, []),
+    ],
+)
+def test_what_a_move_does_to_its_cycle_and_who_hears_of_it(kind: str, status: Status | None, events: list[type]) -> None:
+    move = old_move(1, LATER).model_copy(update={"kind": kind, "percent": 10})
+    assert state_of(move) == status
+    assert [type(event) for event in events_of(move)] == events
 
 
 def test_moves_older_than_31_days_are_dropped_at_the_next_move() -> None:
@@ -261,7 +399,6 @@ def test_the_last_move_stays_however_old_it_is() -> None:
     serving = Production(seq=1, stable=1, moves=(old_move(1, LATER - 400 * DAY),))
     assert serving.last == old_move(1, LATER - 400 * DAY)
     assert [move.seq for move in made(decide_promote(serving, 5, because(), champion=1)).moves] == [2]
-    assert made(decide_withdraw(serving, 7)).last == serving.last
 
 
 def test_the_alias_reads_back_as_it_was_and_an_unknown_field_is_refused() -> None:
@@ -277,24 +414,27 @@ steps = st.one_of(
     st.tuples(st.just("promote"), versions, st.booleans()),
     st.tuples(st.just("canary"), versions, st.none()),
     st.tuples(st.just("rollback"), st.none() | versions, st.none()),
-    st.tuples(st.just("withdraw"), versions, st.none()),
+    st.tuples(st.just("withdraw"), versions, st.booleans()),
+    st.tuples(st.just("pin"), versions, st.booleans()),
 )
 
 
-def step(now: Production, kind: str, version: Any, override: Any, command: Command) -> Decision[Production]:
+def step(now: Production, kind: str, version: Any, flag: Any, command: Command) -> Decision[Production]:
     if kind == "promote":
-        return decide_promote(now, version, command, champion=now.stable, override=override)
+        return decide_promote(now, version, command, champion=now.stable, override=flag)
     if kind == "canary":
         return decide_canary(now, version, 10, command, champion=now.stable)
-    return decide_rollback(now, version, command) if kind == "rollback" else decide_withdraw(now, version)
+    if kind == "pin":
+        return decide_pin(now, version, command, pinned=flag)
+    return decide_rollback(now, version, command) if kind == "rollback" else decide_withdraw(now, version, command, collect=flag)
 
 
 @settings(deadline=None, max_examples=500)
 @given(st.lists(steps, min_size=1, max_size=25))
 def test_whatever_the_moves_the_alias_names_no_withdrawn_version_and_a_place_to_go_back_to(moves: list[tuple[str, Any, Any]]) -> None:
     now = Production()
-    for number, (kind, version, override) in enumerate(moves):
-        decision = step(now, kind, version, override, because(f"cause {number}", START + number * DAY))
+    for number, (kind, version, flag) in enumerate(moves):
+        decision = step(now, kind, version, flag, because(f"cause {number}", START + number * DAY))
         if decision.state is None:
             continue
         before, now = now, decision.state
@@ -303,7 +443,8 @@ def test_whatever_the_moves_the_alias_names_no_withdrawn_version_and_a_place_to_
         assert now.canary is None or now.canary.version not in {now.stable, *now.withdrawn}
         assert len(set(now.previous)) == len(now.previous)
         assert len(set(now.withdrawn)) == len(now.withdrawn)
-        assert set(before.withdrawn) - set(now.withdrawn) <= ({version} if override else set())
-        assert now.seq == before.seq + (kind != "withdraw")
+        assert set(before.withdrawn) - set(now.withdrawn) <= ({version} if kind == "promote" and flag else set())
+        assert set(before.collected) <= set(now.collected) <= set(now.withdrawn) - set(now.pinned)
+        assert now.seq == before.seq + 1
         assert [move.seq for move in now.moves] == sorted(move.seq for move in now.moves)
         assert now.last is None or (now.last.seq, now.last.stable_after) == (now.seq, now.stable)

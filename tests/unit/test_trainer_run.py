@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -346,6 +347,7 @@ def test_the_manifest_says_all_that_the_weights_depend_on(cycle: Cycle) -> None:
     assert resolved == CONFIG.model_copy(update={"learning_rate": pytest.approx(0.48 / 32), "precision": "fp32"})
     assert details["config_sha256"] == config_sha256(resolved)
     assert details["base_manifest_sha256"] == cycle.spec.base.manifest.sha256
+    assert details["code"]["version"] == metadata.version("retune")
     assert details["packages"]["torch"] == torch.__version__
     assert details["threads"] == 1
 

@@ -1,5 +1,6 @@
 """Models on the local disk: verified before every use, complete or not there at all [io]."""
 
+import base64
 import hashlib
 import logging
 import math
@@ -8,6 +9,9 @@ import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c  # comes with google-cloud-storage
 
 from retune_client.clock import Clock
 from retune_client.errors import ModelRefusedError
@@ -16,6 +20,7 @@ from retune_client.store import ModelStore
 
 log = logging.getLogger(__name__)
 
+BLOCK_BYTES = 1 << 20
 LEFTOVER_S = 86_400.0
 """A download that was begun so long ago has no process any more."""
 
@@ -119,7 +124,18 @@ def _file_problem(file: ModelFile, folder: Path) -> str | None:
             size = os.fstat(stream.fileno()).st_size
             if size != file.size_bytes:
                 return f"{file.name}: expected {file.size_bytes} bytes, found {size}"
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            sha256, crc32c = _digests(stream)
     except OSError as error:
         return f"{file.name}: {error.strerror}"
-    return None if sha256 == file.sha256 else f"{file.name}: expected sha256 {file.sha256}, found {sha256}"
+    if sha256 != file.sha256:
+        return f"{file.name}: expected sha256 {file.sha256}, found {sha256}"
+    return None if crc32c == file.crc32c else f"{file.name}: expected crc32c {file.crc32c}, found {crc32c}"
+
+
+def _digests(stream: BinaryIO) -> tuple[str, str]:
+    """Return the SHA-256 in hexadecimal and the CRC32C in the base64 of Cloud Storage, in one reading."""
+    sha256, checksum = hashlib.sha256(), google_crc32c.Checksum()
+    while block := stream.read(BLOCK_BYTES):
+        sha256.update(block)
+        checksum.update(block)
+    return sha256.hexdigest(), base64.b64encode(checksum.digest()).decode("ascii")

@@ -6,6 +6,7 @@ Unknown fields are ignored, so that a newer Retune does not stop an older servic
 import json
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from retune_client.errors import InvalidDocumentError
@@ -13,8 +14,12 @@ from retune_client.errors import InvalidDocumentError
 PRODUCTION = "registry/production.json"
 MANIFEST = "manifest.json"
 
+MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
+"""What a model may consist of: nothing that could hold code."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CRC32C = re.compile(r"[A-Za-z0-9+/]{6}==")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class ModelFile:
     stored_name: str
     sha256: str
     size_bytes: int
+    crc32c: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ def parse_manifest(data: bytes, version: int) -> Manifest:
     """Parse the manifest of `version`.
 
     Raises:
-        InvalidDocumentError: it is of another version, names no file, the same file twice, or a file outside its folder.
+        InvalidDocumentError: it is of another version, names no file, the same file twice, a file outside its folder, or one that
+            could hold code.
     """
     what = model_key(version, MANIFEST)
     document = _object(data, what)
@@ -124,15 +131,19 @@ def _canary(document: dict[str, Any]) -> Canary:
 def _file(row: object, what: str) -> ModelFile:
     if not isinstance(row, dict):
         raise InvalidDocumentError(f"{what}: files: expected objects, found {type(row).__name__}")
-    name, sha256 = row.get("name"), row.get("sha256")
+    name, sha256, crc32c = row.get("name"), row.get("sha256"), row.get("crc32c")
     stored_name = row.get("stored_name") or name
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidDocumentError(f"{what}: files: expected a plain file name, found {name!r:.100}")
+    if PurePosixPath(name).suffix not in MODEL_SUFFIXES:
+        raise InvalidDocumentError(f"{what}: files: expected only {sorted(MODEL_SUFFIXES)} files, found {name!r:.100}")
     if not isinstance(stored_name, str) or not _NAME.fullmatch(stored_name):
         raise InvalidDocumentError(f"{what}: {name}: expected a plain stored_name, found {stored_name!r:.100}")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise InvalidDocumentError(f"{what}: {name}: expected a sha256 in hexadecimal, found {sha256!r:.100}")
-    return ModelFile(name, stored_name, sha256, _whole(row.get("size_bytes"), f"{what}: {name}: size_bytes"))
+    if not isinstance(crc32c, str) or not _CRC32C.fullmatch(crc32c):
+        raise InvalidDocumentError(f"{what}: {name}: expected a crc32c in base64, found {crc32c!r:.100}")
+    return ModelFile(name, stored_name, sha256, _whole(row.get("size_bytes"), f"{what}: {name}: size_bytes"), crc32c)
 
 
 def _object(data: bytes, what: str) -> dict[str, Any]:

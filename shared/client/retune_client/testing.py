@@ -1,5 +1,6 @@
 """Stand-ins for the outside world, for this package's tests and for those of a service that uses it."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -8,6 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import google_crc32c  # comes with google-cloud-storage
 
 from retune_client.errors import ObjectMissingError
 
@@ -119,7 +122,8 @@ class MemoryModelStore:
         for name, data in files.items():
             stored_name = (stored_names or {}).get(name)
             self.objects[f"models/{version:06d}/{stored_name or name}"] = data
-            entry = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "crc32c": "AAAAAA==", "size_bytes": len(data)}
+            crc32c = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode("ascii")
+            entry = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "crc32c": crc32c, "size_bytes": len(data)}
             entries.append({**entry, "stored_name": stored_name} if stored_name else entry)
         manifest = {"v": 1, "version": version, "origin": "trained", "created_at": START.isoformat(), "files": entries}
         self.objects[f"models/{version:06d}/manifest.json"] = json.dumps(manifest).encode()

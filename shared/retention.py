@@ -1,0 +1,121 @@
+"""Which models stay: what is withdrawn or pinned, and what may be collected. Pure.
+
+A model is collected in two steps: a swap of the alias marks it as `collected`, which is refused while anything needs it and
+which no promotion, not even an override, undoes; only then are its files deleted. Its manifest stays: it says what was learned.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from shared.cas import Decision
+from shared.frozen import Frozen
+from shared.ids import version_name
+from shared.registry import Command, Production, events_of, moved
+
+
+class StoredModel(Frozen):
+    """A model with files in the store.
+
+    Attributes:
+        base_version: what it was trained from; None for an import.
+        size_bytes: of the files that a collection would delete.
+    """
+
+    version: int
+    base_version: int | None
+    size_bytes: int
+
+
+class Fate(Frozen):
+    """What the retention says of a model: `collect` it or not, and why."""
+
+    version: int
+    collect: bool
+    why: str
+    size_bytes: int
+
+
+def decide_gc(
+    production: Production | None, models: Sequence[StoredModel], running: Mapping[int, int | None], keep_newest: int
+) -> tuple[Fate, ...]:
+    """Decide which models nobody needs any more: the fate of each, the oldest first.
+
+    Args:
+        production: the alias now.
+        models: those that have files besides their manifest.
+        running: cycles that have not ended, each with the version that it trains from (None = not chosen yet).
+        keep_newest: so many of the highest numbers stay, whatever became of them.
+    """
+    now = production or Production()
+    needed = _needed(now, models, running, keep_newest)
+    why_not = f"neither serves nor is in line for a rollback, pinned, a base, of a running cycle or among the newest {keep_newest}"
+    fates = []
+    for model in sorted(models, key=lambda model: model.version):
+        if model.version in now.collected:
+            collect, why = True, "an earlier collection did not come to its end"
+        elif model.version in needed:
+            collect, why = False, needed[model.version]
+        else:
+            collect, why = True, f"{'withdrawn, ' if model.version in now.withdrawn else ''}{why_not}"
+        fates.append(Fate(version=model.version, collect=collect, why=why, size_bytes=model.size_bytes))
+    return tuple(fates)
+
+
+def _needed(now: Production, models: Sequence[StoredModel], running: Mapping[int, int | None], keep_newest: int) -> dict[int, str]:
+    """Return why versions are needed; the first reason found stands."""
+    needed: dict[int, str] = {}
+    if now.stable is not None:
+        needed[now.stable] = "stable"
+    if now.canary is not None:
+        needed.setdefault(now.canary.version, "on canary")
+    for version in now.previous:
+        needed.setdefault(version, "in line for a rollback")
+    for version in now.pinned:
+        needed.setdefault(version, "pinned")
+    for cycle, base in running.items():
+        needed.setdefault(cycle, f"cycle {cycle} runs")
+        if base is not None:
+            needed.setdefault(base, f"the base that cycle {cycle} trains from")
+    for model in models:
+        if model.version in needed and model.base_version is not None:
+            needed.setdefault(model.base_version, f"the base of {version_name(model.version)}")
+    here = sorted((model.version for model in models if model.version not in now.collected), reverse=True)
+    for version in here[:keep_newest]:
+        needed.setdefault(version, f"among the newest {keep_newest}")
+    return needed
+
+
+def decide_withdraw(production: Production | None, version: int, command: Command, *, collect: bool = False) -> Decision[Production]:
+    """Decide that a version never comes back by itself: refused while it serves, is a place to roll back to, or is pinned.
+
+    Args:
+        production: the alias now.
+        version: the version to withdraw.
+        command: the cause.
+        collect: its files will be deleted: not even an override brings it back.
+    """
+    now = production or Production()
+    if (done := now.applied(command.cause)) is not None:
+        return Decision(None, events_of(done), "already applied")
+    if version in {now.stable, now.canary.version if now.canary else None, *now.previous}:
+        return Decision(None, reason=f"{version_name(version)} is live or in the rollback window")
+    if version in now.collected or (version in now.withdrawn and not collect):
+        return Decision(None, reason=f"{version_name(version)} is {'collected' if version in now.collected else 'withdrawn'} already")
+    if version in now.pinned:
+        return Decision(None, reason=f"{version_name(version)} is pinned: unpin it first")
+    withdrawn = now.withdrawn if version in now.withdrawn else (*now.withdrawn, version)
+    collected = (*now.collected, version) if collect else now.collected
+    return moved(now, command, kind="withdraw", version=version, withdrawn=withdrawn, collected=collected)
+
+
+def decide_pin(production: Production | None, version: int, command: Command, *, pinned: bool) -> Decision[Production]:
+    """Decide that the files of a version stay whatever the retention says, or (`pinned` false) no longer."""
+    now = production or Production()
+    name = version_name(version)
+    if (done := now.applied(command.cause)) is not None:
+        return Decision(None, events_of(done), "already applied")
+    if (version in now.pinned) == pinned:
+        return Decision(None, reason=f"{name} is pinned already" if pinned else f"{name} is not pinned")
+    if version in now.collected:
+        return Decision(None, reason=f"{name} was collected: there is nothing left to keep")
+    kept = (*now.pinned, version) if pinned else tuple(item for item in now.pinned if item != version)
+    return moved(now, command, kind="pin" if pinned else "unpin", version=version, pinned=kept)
