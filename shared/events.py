@@ -23,6 +23,8 @@ TICKS = "ticks"
 TOPICS = (STT_ERRORS, FINETUNE_TRIGGERS, TRAINING_EVENTS, VALIDATION_EVENTS, MODEL_COMMANDS, MODEL_EVENTS, TICKS)
 
 SCHEMA_VERSION = 1
+DEFAULT_PERCENT = 10
+"""Share of the sessions that a canary serves where nobody says another."""
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_TEXT_CHARS = 10_000
 ORIGINAL_ID_ATTRIBUTE = "retune_original_id"
@@ -237,11 +239,11 @@ class RollbackRequested(PersonCommand):
 
 
 class CanaryRequested(PersonCommand):
-    """Serve an accepted version to a share of the sessions."""
+    """Serve an accepted version to a share of the sessions; 0 percent = let it transcribe beside the stable one, and serve nobody."""
 
     type: Literal["CanaryRequested"] = "CanaryRequested"
     version: Annotated[int, Field(ge=0)]
-    percent: Annotated[int, Field(ge=1, le=99)] = 10
+    percent: Annotated[int, Field(ge=0, le=99)] = DEFAULT_PERCENT
 
 
 class RegistryEvent(Event):
@@ -260,10 +262,10 @@ class ModelDeployed(RegistryEvent):
 
 
 class CanaryStarted(RegistryEvent):
-    """`version` serves `percent` of the sessions now."""
+    """`version` serves `percent` of the sessions now; with 0 it is in shadow."""
 
     type: Literal["CanaryStarted"] = "CanaryStarted"
-    percent: Annotated[int, Field(ge=1, le=99)]
+    percent: Annotated[int, Field(ge=0, le=99)]
 
 
 class ModelRolledBack(RegistryEvent):

@@ -78,7 +78,7 @@ def _on_accepted(ports: Ports, event: CandidateAccepted) -> str:
     if not ports.settings.policy.auto_deploy:
         return f"{version_name(event.cycle)} is accepted and waits for `retune promote {event.cycle}`"
     command = Command(cause=event.event_id, at=ports.clock.now(), by=BY, reason="accepted by the validator")
-    return _promote_on_evidence(ports, event.cycle, champion, command)
+    return _deploy_on_evidence(ports, event.cycle, champion, command, percent=ports.settings.policy.canary.percent)
 
 
 def _promote(ports: Ports, event: PromoteRequested) -> str:
@@ -93,7 +93,7 @@ def _promote(ports: Ports, event: PromoteRequested) -> str:
     champion, refusal = check_evidence(ports, event.version, None)
     if refusal is not None:
         return f"refused: {refusal}"
-    return _promote_on_evidence(ports, event.version, champion, command)
+    return _deploy_on_evidence(ports, event.version, champion, command)
 
 
 def _canary(ports: Ports, event: CanaryRequested) -> str:
@@ -104,8 +104,13 @@ def _canary(ports: Ports, event: CanaryRequested) -> str:
     return _move_alias(ports, partial(decide_canary, version=event.version, percent=event.percent, command=command, champion=champion))
 
 
-def _promote_on_evidence(ports: Ports, version: int, champion: int | None, command: Command) -> str:
-    outcome = _move_alias(ports, partial(decide_promote, version=version, command=command, champion=champion))
+def _deploy_on_evidence(ports: Ports, version: int, champion: int | None, command: Command, *, percent: int | None = None) -> str:
+    """Promote a version, or begin its canary where `percent` says so; one whose evidence is stale has come to nothing."""
+    if percent is None:
+        decide = partial(decide_promote, version=version, command=command, champion=champion)
+    else:
+        decide = partial(decide_canary, version=version, percent=percent, command=command, champion=champion)
+    outcome = _move_alias(ports, decide)
     found = find(ports.store, keys.PRODUCTION)
     production = CODEC.parse(found.data) if found else None
     stale = staleness(production, version, champion)
