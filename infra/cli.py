@@ -185,6 +185,25 @@ def promote(
 
 
 @app.command()
+def canary(
+    by: By,
+    version: VersionArgument,
+    percent: Annotated[
+        int | None, typer.Option(min=0, max=99, help="Share of the sessions; 0 = transcribe beside, serve nobody; by default the policy's.")
+    ] = None,
+    reason: Reason = None,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Serve an accepted version to a share of the sessions; its errors there decide whether it is promoted."""
+    number = _version(version)
+    with answering(), open_session() as session:
+        answer = infra.people.canary(session.ports, _person(by, reason, wait, timeout), number, percent)
+    _answer(answer, as_json=as_json)
+
+
+@app.command()
 def rollback(
     by: By,
     version: Annotated[str | None, typer.Argument(help="A live version; by default the canary, else the stable one.")] = None,

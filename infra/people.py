@@ -19,7 +19,7 @@ from shared import keys, ledger, registry
 from shared.bus import Outgoing
 from shared.cas import find
 from shared.cycle import CycleState
-from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
+from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import CODEC, Command, Production
@@ -94,6 +94,20 @@ def promote(ports: Ports, person: Person, version: int, *, override: bool) -> An
     return _about_alias(ports, person, payload, event_id)
 
 
+def canary(ports: Ports, person: Person, version: int, percent: int | None) -> Answer:
+    """Serve an accepted version to a share of the sessions (None = the policy's, else 10%); with 0 it only transcribes beside."""
+    event_id = _new_id()
+    share = percent if percent is not None else ports.settings.policy.canary.percent
+    champion, refusal = check_evidence(ports, version, None)
+    if refusal is not None:
+        return _refused(refusal)
+    share = DEFAULT_PERCENT if share is None else share
+    decision = registry.decide_canary(read_production(ports), version, share, _command(ports, person, event_id), champion=champion)
+    if decision.state is None:
+        return _refused(decision.reason)
+    return _about_alias(ports, person, {"canary": version, "percent": share}, event_id)
+
+
 def rollback(ports: Ports, person: Person, version: int | None) -> Answer:
     """Withdraw a live version: the named one, else the canary, else the stable one."""
     event_id = _new_id()
@@ -166,7 +180,9 @@ def _alias_answer(production: Production | None, event_id: str) -> Answer | None
     if applied is None:
         return None
     stable = "no version" if applied.stable_after is None else version_name(applied.stable_after)
-    return Answer(outcome="accepted", text=f"{applied.kind} {version_name(applied.version)}: {stable} is stable", event_id=event_id)
+    share = "" if applied.percent is None else f" for {applied.percent}% of the sessions"
+    text = f"{applied.kind} {version_name(applied.version)}{share}: {stable} is stable"
+    return Answer(outcome="accepted", text=text, event_id=event_id)
 
 
 def _command(ports: Ports, person: Person, event_id: str) -> Command:
