@@ -14,6 +14,7 @@ import infra.explain
 import infra.models
 import infra.people
 import infra.review
+import infra.shadow
 import infra.status
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.model_tables import render_model, render_models
@@ -201,6 +202,18 @@ def canary(
     with answering(), open_session() as session:
         answer = infra.people.canary(session.ports, _person(by, reason, wait, timeout), number, percent)
     _answer(answer, as_json=as_json)
+
+
+@app.command()
+def shadow(
+    version: Annotated[str | None, typer.Argument(help="A version, such as v12; by default the one on canary.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a version heard that transcribes beside the stable one: where they agree, and who is right."""
+    number = None if version is None else _version(version)
+    with answering(), open_session() as session:
+        report = infra.shadow.look(session.ports, number)
+    show(report, infra.shadow.render(report), as_json=as_json)
 
 
 @app.command()

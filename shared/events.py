@@ -87,10 +87,14 @@ class SttSample(Utterance):
     Attributes:
         sample_rate: the probability in (0, 1] with which the utterance was drawn; without it the share of samples in
             the counted traffic stands for it.
+        shadow_hypothesis: what the version on canary or in shadow transcribed beside, served to nobody.
+        shadow_version: that version.
     """
 
     type: Literal["SttSample"] = "SttSample"
     sample_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    shadow_hypothesis: Text | None = None
+    shadow_version: Annotated[int, Field(ge=0)] | None = None
 
 
 class SttCorrection(Event):
