@@ -90,7 +90,8 @@ def _canary(watch: Watch, policy: CanaryPolicy, now: datetime, champion: int | N
     if champion is not None and champion != subject.against:
         stable = version_name(subject.against)
         return "rollback", f"{_name(watch)} was validated against {version_name(champion)}, but {stable} is stable now"
-    if subject.percent == 0:
+    percent = subject.percent or 0
+    if not percent:
         return _shadow(watch, policy, now)
     counts = total(watch.pairs)
     text = _describe(watch, counts)
@@ -100,7 +101,7 @@ def _canary(watch: Watch, policy: CanaryPolicy, now: datetime, champion: int | N
         if said[0] != "wait" and (said[0] == "rollback" or due):
             return said
         text = said[1] if said[0] == "wait" else f"{said[1]}; promoted after {_hours(policy.min_duration_s)}"
-    elif counts.new.utterances == 0 and counts.old.utterances * subject.percent >= policy.min_utterances * (100 - subject.percent):
+    elif counts.new.utterances == 0 and counts.old.utterances * percent >= policy.min_utterances * (100 - percent):
         return policy.on_silence, f"{text}: nothing was served by the canary, the stated default is to {_verb(policy.on_silence)}"
     else:
         text = f"{text}; {_wanted(policy)}"

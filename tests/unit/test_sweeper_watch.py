@@ -119,13 +119,9 @@ def test_the_canary_and_a_promoted_version_are_watched_and_nothing_else() -> Non
 
 
 def test_a_guard_goes_on_while_a_canary_comes_and_goes() -> None:
-    production = Production(stable=0)
-    for move in (
-        lambda now: decide_promote(now, 1, because("b", 1), champion=0),
-        lambda now: decide_canary(now, 2, 25, because("c", 2), champion=1),
-        lambda now: decide_rollback(now, 2, because("d", 3)),
-    ):
-        production = move(production).state or production
+    promoted = decide_promote(Production(stable=0), 1, because("b", 1), champion=0).state
+    begun = decide_canary(promoted, 2, 25, because("c", 2), champion=1).state
+    production = decide_rollback(begun, 2, because("d", 3)).state
     assert subjects(production, POLICY) == [Subject(kind="guard", version=1, against=0, since=after(1))]
 
 
