@@ -16,6 +16,7 @@ import infra.model_gc
 import infra.models
 import infra.people
 import infra.review
+import infra.shadow
 import infra.status
 from infra.corpora_cli import replay, suite
 from infra.errors import EXIT_CODES, OK, REFUSED
@@ -180,6 +181,37 @@ def promote(
     with answering(), open_session() as session:
         answer = infra.people.promote(session.ports, _person(by, reason, wait, timeout), number, override=override)
     _answer(answer, as_json=as_json)
+
+
+@app.command()
+def canary(
+    by: By,
+    version: VersionArgument,
+    percent: Annotated[
+        int | None, typer.Option(min=0, max=99, help="Share of the sessions; 0 = transcribe beside, serve nobody; by default the policy's.")
+    ] = None,
+    reason: Reason = None,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Serve an accepted version to a share of the sessions; its errors there decide whether it is promoted."""
+    number = _version(version)
+    with answering(), open_session() as session:
+        answer = infra.people.canary(session.ports, _person(by, reason, wait, timeout), number, percent)
+    _answer(answer, as_json=as_json)
+
+
+@app.command()
+def shadow(
+    version: Annotated[str | None, typer.Argument(help="A version, such as v12; by default the one on canary.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a version heard that transcribes beside the stable one: where they agree, and who is right."""
+    number = None if version is None else _version(version)
+    with answering(), open_session() as session:
+        report = infra.shadow.look(session.ports, number)
+    show(report, infra.shadow.render(report), as_json=as_json)
 
 
 @app.command()

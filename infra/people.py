@@ -20,7 +20,7 @@ from shared import keys, ledger, registry
 from shared.bus import Outgoing
 from shared.cas import find
 from shared.cycle import CycleState
-from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
+from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import CODEC, Command, Production
@@ -94,6 +94,21 @@ def promote(ports: Ports, person: Person, version: int, *, override: bool) -> An
         return _refused(decision.reason)
     payload: dict[str, object] = {"promote": version, **({"override": True} if override else {})}
     return _about_alias(ports, person, payload, event_id)
+
+
+def canary(ports: Ports, person: Person, version: int, percent: int | None) -> Answer:
+    """Serve an accepted version to a share of the sessions (None = the policy's, else 10%); with 0 it only transcribes beside."""
+    event_id = _new_id()
+    share = percent if percent is not None else ports.settings.policy.canary.percent
+    share = DEFAULT_PERCENT if share is None else share
+    evidence = check_evidence(ports, version, None)
+    if evidence.refusal is not None:
+        return _refused(evidence.refusal)
+    command = _command(ports, person, event_id)
+    decision = registry.decide_canary(read_production(ports), version, share, command, champion=evidence.champion)
+    if decision.state is None:
+        return _refused(decision.reason)
+    return _about_alias(ports, person, {"canary": version, "percent": share}, event_id)
 
 
 def rollback(ports: Ports, person: Person, version: int | None, to: int | None = None) -> Answer:
@@ -192,7 +207,8 @@ def _alias_answer(production: Production | None, event_id: str, person: Person) 
         return None
     stable = "no version" if applied.stable_after is None else version_name(applied.stable_after)
     more = "" if applied.reason in {person.reason, NO_REASON} else f" ({applied.reason})"
-    text = f"{applied.kind.replace('_', ' ')} {version_name(applied.version)}: {stable} is stable{more}"
+    share = "" if applied.percent is None else f" for {applied.percent}% of the sessions"
+    text = f"{applied.kind.replace('_', ' ')} {version_name(applied.version)}{share}: {stable} is stable{more}"
     return Answer(outcome="refused" if applied.kind == "end_canary" else "accepted", text=text, event_id=event_id)
 
 

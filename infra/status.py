@@ -9,6 +9,8 @@ from rich.text import Text
 from functions.crossing import Declined, find_declined
 from functions.launcher.opening import find_state
 from functions.runtime import Ports
+from functions.sweeper.verdict import subjects
+from functions.sweeper.watch import find_watch
 from infra.people import read_production
 from infra.wording import when
 from shared import keys, ledger
@@ -19,6 +21,7 @@ from shared.ids import version_name
 from shared.ledger import Totals
 from shared.registry import Production
 from shared.training import Heartbeat, parse_document
+from shared.watch import Watch
 
 
 class CycleView(Frozen):
@@ -42,6 +45,7 @@ class StatusReport(Frozen):
         running: the cycle that has not ended.
         ended: the newest cycle that has.
         declined: the last recorded refusal to start the cycle that collects.
+        watches: what was seen of the canary, and of a stable version in its guard window.
     """
 
     at: datetime
@@ -53,6 +57,7 @@ class StatusReport(Frozen):
     ended: CycleView | None
     declined: Declined | None
     production: Production | None
+    watches: tuple[Watch, ...] = ()
 
 
 def look(ports: Ports) -> StatusReport:
@@ -60,6 +65,8 @@ def look(ports: Ports) -> StatusReport:
     head = ledger.read_head(ports.store)
     views = [view for view in (_view(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE) if view is not None]
     policy = ports.settings.policy
+    production = read_production(ports)
+    watched = ((subject, find_watch(ports, subject.version)) for subject in subjects(production, policy.canary))
     return StatusReport(
         at=ports.clock.now(),
         bucket=ports.store.uri,
@@ -69,7 +76,8 @@ def look(ports: Ports) -> StatusReport:
         running=next((view for view in views if not view.state.ended), None),
         ended=next((view for view in views if view.state.ended), None),
         declined=find_declined(ports, head),
-        production=read_production(ports),
+        production=production,
+        watches=tuple(watch for subject, watch in watched if watch is not None and watch.subject == subject),
     )
 
 
@@ -84,7 +92,7 @@ def _view(ports: Ports, cycle: int) -> CycleView | None:
 
 def render(report: StatusReport) -> RenderableType:
     """Return the report for people."""
-    parts: list[RenderableType] = [Text(report.bucket, style="bold"), *_serving(report.production), *_collected(report)]
+    parts: list[RenderableType] = [Text(report.bucket, style="bold"), *_serving(report.production), *_watched(report), *_collected(report)]
     if report.running is not None:
         parts += _cycle(report.running, report.at)
     if report.ended is not None:
@@ -99,13 +107,25 @@ def _serving(production: Production | None) -> list[RenderableType]:
         return [Text("No model is stable: run `retune models import DIR|HUB_ID --promote`.", style="yellow")]
     text = f"Stable: {version_name(production.stable)}"
     if production.canary is not None:
-        text += f", canary: {version_name(production.canary.version)} for {production.canary.percent}% of the sessions"
+        share = production.canary.percent
+        served = f"for {share}% of the sessions" if share else "in shadow: it transcribes beside and serves nobody"
+        text += f", canary: {version_name(production.canary.version)} {served}"
     if production.previous:
         text += f"; before: {', '.join(map(version_name, production.previous[:3]))}"
     if production.withdrawn:
         text += f"; withdrawn: {', '.join(map(version_name, production.withdrawn))}"
     last = production.last
     return [Text(text), *([Text(f"  last move: {last.kind} {version_name(last.version)} by {last.by}: {last.reason}")] if last else [])]
+
+
+def _watched(report: StatusReport) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for watch in report.watches:
+        subject, verdict = watch.subject, watch.verdict
+        lines.append(Text(f"  {subject.kind} since {when(subject.since)}, {verdict.action}: {verdict.reason}"))
+        if verdict.action == "promote":
+            lines.append(Text(f"  run `retune promote {version_name(subject.version)}` where the policy does not do it by itself"))
+    return lines
 
 
 def _collected(report: StatusReport) -> list[RenderableType]:

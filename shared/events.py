@@ -23,6 +23,8 @@ TICKS = "ticks"
 TOPICS = (STT_ERRORS, FINETUNE_TRIGGERS, TRAINING_EVENTS, VALIDATION_EVENTS, MODEL_COMMANDS, MODEL_EVENTS, TICKS)
 
 SCHEMA_VERSION = 1
+DEFAULT_PERCENT = 10
+"""Share of the sessions that a canary serves where nobody says another."""
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_TEXT_CHARS = 10_000
 MAX_REASON_CHARS = 2_000
@@ -86,10 +88,14 @@ class SttSample(Utterance):
     Attributes:
         sample_rate: the probability in (0, 1] with which the utterance was drawn; without it the share of samples in
             the counted traffic stands for it.
+        shadow_hypothesis: what the version on canary or in shadow transcribed beside, served to nobody.
+        shadow_version: that version.
     """
 
     type: Literal["SttSample"] = "SttSample"
     sample_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    shadow_hypothesis: Text | None = None
+    shadow_version: Annotated[int, Field(ge=0)] | None = None
 
 
 class SttCorrection(Event):
@@ -244,11 +250,11 @@ class RollbackRequested(PersonCommand):
 
 
 class CanaryRequested(PersonCommand):
-    """Serve an accepted version to a share of the sessions."""
+    """Serve an accepted version to a share of the sessions; 0 percent = let it transcribe beside the stable one, and serve nobody."""
 
     type: Literal["CanaryRequested"] = "CanaryRequested"
     version: Annotated[int, Field(ge=0)]
-    percent: Annotated[int, Field(ge=1, le=99)] = 10
+    percent: Annotated[int, Field(ge=0, le=99)] = DEFAULT_PERCENT
 
 
 class WithdrawRequested(PersonCommand):
@@ -287,10 +293,10 @@ class ModelDeployed(RegistryEvent):
 
 
 class CanaryStarted(RegistryEvent):
-    """`version` serves `percent` of the sessions now."""
+    """`version` serves `percent` of the sessions now; with 0 it is in shadow."""
 
     type: Literal["CanaryStarted"] = "CanaryStarted"
-    percent: Annotated[int, Field(ge=1, le=99)]
+    percent: Annotated[int, Field(ge=0, le=99)]
 
 
 class CanaryEnded(RegistryEvent):

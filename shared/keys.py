@@ -54,6 +54,11 @@ def declined(cycle: int) -> str:
     return f"{CYCLES}{padded(cycle)}/declined.json"
 
 
+def watch(version: int) -> str:
+    """What the sweeper has seen of a version on canary or in its guard window."""
+    return f"{CYCLES}{padded(version)}/watch.json"
+
+
 def dataset(cycle: int) -> str:
     """The sealed dataset of a cycle."""
     return f"{CYCLES}{padded(cycle)}/dataset.jsonl"

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.cycle import CycleState, Status
 from shared.events import Rate
@@ -43,6 +43,56 @@ class ValidationPolicy(Frozen):
     suites_stand_for_traffic: bool = False
 
 
+class CanaryPolicy(Frozen):
+    """How a new version proves itself on traffic: by reported errors per served utterance.
+
+    First beside the stable version (canary), then against what was stable before (guard). At an error rate p it takes
+    about 11 * effect * (1 - p) / (p * margin^2) utterances of the canary to prove that it is no worse, where `effect` is
+    how much more the rate varies than if utterances were independent, often 2 to 4: at 10% and a margin of 0.2 some
+    5,000 to 10,000.
+
+    Attributes:
+        percent: an accepted version first serves this share of the sessions; 0 = it transcribes beside, and serves
+            nobody; None = no canary, it is promoted at once.
+        margin: promoted when its error rate is surely less than this much worse, relative to the stable version's.
+        alpha: one-sided error rate of each test, over all looks together.
+        min_utterances: neither is believed before each version has served so many.
+        session_s: most sessions end, and their errors are reported, within so many seconds; what comes in earlier after
+            a move is not counted.
+        min_duration_s: no promotion before.
+        max_duration_s: the deadline of a canary.
+        on_deadline: what happens then without a verdict.
+        on_silence: what happens when the canary's traffic does not come: fewer than `min_utterances` by the deadline,
+            or none while its share of the stable version's would be as many.
+        guard_s: how long a version is watched after it was promoted; 0 = not at all.
+        guard_margin: rolled back when its error rate is surely more than this much worse, relative to what the stable
+            version before it showed until the promotion. There is no control beside it: another hour, other callers or
+            a new way of finding errors look like a bad model, and the margin is for them. Where nothing comes to
+            compare, it stays.
+    """
+
+    percent: Annotated[int, Field(ge=0, le=99)] | None = None
+    margin: Annotated[float, Field(gt=0, le=10)] = 0.2
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    min_utterances: Annotated[int, Field(ge=1)] = 200
+    session_s: Annotated[float, Field(ge=0)] = 600.0
+    min_duration_s: Annotated[float, Field(ge=0)] = 3600.0
+    max_duration_s: Annotated[float, Field(gt=0)] = 86_400.0
+    on_deadline: Literal["promote", "rollback"] = "rollback"
+    on_silence: Literal["promote", "rollback"] = "rollback"
+    guard_s: Annotated[float, Field(ge=0)] = 86_400.0
+    guard_margin: Annotated[float, Field(gt=0, le=10)] = 0.5
+
+    @model_validator(mode="after")
+    def _check_durations(self) -> Self:
+        if self.max_duration_s < self.min_duration_s + self.session_s:
+            raise ValueError(
+                f"max_duration_s: expected at least min_duration_s + session_s = {self.min_duration_s + self.session_s:g}, "
+                f"found {self.max_duration_s:g}"
+            )
+        return self
+
+
 class Policy(Frozen):
     """Every number that an operator may set.
 
@@ -53,7 +103,7 @@ class Policy(Frozen):
             rate is above the threshold.
         max_age_s: the oldest collected error crosses when it has waited that long; None = never.
         auto_approve_finetuning: start without waiting for `approve`.
-        auto_deploy: promote an accepted candidate without waiting for `promote`.
+        auto_deploy: promote an accepted candidate, or begin its canary and promote it on that, without waiting for `promote`.
         cooldown_s: rest after a cycle has ended.
         min_trainable_clips, min_speakers: an unforced cycle with fewer cannot teach or cannot be judged.
         max_attempts: trainings per cycle before it has failed.
@@ -86,6 +136,7 @@ class Policy(Frozen):
     keep_models: Annotated[int, Field(ge=1)] = 10
     judge_on_llm_gold: bool = False
     validation: ValidationPolicy = ValidationPolicy()
+    canary: CanaryPolicy = CanaryPolicy()
     training: TrainingConfig = TrainingConfig()
     gold: GoldConfig | None = None
 

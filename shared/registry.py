@@ -24,10 +24,10 @@ MoveKind = Literal["promote", "canary", "end_canary", "rollback", "withdraw", "p
 
 
 class Canary(Frozen):
-    """A version that serves a share of the sessions."""
+    """A version that serves a share of the sessions; with 0 percent it is in shadow: it transcribes beside, and serves nobody."""
 
     version: Annotated[int, Field(ge=0)]
-    percent: Annotated[int, Field(ge=1, le=99)]
+    percent: Annotated[int, Field(ge=0, le=99)]
     since: AwareDatetime
 
 

@@ -110,7 +110,7 @@ def _on_accepted(ports: Ports, event: CandidateAccepted) -> str:
         report_sha256=evidence.report_sha256,
         manifest_sha256=evidence.manifest_sha256,
     )
-    return _promote_on_evidence(ports, event.cycle, evidence.champion, command)
+    return _deploy_on_evidence(ports, event.cycle, evidence.champion, command, percent=ports.settings.policy.canary.percent)
 
 
 def _promote(ports: Ports, event: PromoteRequested) -> str:
@@ -125,16 +125,14 @@ def _promote(ports: Ports, event: PromoteRequested) -> str:
     evidence = check_evidence(ports, event.version, None)
     if evidence.refusal is not None:
         return f"refused: {evidence.refusal}"
-    return _promote_on_evidence(ports, event.version, evidence.champion, _command(ports, event, evidence))
+    return _deploy_on_evidence(ports, event.version, evidence.champion, _command(ports, event, evidence))
 
 
 def _canary(ports: Ports, event: CanaryRequested) -> str:
     evidence = check_evidence(ports, event.version, None)
     if evidence.refusal is not None:
         return f"refused: {evidence.refusal}"
-    command = _command(ports, event, evidence)
-    decide = partial(decide_canary, version=event.version, percent=event.percent, command=command, champion=evidence.champion)
-    return _move_on_evidence(ports, event.version, evidence.champion, command, decide)
+    return _deploy_on_evidence(ports, event.version, evidence.champion, _command(ports, event, evidence), percent=event.percent)
 
 
 def _withdraw(ports: Ports, event: WithdrawRequested) -> str:
@@ -165,15 +163,12 @@ def decide_checked_rollback(
         damaged[target] = problem
 
 
-def _promote_on_evidence(ports: Ports, version: int, champion: int | None, command: Command) -> str:
-    decide = partial(decide_promote, version=version, command=command, champion=champion)
-    return _move_on_evidence(ports, version, champion, command, decide)
-
-
-def _move_on_evidence(
-    ports: Ports, version: int, champion: int | None, command: Command, decide: Callable[[Production | None], Decision[Production]]
-) -> str:
-    """Move the alias; where the evidence is stale, the cycle is inconclusive."""
+def _deploy_on_evidence(ports: Ports, version: int, champion: int | None, command: Command, *, percent: int | None = None) -> str:
+    """Promote a version, or begin its canary where `percent` says so; one whose evidence is stale has come to nothing."""
+    if percent is None:
+        decide = partial(decide_promote, version=version, command=command, champion=champion)
+    else:
+        decide = partial(decide_canary, version=version, percent=percent, command=command, champion=champion)
     outcome = _move_alias(ports, decide)
     found = find(ports.store, keys.PRODUCTION)
     production = CODEC.parse(found.data) if found else None

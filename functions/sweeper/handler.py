@@ -7,6 +7,7 @@ from functions.launcher import decide as launch
 from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch
 from functions.launcher.trainers import TrainerRun, parse_name
 from functions.sweeper.decide import Need, decide_need
+from functions.sweeper.watch import watch_versions
 from functions.validator.announce import judged_event
 from shared import keys, ledger
 from shared.bus import Message
@@ -48,6 +49,7 @@ def sweep(deps: LaunchDeps) -> str:
         state = find_state(ports, cycle) if cycle >= ledger.FIRST_CYCLE else None
         if state is not None and not state.ended:
             done.extend(_carry(deps, state))
+    done.extend(watch_versions(ports))  # counts ledgers, so before they are collected
     done.extend(_collect_garbage(deps, head))
     return "; ".join(done) or "nothing to do"
 

@@ -7,6 +7,7 @@ and the manifests that Retune writes are understood by the router.
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -96,6 +97,22 @@ def test_samples_carry_their_rate_and_traffic_its_interval() -> None:
     # nothing else moves the clock: 12.5 s from the start to the end
     assert (traffic.model_version, traffic.utterances, traffic.interval_s) == (11, 1, 12.5)
     assert traffic.occurred_at == START + timedelta(seconds=12.5)
+
+
+def test_what_a_shadow_heard_arrives_with_the_sample_and_never_with_an_error() -> None:
+    utterance = replace(FULL, shadow_hypothesis="die Überweisung nach Łódź", shadow_version=12)
+
+    def use(reporter: ErrorReporter) -> None:
+        assert reporter.draws(utterance.utterance_id)
+        reporter.observe(utterance)
+        reporter.report_error(utterance)
+
+    sample, error, _ = map(parsed, published(use))
+    assert isinstance(sample, SttSample)
+    assert (sample.model_version, sample.shadow_version, sample.shadow_hypothesis) == (11, 12, "die Überweisung nach Łódź")
+    assert isinstance(error, SttError)
+    with pytest.raises(InvalidEventError, match="model_version: expected an integer of at least 0, found NoneType"):
+        sample_event(replace(utterance, shadow_version=None), STAMP, sample_rate=0.5)
 
 
 def test_a_correction_arrives_with_its_provenance() -> None:

@@ -19,8 +19,10 @@ from functions.launcher.seal import find_dataset, read_lineage
 from functions.wiring import READS, subscription_name
 from shared import keys, ledger
 from shared.cas import find
+from shared.cycle import Status
 from shared.dataset import Row
 from shared.errors import CommitUnknown, Retryable, RetuneError
+from shared.policy import CanaryPolicy
 from shared.testing import builders
 from shared.verdict import parse_report
 from tests.world import POLICY, World, right, wrong
@@ -32,20 +34,33 @@ MOST_UTTERANCES = 120
 """Each delivery counts the whole ledger here, so the work grows with the square of this."""
 
 
+WITH_CANARY = POLICY_HERE.model_copy(
+    update={
+        "canary": CanaryPolicy(
+            percent=10, session_s=0, min_duration_s=0, max_duration_s=3000, min_utterances=1, on_deadline="promote", guard_s=3000
+        )
+    }
+)
+"""Silence and the deadline decide here, in both directions: the test of the rates needs more looks than a history of the machine has."""
+
+
 class Killed(RetuneError):
     """The process died between two calls."""
 
 
 class Loop(RuleBasedStateMachine):
+    policy = POLICY_HERE
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(POLICY_HERE)
+        self.world = World(self.policy)
         self.world.store.before = self._before
         self.world.store.after = self._after
         self.dies_in = 0
         self.loses_reply_in = 0
         self.imported = {0}
         self.next_utterance = 0
+        self.served = 0
         self.world.install_model()
         self.world.record_calls(range(2000))
         self.failing_publishes = 0
@@ -148,6 +163,14 @@ class Loop(RuleBasedStateMachine):
             except (Killed, CommitUnknown, Retryable):
                 self.world.trainers.delete(run.name)
 
+    @rule(utterances=st.integers(1, 500))
+    def the_live_versions_serve(self, utterances: int) -> None:
+        production, now = self.world.production(), self.world.clock.now()
+        self.served += 1
+        live = [production.stable, production.canary.version if production.canary else None]
+        events = [builders.traffic(1000 * self.served + n, utterances, version=n, at=now) for n in live if n is not None]
+        self._outside(lambda: self.world.publish(*events))
+
     @rule()
     def a_trainer_is_killed(self) -> None:
         for run in list(self.world.trainers.runs.values())[:1]:
@@ -189,6 +212,15 @@ class Loop(RuleBasedStateMachine):
         assert stable not in self.world.production().withdrawn
 
     @invariant()
+    def a_canary_is_a_complete_accepted_model_beside_the_stable_one(self) -> None:
+        production = self.world.production()
+        if production.canary is not None:
+            version = production.canary.version
+            assert version not in {production.stable, *production.withdrawn}
+            assert check_model(self.world.ports, version) is None
+            assert parse_report(self.world.store.get(keys.report(version)).data).outcome == "accepted"
+
+    @invariant()
     def the_open_ledger_is_never_counted_too_low(self) -> None:
         head = ledger.read_head(self.world.store)
         exact = ledger.count_events(ledger.read_events(self.world.store, head))
@@ -203,6 +235,7 @@ class Loop(RuleBasedStateMachine):
             self._outside(world.publish_tick)
         for _ in range(4):
             world.tick(1000)
+        self._check_no_canary_is_left()
         world.type("finetune-triggers", '{"cancel": true}')
         world.settle()
         sealed = set(self._datasets())
@@ -216,6 +249,15 @@ class Loop(RuleBasedStateMachine):
         self.one_cycle_at_a_time()
         event(f"stable at the end: v{world.production().stable}")
 
+    def _check_no_canary_is_left(self) -> None:
+        """The ticks took longer than a canary may last; one that a person began in the last of them would still be there."""
+        canary = self.world.production().canary
+        assert canary is None or (self.world.clock.now() - canary.since).total_seconds() < self.policy.canary.max_duration_s + 1000
+        for cycle in range(1, ledger.read_head(self.world.store) + 1):
+            if find(self.world.store, keys.state(cycle)) and self.world.state(cycle).status == Status.CANARY:
+                assert canary is not None
+                assert canary.version == cycle, f"cycle {cycle} is on canary, and no session is served by it"
+
     def _check_nothing_left_behind(self, datasets: dict[int, list[Row]], newest: int) -> None:
         learned = read_lineage(self.world.ports).learned
         here = {row.utterance_id for row in datasets[newest] if row.kind == "error"}
@@ -227,7 +269,14 @@ class Loop(RuleBasedStateMachine):
             assert not left, f"cycle {cycle} was not learned by {sorted(learned)}, and {sorted(map(str, left))} are not in dataset {newest}"
 
 
-TestLoop = Loop.TestCase
-TestLoop.settings = settings(
+class CanaryLoop(Loop):
+    policy = WITH_CANARY
+
+
+SETTINGS = settings(
     max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
+TestLoop = Loop.TestCase
+TestLoop.settings = SETTINGS
+TestCanaryLoop = CanaryLoop.TestCase
+TestCanaryLoop.settings = SETTINGS

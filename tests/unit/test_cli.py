@@ -17,6 +17,7 @@ from infra.session import Session
 from shared import keys
 from shared.bus import Outgoing
 from shared.events import FINETUNE_TRIGGERS, ORIGINAL_ID_ATTRIBUTE, STT_ERRORS
+from shared.policy import CanaryPolicy
 from shared.testing import builders
 from tests.world import POLICY, World, right
 from trainer.finetune.options import DEFAULT_MODEL, parse_options
@@ -156,6 +157,34 @@ def test_an_accepted_version_is_promoted_and_rolled_back() -> None:
         refused = retune("promote", "1")
         assert (refused.exit_code, refused.stdout) == (1, "v1: expected an accepted cycle, found it rolled_back\n")
         assert retune("rollback").exit_code == 1
+
+
+def test_a_canary_begins_by_command_and_status_tells_what_it_waits_for() -> None:
+    world = World(POLICY.model_copy(update={"auto_deploy": False, "canary": CanaryPolicy(session_s=0)}))
+    world.install_model()
+    world.record_calls(range(200))
+    world.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)))
+    report(world, 60)
+    world.train(1, candidate=right)
+    world.settle()
+    with _command_line(world) as retune:
+        assert retune("canary", "v9").exit_code == 1
+        begun = retune("canary", "v1", "--percent", "25")
+        assert (begun.exit_code, last_line(begun)) == (0, "canary v1 for 25% of the sessions: v0 is stable")
+        world.tick()
+        world.publish(builders.traffic(1, 90, version=0), builders.traffic(2, 30, version=1), builders.error(900, model_version=1))
+        world.settle()
+        world.tick()
+        shown = " ".join(retune("status").stdout.split())
+        assert "Stable: v0, canary: v1 for 25% of the sessions" in shown
+        assert (
+            "v1 1 errors in 30 utterances (3.33%), v0 0 errors in 90 utterances (0.00%); at least 200 utterances of each and 10 looks wanted"
+            in shown
+        )
+        document = json.loads(retune("status", "--json").stdout)
+        assert [watch["subject"]["kind"] for watch in document["watches"]] == ["canary"]
+        assert last_line(retune("canary", "v1", "--percent", "0")) == "canary v1 for 0% of the sessions: v0 is stable"
+        assert "canary: v1 in shadow: it transcribes beside and serves nobody" in " ".join(retune("status").stdout.split())
 
 
 def test_a_version_without_evidence_needs_an_override_and_a_reason(world: World, retune: Retune) -> None:

@@ -198,6 +198,27 @@ def test_the_canary_gets_its_share_of_the_sessions_and_each_session_keeps_its_mo
     assert downloads(store, 2) == 2  # once for each cache: a canary that is promoted is not loaded again
 
 
+def test_a_shadow_is_loaded_serves_nobody_and_is_handed_out_beside(tmp_path: Path) -> None:
+    store = store_with(1, 1, canary=(2, 0))
+    sessions = [f"call-{number}" for number in range(100)]
+    with routing(store, tmp_path) as router:
+        router.refresh()
+        assert {router.choose(session).version for session in sessions} == {1}
+        beside = [router.choose_shadow(session) for session in sessions]
+        assert {None if served is None else served.version for served in beside} == {2}
+        store.put_production(2, 1, canary=(2, 50))
+        router.refresh()
+        pairs = {
+            (router.choose(session).version, served and served.version)
+            for session in sessions
+            for served in [router.choose_shadow(session)]
+        }
+        assert pairs == {(1, 2), (2, None)}
+        store.put_production(3, 1)
+        router.refresh()
+        assert router.choose_shadow("call-1") is None
+
+
 def test_the_next_canary_meets_other_sessions() -> None:
     sessions = [f"call-{number}" for number in range(10_000)]
     first, second = ({session for session in sessions if bucket(session, version) < 10} for version in (2, 3))

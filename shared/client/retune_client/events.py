@@ -37,6 +37,8 @@ class Utterance:
         speaker_id, session_id: pseudonyms; utterances of one speaker never stand in both training and test data.
         duration_s: length of the audio in seconds.
         language: BCP 47 tag.
+        shadow_hypothesis: what another version transcribed beside; published with a sample, never served.
+        shadow_version: that version, as `ModelRouter.choose_shadow` named it.
     """
 
     utterance_id: str
@@ -49,6 +51,8 @@ class Utterance:
     session_id: str | None = None
     duration_s: float | None = None
     language: str | None = None
+    shadow_hypothesis: str | None = None
+    shadow_version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,11 @@ def sample_event(utterance: Utterance, stamp: Stamp, *, sample_rate: float) -> E
     Raises:
         InvalidEventError: a field is out of bounds.
     """
-    return _message("SttSample", {**_utterance_fields(utterance, stamp), "sample_rate": sample_rate})
+    fields = {**_utterance_fields(utterance, stamp), "sample_rate": sample_rate}
+    if utterance.shadow_hypothesis is not None:
+        fields["shadow_hypothesis"] = _text("shadow_hypothesis", utterance.shadow_hypothesis, MAX_TEXT_CHARS)
+        fields["shadow_version"] = version_number(utterance.shadow_version)
+    return _message("SttSample", fields)
 
 
 def correction_event(utterance_id: str, reference: str, stamp: Stamp, *, provenance: Provenance = "human") -> EventMessage:

@@ -131,6 +131,10 @@ class ErrorReporter:
         """
         self._put(lambda: self._observe(utterance))
 
+    def draws(self, utterance_id: str) -> bool:
+        """Tell whether `observe` will publish an utterance as a sample: whether a shadow's transcript of it would be of use."""
+        return self._sampler.draws(utterance_id)
+
     def report_error(
         self,
         utterance: Utterance,

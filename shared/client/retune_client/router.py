@@ -111,6 +111,15 @@ class ModelRouter(Generic[Model]):
             raise NoModelError(f"expected a stable model, found none; problems: {dict(self.status().problems)}")
         return served
 
+    def choose_shadow(self, session_id: str) -> Served[Model] | None:
+        """Return the model on canary or in shadow that does not serve a session, to transcribe beside it; None where there is none.
+
+        What it hears belongs into `Utterance.shadow_hypothesis` of what `choose` served, and to nobody else. Never waits.
+        """
+        routing = self._routing  # one read of one reference: no lock
+        candidate = routing.canary
+        return None if candidate is None or pick(routing, session_id) is candidate else candidate
+
     def refresh(self) -> RouterStatus:
         """Read the alias and load what it names, now and in this thread, also what was refused before; return what came of it."""
         self._read_alias()

@@ -1,0 +1,269 @@
+"""What the sweeper counts of a canary and a newly promoted version, and what it decides."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from functions.sweeper.verdict import command_of, decide_watch, subjects
+from shared.events import PromoteRequested, RollbackRequested
+from shared.ledger import Totals
+from shared.policy import CanaryPolicy
+from shared.registry import Command, Production, decide_canary, decide_promote, decide_rollback
+from shared.testing.clock import START
+from shared.watch import CODEC, MOST_INTERVALS, Four, Subject, Verdict, Watch, advance, begin, counts_of
+
+POLICY = CanaryPolicy(percent=10, session_s=60, min_duration_s=1800, max_duration_s=7200, guard_s=7200)
+CANARY = Subject(kind="canary", version=2, against=1, since=START, percent=10)
+GUARD = Subject(kind="guard", version=2, against=1, since=START)
+
+
+def after(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+def waiting(subject: Subject, counts: dict[int, Four], at: float = 0) -> Watch:
+    return begin(subject, counts, after(at))
+
+
+def watched(intervals: Sequence[Four], subject: Subject = CANARY, base: tuple[int, int] = (0, 0)) -> Watch:
+    """Return a watch that settled for a minute, and then saw these come in, a minute each."""
+    verdict = Verdict(action="wait", reason="", at=START)
+    ends = after(1 + len(intervals))
+    return Watch(subject=subject, base=base, seen={}, began=after(1), looked=ends, intervals=tuple(intervals), filled=1, verdict=verdict)
+
+
+def decide(watch: Watch, minutes: float, *, policy: CanaryPolicy = POLICY, champion: int | None = 1, auto_deploy: bool = True) -> Verdict:
+    return decide_watch(watch, policy, after(minutes), champion=champion, auto_deploy=auto_deploy)
+
+
+# counting
+
+
+def test_what_a_ledgers_totals_say_about_a_watch() -> None:
+    totals = Totals(errors_by_version={1: 5, 2: 3, 7: 9}, utterances_by_version={2: 30})
+    assert counts_of(totals, CANARY) == (3, 30, 5, 0)
+
+
+def test_what_stood_in_the_ledgers_before_is_not_counted() -> None:
+    first = waiting(CANARY, {4: (0, 0, 50, 500)})
+    assert (first.intervals, first.base) == ((), (0, 0))
+    assert advance(first, {4: (1, 10, 60, 600)}, after(2), settle_s=60).intervals == ((1, 10, 10, 100),)
+
+
+def test_what_comes_in_while_a_version_settles_is_not_counted() -> None:
+    watch = advance(waiting(CANARY, {4: (0, 0, 50, 500)}), {4: (0, 10, 60, 600)}, after(1), settle_s=60)
+    assert (watch.intervals, watch.began) == ((), after(1))
+    assert advance(watch, {4: (2, 20, 61, 690)}, after(2), settle_s=60).intervals == ((2, 10, 1, 90),)
+
+
+def test_a_new_ledger_and_a_collected_one_lose_nothing_and_count_nothing_twice() -> None:
+    watch = advance(waiting(CANARY, {4: (1, 10, 9, 90), 5: (0, 0, 0, 0)}, at=1), {4: (2, 20, 9, 95), 5: (1, 5, 0, 0)}, after(2), settle_s=0)
+    assert watch.intervals == ((2, 15, 0, 5),)
+    watch = advance(watch, {4: (0, 0, 0, 0), 5: (1, 9, 1, 8)}, after(3), settle_s=0)
+    assert watch.intervals[-1] == (0, 4, 1, 8)
+    watch = advance(watch, {5: (1, 9, 1, 8), 6: (7, 70, 0, 0)}, after(4), settle_s=0)
+    assert watch.intervals[-1] == (7, 70, 0, 0)
+
+
+def test_a_count_that_was_too_high_for_a_moment_is_made_up_for() -> None:
+    watch = waiting(CANARY, {4: (0, 10, 0, 0)}, at=1)
+    for minute, seen in enumerate((30, 20, 40), start=2):
+        watch = advance(watch, {4: (0, seen, 0, 0)}, after(minute), settle_s=0)
+    assert [four[1] for four in watch.intervals] == [20, 0, 10]
+
+
+def test_a_second_sweeper_at_the_same_time_adds_nothing() -> None:
+    once = advance(waiting(CANARY, {4: (0, 0, 0, 0)}), {4: (1, 10, 2, 20)}, after(1), settle_s=0)
+    assert advance(once, {4: (1, 10, 2, 20)}, after(1), settle_s=0) == once
+    assert advance(once, {4: (1, 10, 2, 20)}, after(1.5), settle_s=0).intervals == ((1, 10, 2, 20), (0, 0, 0, 0))
+
+
+def test_a_long_watch_stays_small_and_keeps_every_count() -> None:
+    watch = waiting(CANARY, {4: (0, 0, 0, 0)})
+    looks = 3 * MOST_INTERVALS + 1
+    for look in range(1, looks + 1):
+        watch = advance(watch, {4: (0, look, 0, 0)}, after(look), settle_s=0)
+    assert len(watch.intervals) <= MOST_INTERVALS
+    assert watch.width == 4
+    assert {four[1] for four in watch.intervals[:-1]} == {4}
+    assert sum(four[1] for four in watch.intervals) == looks
+    assert watch.interval_s == pytest.approx(240, rel=0.01)
+    assert CODEC.parse(CODEC.dump(watch)) == watch
+
+
+def test_a_guard_remembers_what_the_version_before_showed() -> None:
+    assert waiting(GUARD, {3: (0, 0, 5, 50), 4: (1, 2, 7, 70)}).base == (12, 120)
+
+
+# which versions
+
+
+def because(cause: str, minutes: float) -> Command:
+    return Command(cause=cause, at=after(minutes), by="ana", reason="so")
+
+
+def test_the_canary_and_a_promoted_version_are_watched_and_nothing_else() -> None:
+    assert subjects(None, POLICY) == []
+    first = decide_promote(None, 0, because("a", 0), champion=None, override=True).state
+    assert subjects(first, POLICY) == [], "the first model has none before it"
+    second = decide_promote(first, 1, because("b", 1), champion=0).state
+    guard = Subject(kind="guard", version=1, against=0, since=after(1))
+    assert subjects(second, POLICY) == [guard]
+    third = decide_canary(second, 2, 25, because("c", 2), champion=1).state
+    assert subjects(third, POLICY) == [Subject(kind="canary", version=2, against=1, since=after(2), percent=25), guard]
+    assert subjects(third, POLICY.model_copy(update={"guard_s": 0})) == subjects(third, POLICY)[:1]
+    back = decide_rollback(decide_rollback(third, None, because("d", 3)).state, 1, because("e", 4)).state
+    assert (back.stable if back else None) == 0
+    assert subjects(back, POLICY) == [], "nobody guards a version that a rollback brought back"
+
+
+def test_a_guard_goes_on_while_a_canary_comes_and_goes() -> None:
+    promoted = decide_promote(Production(stable=0), 1, because("b", 1), champion=0).state
+    begun = decide_canary(promoted, 2, 25, because("c", 2), champion=1).state
+    production = decide_rollback(begun, 2, because("d", 3)).state
+    assert subjects(production, POLICY) == [Subject(kind="guard", version=1, against=0, since=after(1))]
+
+
+# the canary's verdict
+
+
+def test_a_canary_that_is_surely_worse_is_rolled_back_before_any_promotion_could_be() -> None:
+    verdict = decide(watched([(20, 50, 50, 500)] * 12), 13)
+    assert verdict.action == "rollback"
+    assert verdict.reason.startswith(
+        "v2 240 errors in 600 utterances (40.00%), v1 600 errors in 6000 utterances (10.00%): surely worse, by at least +"
+    )
+
+
+def test_a_canary_that_is_surely_no_worse_is_promoted_and_not_before_its_time() -> None:
+    better = watched([(10, 1000, 100, 1000)] * 28)
+    early = decide(better, 29)
+    assert (early.action, early.reason[-19:]) == ("wait", "promoted after 1800 s"[-19:])
+    verdict = decide(better, 30)
+    assert (verdict.action, verdict.at) == ("promote", after(30))
+    assert verdict.reason.endswith("surely less than 20% worse")
+
+
+def test_an_equal_canary_that_saw_little_is_waited_for_with_both_limits() -> None:
+    verdict = decide(watched([(5, 50, 50, 500)] * 40), 41)
+    assert verdict.action == "wait"
+    assert "neither surely worse nor surely less than 20% worse" in verdict.reason
+
+
+@pytest.mark.parametrize(("intervals", "wanted"), [([(30, 40, 4, 400)] * 4, 200), ([(100, 500, 4, 500)] * 9, 200)])
+def test_few_utterances_or_few_looks_decide_nothing(intervals: list[Four], wanted: int) -> None:
+    verdict = decide(watched(intervals), 30)
+    assert verdict.action == "wait"
+    assert verdict.reason.endswith(f"at least {wanted} utterances of each and 10 looks wanted")
+
+
+@pytest.mark.parametrize("default", ["promote", "rollback"])
+def test_a_deadline_without_a_verdict_takes_the_stated_default(default: str) -> None:
+    policy = POLICY.model_copy(update={"on_deadline": default})
+    undecided = watched([(5, 50, 50, 500)] * 40)
+    assert decide(undecided, 119.9, policy=policy).action == "wait"
+    verdict = decide(undecided, 120, policy=policy)
+    assert verdict.action == default
+    assert verdict.reason.startswith(
+        f"no verdict within 2 h, the stated default is to {'promote it' if default == 'promote' else 'roll it back'}; v2"
+    )
+
+
+@pytest.mark.parametrize("default", ["promote", "rollback"])
+def test_a_canary_that_serves_nobody_while_its_share_is_due_takes_the_default_of_silence(default: str) -> None:
+    policy = POLICY.model_copy(update={"on_silence": default})
+    # 10% of the sessions beside 1800 utterances of the others' 90% are 200
+    assert decide(watched([(0, 0, 10, 180)] * 9), 20, policy=policy).action == "wait"
+    verdict = decide(watched([(0, 0, 10, 180)] * 10), 20, policy=policy)
+    assert verdict.action == default
+    assert "nothing was served by the canary" in verdict.reason
+
+
+def test_no_traffic_at_all_is_waited_for_until_the_deadline_and_not_longer() -> None:
+    policy = POLICY.model_copy(update={"on_silence": "rollback", "on_deadline": "promote"})
+    nobody = watched([(0, 0, 0, 0)] * 100)
+    assert decide(nobody, 119, policy=policy).action == "wait"
+    assert decide(nobody, 120, policy=policy).action == "rollback"
+
+
+def test_a_shadow_serves_nobody_and_ends_by_the_deadline() -> None:
+    shadow = watched([(0, 0, 10, 500)] * 100, CANARY.model_copy(update={"percent": 0}))
+    assert decide(shadow, 119).reason == "v2 is in shadow and serves nobody: a person decides"
+    assert decide(shadow, 120).action == "rollback"
+
+
+def test_a_canary_whose_champion_changed_comes_to_nothing() -> None:
+    verdict = decide(watched([(1, 100, 100, 1000)] * 40), 60, champion=0)
+    assert (verdict.action, verdict.reason) == ("rollback", "v2 was validated against v0, but v1 is stable now")
+
+
+def test_a_promotion_that_waits_for_a_person_can_still_become_a_rollback_and_nothing_else() -> None:
+    promised = watched([(10, 1000, 100, 1000)] * 28)
+    promised = promised.model_copy(update={"verdict": decide(promised, 30, auto_deploy=False)})
+    assert command_of(promised, auto_deploy=False) is None
+    assert decide(promised, 10_000, auto_deploy=False) == promised.verdict, "no deadline takes it back"
+    worse = promised.model_copy(update={"intervals": ((40, 100, 100, 1000),) * 40})
+    assert decide(worse, 50, auto_deploy=False).action == "rollback"
+
+
+def test_a_promotion_that_the_deployer_refuses_does_not_stay_for_ever() -> None:
+    promised = watched([(10, 1000, 100, 1000)] * 28)
+    promised = promised.model_copy(update={"verdict": decide(promised, 30)})
+    assert decide(promised, 89) == promised.verdict
+    assert decide(promised, 90).reason.startswith("the deployer has not promoted it within 1 h")
+
+
+def test_a_rollback_is_final() -> None:
+    gone = watched([(20, 50, 50, 500)] * 12)
+    gone = gone.model_copy(update={"verdict": decide(gone, 13)})
+    assert decide(gone.model_copy(update={"intervals": ()}), 500) == gone.verdict
+
+
+# the guard's verdict
+
+
+def test_a_promoted_version_that_is_much_worse_than_the_one_before_is_rolled_back() -> None:
+    verdict = decide(watched([(30, 100, 0, 0)] * 20, GUARD, base=(1000, 10_000)), 22)
+    assert verdict.action == "rollback"
+    assert verdict.reason.startswith(
+        "v2 600 errors in 2000 utterances (30.00%), v1 before 1000 errors in 10000 utterances (10.00%): surely above"
+    )
+
+
+def test_worse_by_less_than_the_margin_is_what_another_hour_may_do() -> None:
+    assert decide(watched([(14, 100, 0, 0)] * 100, GUARD, base=(1000, 10_000)), 102).action == "wait"
+
+
+def test_a_guard_ends_with_its_window_and_says_what_it_saw() -> None:
+    good = watched([(9, 100, 0, 0)] * 100, GUARD, base=(1000, 10_000))
+    assert decide(good, 119.9).action == "wait"
+    verdict = decide(good, 120)
+    assert (verdict.action, verdict.reason[-28:]) == ("keep", ": not surely worse than before"[-28:])
+    silent = decide(watched([(0, 0, 0, 0)] * 100, GUARD, base=(1000, 10_000)), 120)
+    assert silent.action == "keep"
+    assert silent.reason.endswith("too little to compare, the stated default is to keep it")
+
+
+# the command
+
+
+def test_a_verdict_is_sent_as_the_very_same_command_each_time() -> None:
+    watch = watched([(20, 50, 50, 500)] * 12)
+    watch = watch.model_copy(update={"verdict": decide(watch, 13)})
+    command = command_of(watch, auto_deploy=False)
+    assert isinstance(command, RollbackRequested)
+    assert (command.version, command.by, command.occurred_at, command.reason) == (2, "sweeper", after(13), watch.verdict.reason)
+    assert command_of(CODEC.parse(CODEC.dump(watch)), auto_deploy=True) == command
+    promote = watch.model_copy(update={"verdict": watch.verdict.model_copy(update={"action": "promote"})})
+    sent = command_of(promote, auto_deploy=True)
+    assert isinstance(sent, PromoteRequested)
+    assert not sent.override
+    again = promote.model_copy(update={"subject": CANARY.model_copy(update={"since": after(5)})})
+    ids = {command.event_id, sent.event_id, getattr(command_of(again, auto_deploy=True), "event_id", "")}
+    assert len(ids) == 3
+
+
+def test_a_policy_whose_deadline_leaves_no_time_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"max_duration_s: expected at least min_duration_s \+ session_s = 4200, found 3600"):
+        CanaryPolicy(max_duration_s=3600)
