@@ -88,12 +88,13 @@ def up(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for reports and logs; an earlier demo's is replaced.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(help="Draws calls, callers and the split.")] = 0,
+    bad_model: Annotated[bool, typer.Option("--bad-model", help="Then promote a bad model, and see it rolled back by itself.")] = False,
 ) -> None:
     """Show the whole loop on this machine: errors in, a better model out (exit code 1 if it did not come out better)."""
     from infra.local.demo import run
 
     with answering():
-        code = run(out, seed)
+        code = run(out, seed, bad_model=bad_model)
     raise typer.Exit(code)
 
 

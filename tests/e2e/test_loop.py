@@ -136,7 +136,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             while read_state(store, 1) is None:
                 service.serve(list(islice(stream, 16)))
             killed = kill_trainer(stack, store)
-            state = CycleStory(Console(file=io.StringIO()), store, 1, timeout_s=240.0).follow()
+            calling = CycleStory(
+                Console(file=io.StringIO()), store, 1, timeout_s=240.0, on_canary=lambda: service.serve(list(islice(stream, 16)))
+            )
+            state = calling.follow()
             yield _gathered(session.ports.store, state, killed)
         finally:
             service.close()

@@ -47,13 +47,30 @@ def read_state(store: ObjectStore, cycle: int) -> CycleState | None:
 
 
 class CycleStory:
-    """Follows one cycle from its opening to its end."""
+    """Follows one cycle from its opening to its end.
 
-    def __init__(self, console: Console, store: ObjectStore, cycle: int, *, timeout_s: float = 900.0) -> None:
+    Args:
+        console: where it is told.
+        store: the registry's.
+        cycle: its number.
+        timeout_s: an end is expected within.
+        on_canary: called at every look while the cycle's version is on canary: there a service must serve.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        store: ObjectStore,
+        cycle: int,
+        *,
+        timeout_s: float = 900.0,
+        on_canary: Callable[[], object] = lambda: None,
+    ) -> None:
         self._console = console
         self._store = store
         self._cycle = cycle
         self._timeout_s = timeout_s
+        self._on_canary = on_canary
         self._told = 0
         self._phase = ""
         self._task: TaskID | None = None
@@ -81,6 +98,8 @@ class CycleStory:
             self._finish_phase(bar)
         if state.status == Status.TRAINING:
             self._show_training(bar)
+        if state.status == Status.CANARY:
+            self._on_canary()
         return state.ended
 
     def _show_training(self, bar: Progress) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from infra.local.baseline import TRAINING
-from shared.policy import Policy, SuitePolicy, ValidationPolicy
+from shared.policy import CanaryPolicy, Policy, SuitePolicy, ValidationPolicy
 
 SUITE = "clean"
 
@@ -22,6 +22,7 @@ class DemoPlan:
         calls_at_most: if so many calls do not cross it, something is broken.
         replay_clips, suite_clips: trusted clips of the old line, against forgetting and to prove that nothing was forgotten.
         fresh_calls: calls on the phone line on which old and new model are compared at the end.
+        canary_percent: share of the sessions that an accepted version serves until its errors have been compared.
     """
 
     seed: int = 0
@@ -35,6 +36,7 @@ class DemoPlan:
     replay_clips: int = 1000
     suite_clips: int = 560
     fresh_calls: int = 280
+    canary_percent: int = 50
 
     def policy(self) -> Policy:
         """Return the policy: every rule of production, with a threshold that a demo reaches in a minute."""
@@ -44,5 +46,14 @@ class DemoPlan:
             auto_approve_finetuning=True,
             auto_deploy=True,
             validation=ValidationPolicy(suites={SUITE: SuitePolicy(margin=0.02)}),
+            canary=CanaryPolicy(
+                percent=self.canary_percent,
+                min_utterances=100,
+                session_s=4.0,
+                min_duration_s=10.0,
+                max_duration_s=300.0,
+                guard_s=600.0,
+                guard_margin=0.1,  # most calls on the new line have an error: half more would be beyond all of them
+            ),
             training=TRAINING,
         )

@@ -50,28 +50,33 @@ class SpeechService:
         self._served = 0
 
     def serve(self, batch: list[Spoken]) -> list[Call]:
-        """Transcribe some calls, keep their audio and report what there is to report."""
-        session = f"session-{self._served:06d}"
-        served = self.router.choose(session)
-        hypotheses = served.model.transcribe([spoken.audio for spoken in batch])
-        calls = [
-            Call(spoken, text, served.version, count_word_errors(spoken.text, text)) for spoken, text in zip(batch, hypotheses, strict=True)
-        ]
-        for call in calls:
-            self._report(call, session)
-        return calls
+        """Transcribe some calls, keep their audio and report what there is to report.
 
-    def _report(self, call: Call, session: str) -> None:
-        self._served += 1
-        key = f"call-{self._served:06d}.wav"
+        Every call is a session of its own, for which the router chooses: during a canary two models serve side by side.
+        """
+        names = [f"call-{self._served + number:06d}" for number in range(1, len(batch) + 1)]
+        self._served += len(batch)
+        chosen = [self.router.choose(name) for name in names]
+        calls: dict[str, Call] = {}
+        for served in {each.version: each for each in chosen}.values():
+            mine = [(name, spoken) for name, spoken, each in zip(names, batch, chosen, strict=True) if each.version == served.version]
+            hypotheses = served.model.transcribe([spoken.audio for _, spoken in mine])
+            for (name, spoken), text in zip(mine, hypotheses, strict=True):
+                calls[name] = Call(spoken, text, served.version, count_word_errors(spoken.text, text))
+        for name in names:
+            self._report(name, calls[name])
+        return [calls[name] for name in names]
+
+    def _report(self, name: str, call: Call) -> None:
+        key = f"{name}.wav"
         self._calls.put(key, wav_bytes(call.spoken), content_type="audio/wav")
         utterance = Utterance(
-            utterance_id=f"call-{self._served:06d}",
+            utterance_id=name,
             audio_uri=f"{self._calls.uri}/{key}",
             hypothesis=call.hypothesis,
             model_version=call.version,
             speaker_id=call.spoken.caller.speaker_id,
-            session_id=session,
+            session_id=name,
             duration_s=round(duration_s(call.spoken), 3),
             language="en",
         )

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from functions.runtime import Ports
 from infra.local.baseline import MODEL_DIR
-from infra.local.corpus import Domain
+from infra.local.corpus import Domain, Utterance
+from infra.local.demo.bad_model import serve_bad_model
 from infra.local.demo.corpora import add_corpora
 from infra.local.demo.measure import Comparison, Meter, compare, fresh_calls
 from infra.local.demo.narrate import CycleStory, DemoTimeout, progress_bar, read_state, wait_until
@@ -42,6 +43,8 @@ from trainer.model import hush_transformers
 from trainer.recogniser import Recogniser
 
 BATCH = 16
+TICK_S = 2.0
+"""Production has a minute; ten looks are the fewest that decide about a canary."""
 CYCLE = 1
 ENOUGH = 1.3
 """So many times the threshold is reported before the demo waits for the launcher to have counted."""
@@ -49,20 +52,21 @@ ME = Person(by="retune demo")
 OK, NOT_IMPROVED = 0, 1
 
 
-def run(out: Path, plan: DemoPlan, console: Console) -> int:
+def run(out: Path, plan: DemoPlan, console: Console, *, bad_model: bool = False) -> int:
     """Run the demo; return 0 if the service improved itself, else 1.
 
     Args:
         out: folder for the stack, the reports and the logs; an earlier demo's is replaced.
         plan: the sizes.
         console: where the story is told.
+        bad_model: promote a deliberately bad model at the end, and see it rolled back.
     """
     hush_transformers()
     meter = Meter()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     try:
-        outcome = _tell(out, plan, console, meter)
+        outcome = _tell(out, plan, console, meter, bad_model=bad_model)
     except DemoTimeout as error:
         console.print(f"[bold red]The demo stopped:[/bold red] {error}\nLogs: {out / 'stack'}")
         return NOT_IMPROVED
@@ -73,9 +77,9 @@ def run(out: Path, plan: DemoPlan, console: Console) -> int:
     return OK if outcome.improved else NOT_IMPROVED
 
 
-def _tell(out: Path, plan: DemoPlan, console: Console, meter: Meter) -> Outcome:
+def _tell(out: Path, plan: DemoPlan, console: Console, meter: Meter, *, bad_model: bool) -> Outcome:
     who = people(plan)
-    config = StackConfig(directory=out / "stack", policy=plan.policy(), tick_s=5.0, environ={"RETUNE_HEARTBEAT_S": "1"})
+    config = StackConfig(directory=out / "stack", policy=plan.policy(), tick_s=TICK_S, environ={"RETUNE_HEARTBEAT_S": "1"})
     with Stack(config) as stack, variables_set(stack.env), open_session() as session:
         ports = session.ports
         console.rule("1  A production speech-to-text service", align="left")
@@ -88,14 +92,18 @@ def _tell(out: Path, plan: DemoPlan, console: Console, meter: Meter) -> Outcome:
             old = service.router.choose("before").model
             calls = _serve_until_crossed(ports.store, service, plan, who, console)
             console.rule(f"3  Cycle {CYCLE}", align="left")
-            state = CycleStory(console, ports.store, CYCLE).follow()
+            batches = _batches(plan, 6, who)
+            state = CycleStory(console, ports.store, CYCLE, on_canary=lambda: service.serve(next(batches))).follow()
             report = _report(ports.store, out)
-            comparison, follow_s = None, None
+            comparison, follow_s, bad = None, None, None
             if state.status == Status.DEPLOYED:
                 console.rule("4  The service follows, and callers it never heard judge", align="left")
                 _tell_alias(ports.store, console)
                 comparison = _judge_fresh(service, old, plan, who, console)
-                console.rule("5  A rollback, and the service follows", align="left")
+                if bad_model:
+                    console.rule("5  A bad model, promoted on a person's word, and the guard", align="left")
+                    bad = serve_bad_model(ports, service, batches, out / "bad-model", console)
+                console.rule("A rollback by hand, and the service follows", align="left")
                 follow_s = _roll_back(ports, service, console)
     return Outcome(
         served=len(calls),
@@ -104,6 +112,7 @@ def _tell(out: Path, plan: DemoPlan, console: Console, meter: Meter) -> Outcome:
         state=state,
         report=report,
         comparison=comparison,
+        bad=bad,
         follow_s=follow_s,
         seconds=meter.seconds,
         peak_bytes=meter.close(),
@@ -134,7 +143,7 @@ def _service(session: Session, calls: str, plan: DemoPlan, out: Path) -> Iterato
 
 def _serve_until_crossed(store: ObjectStore, service: SpeechService, plan: DemoPlan, who: People, console: Console) -> list[Call]:
     """Serve calls until the launcher has opened a cycle."""
-    stream = utterances(plan, 5, who.calling, plan.phone_share)
+    batches = _batches(plan, 5, who)
     calls: list[Call] = []
     with progress_bar(console) as bar:
         task = bar.add_task("calls with an error, reported", total=plan.errors)
@@ -144,11 +153,18 @@ def _serve_until_crossed(store: ObjectStore, service: SpeechService, plan: DemoP
                 service.reporter.flush(30.0)
                 wait_until(lambda: read_state(store, CYCLE) is not None, "a cycle to open", timeout_s=60.0)
                 break
-            calls += service.serve(list(islice(stream, BATCH)))
+            calls += service.serve(next(batches))
             bar.update(task, completed=min(sum(call.errors.errors > 0 for call in calls), plan.errors))
     wer = pooled_wer(call.errors for call in calls if call.spoken.domain is Domain.CALL_CENTRE)
     console.print(f"  {len(calls)} calls of {plan.callers} callers; WER of v0 on the phone line {percent(wer)}", highlight=False)
     return calls
+
+
+def _batches(plan: DemoPlan, stream: int, who: People) -> Iterator[list[Utterance]]:
+    """Yield calls for ever, a few at a time."""
+    spoken = utterances(plan, stream, who.calling, plan.phone_share)
+    while True:
+        yield list(islice(spoken, BATCH))
 
 
 def _report(store: ObjectStore, out: Path) -> ValidationReport | None:

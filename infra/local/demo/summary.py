@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from infra.local.demo.bad_model import BadModel
 from infra.local.demo.measure import Comparison
-from shared.cycle import CycleState
+from shared.cycle import CycleState, Status
 from shared.rates import Interval
 from shared.verdict import SetNumbers, ValidationReport
 from shared.wording import percent
@@ -19,6 +20,7 @@ class Outcome:
         state: last state of the cycle.
         report: the validator's report, where it came so far.
         comparison: old and new model on fresh callers, where a new model was deployed.
+        bad: what a deliberately bad model did; None = not tried.
         follow_s: seconds from the rollback command until the service served the old model; None = not tried.
         seconds, peak_bytes: what the whole demo took.
     """
@@ -29,6 +31,7 @@ class Outcome:
     state: CycleState
     report: ValidationReport | None
     comparison: Comparison | None
+    bad: BadModel | None
     follow_s: float | None
     seconds: float
     peak_bytes: int
@@ -49,8 +52,14 @@ def summary(outcome: Outcome) -> list[tuple[str, str]]:
     ]
     if outcome.report is not None:
         rows += [(f"judged on {numbers.name}", _judged(numbers)) for numbers in outcome.report.sets]
+    statuses = [entry.status for entry in outcome.state.history]
+    if Status.CANARY in statuses[:-1]:
+        rows.append((f"canary, then {outcome.state.status}", outcome.state.reason))
     if outcome.comparison is not None:
         rows += _compared(outcome.comparison)
+    if outcome.bad is not None:
+        served = f"{outcome.bad.seconds:.0f} s, {outcome.bad.calls} calls"
+        rows.append((f"bad model v{outcome.bad.version}, withdrawn by the guard", f"after {served}: {outcome.bad.reason}"))
     if outcome.follow_s is not None:
         rows.append(("rollback: command to old model serving", f"{outcome.follow_s:.2f} s"))
     rows.append(("total time", f"{outcome.seconds:.0f} s"))
