@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject
-from shared.events import Digest, TrainingCompleted
+from shared.events import Digest, Noise, TrainingCompleted
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.ids import derived_event_id
@@ -40,6 +40,7 @@ class Clip(Frozen):
         weight: inverse of the probability with which it came (Horvitz-Thompson): 1 for a reported error, 1/p for an
             unreported utterance of a p-sample of traffic.
         provenance: whose word the reference is; `champion` = the served hypothesis that nobody objected to.
+        error_type, language, device, noise: as the service reported them; the validator looks at each value apart.
     """
 
     utterance_id: str
@@ -50,6 +51,10 @@ class Clip(Frozen):
     provenance: ClipProvenance
     weight: Annotated[float, Field(gt=0.0)] = 1.0
     duration_s: float | None = None
+    error_type: str | None = None
+    language: str | None = None
+    device: str | None = None
+    noise: Noise | None = None
 
 
 class UnlabelledClip(Frozen):
