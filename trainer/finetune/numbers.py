@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from shared.frozen import Frozen
+from shared.multiplicity import holm
 from shared.rates import Interval
 from shared.wer import ErrorCounts, count_char_errors_batch, count_word_errors_batch, normalise
 from shared.wer_stats import (
@@ -145,7 +146,7 @@ def decide_verdict(sets: Iterable[SetNumbers]) -> tuple[Verdict, str]:
     if whole is None or whole.p_better is None:
         return "not_testable", f"no test was possible: {whole.note if whole else 'nothing was heard twice'}"
     changes = {name: by_name[name].change for name in (["all", *conditions] if len(conditions) > 1 else ["all"])}
-    better = _holm({name: change for name, change in changes.items() if change is not None and change.p_better is not None})
+    better = _holm({name: change for name, change in changes.items() if change is not None})
     harmed = [name for name in conditions if (change := by_name[name].change) and change.worse]
     said = "; ".join(f"{name} {_in_points(change)}, p = {change.p_better:.4f}" for name, change in better.items())
     if better and not harmed:
@@ -162,12 +163,7 @@ def decide_verdict(sets: Iterable[SetNumbers]) -> tuple[Verdict, str]:
 
 def _holm(changes: Mapping[str, Change]) -> dict[str, Change]:
     """Return the changes for the better, all of them together at one-sided `ALPHA`, in the given order."""
-    ranked = sorted(changes, key=lambda name: changes[name].p_better or 0.0)
-    passed: set[str] = set()
-    for rank, name in enumerate(ranked):
-        if (changes[name].p_better or 0.0) > ALPHA / (len(ranked) - rank):
-            break
-        passed.add(name)
+    passed = holm({name: change.p_better for name, change in changes.items() if change.p_better is not None}, ALPHA)
     return {name: change for name, change in changes.items() if name in passed and change.better}
 
 
