@@ -15,7 +15,6 @@ from shared.cycle import CODEC, CycleState
 from shared.events import Tick, parse_event
 from shared.log import log
 from shared.training import TrainingResult, completed_event, parse_document
-from shared.verdict import parse_report
 
 GARBAGE_WINDOW = 3
 """Ledgers of so many newest cycles are looked at for garbage: older ones were collected before."""
@@ -78,7 +77,7 @@ def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
     if need == Need.ANNOUNCE_RESULT and result is not None:
         ports.publish_all([completed_event(parse_document(TrainingResult, result.data, what=result.info.key))])
     if need == Need.ANNOUNCE_VERDICT:
-        ports.publish_all([judged_event(parse_report(ports.store.get(keys.report(state.cycle)).data))])
+        ports.publish_all([judged_event(ports.store.get(keys.report(state.cycle)).data)])
     return [f"cycle {state.cycle}: {need} ({why})"]
 
 

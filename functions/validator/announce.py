@@ -3,7 +3,7 @@
 from shared.events import CandidateAccepted, CandidateInconclusive, CandidateRejected, Judged
 from shared.ids import derived_event_id
 from shared.training import sha256_hex
-from shared.verdict import ValidationReport, dump_report
+from shared.verdict import parse_report
 
 _EVENTS: dict[str, type[Judged]] = {
     "accepted": CandidateAccepted,
@@ -12,10 +12,11 @@ _EVENTS: dict[str, type[Judged]] = {
 }
 
 
-def judged_event(report: ValidationReport) -> Judged:
-    """Return the event that tells of a verdict: the same one each time."""
+def judged_event(stored: bytes) -> Judged:
+    """Return the event that tells of a stored report: the same one each time, by whichever release."""
+    report = parse_report(stored)
     cls = _EVENTS[report.outcome]
-    digest = sha256_hex(dump_report(report))
+    digest = sha256_hex(stored)
     return cls(
         event_id=derived_event_id(cls.__name__, digest, str(report.cycle)),
         occurred_at=report.created_at,

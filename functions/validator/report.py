@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from functions.validator.decide import Verdict
 from functions.validator.rules import GatePolicy
 from functions.validator.wording import interval_in_percent, interval_in_points, percent, relative_change
-from shared.verdict import ValidationReport
+from shared.verdict import ClosureCounts, ValidationReport
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,13 @@ class Lineage:
     result_sha256: str
     normaliser: str
     left_out: Mapping[str, Mapping[str, int]]
+    base_manifest_sha256: str | None = None
+    learned: tuple[int, ...] = ()
 
 
-def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime) -> ValidationReport:
+def build_report(
+    verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime, closure: ClosureCounts | None = None
+) -> ValidationReport:
     """Return the document that the deployer verifies before it moves production."""
     return ValidationReport(
         cycle=lineage.cycle,
@@ -40,8 +44,8 @@ def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created
         alpha=policy.alpha,
         sets=verdict.sets,
         strata=verdict.strata,
-        worst_regressions=verdict.worst_regressions,
-        best_fixes=verdict.best_fixes,
+        worst_regressions=verdict.changes.regressions,
+        best_fixes=verdict.changes.fixes,
         model_manifest_sha256=lineage.model_manifest_sha256,
         dataset_sha256=lineage.dataset_sha256,
         spec_sha256=lineage.spec_sha256,
@@ -49,6 +53,12 @@ def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created
         normaliser=lineage.normaliser,
         left_out={name: dict(reasons) for name, reasons in lineage.left_out.items()},
         created_at=created_at,
+        failure_reason=verdict.failure_reason,
+        slices=verdict.slices,
+        gates=verdict.gates,
+        closure=closure,
+        base_manifest_sha256=lineage.base_manifest_sha256,
+        learned=lineage.learned,
     )
 
 

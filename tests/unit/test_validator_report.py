@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from pydantic import ValidationError
 
-from functions.validator.decide import Evidence, decide_verdict
-from functions.validator.evidence import JudgedSet, judge_set
+from functions.validator.decide import decide_verdict
+from functions.validator.evidence import Evidence
+from functions.validator.judged_set import JudgedSet, judge_set
 from functions.validator.report import Lineage, build_report, render_html
 from functions.validator.rules import GatePolicy
 from functions.validator.wording import interval_in_percent, interval_in_points, relative_change
@@ -163,7 +164,7 @@ def test_the_page_needs_nothing_else_and_permits_no_script() -> None:
 
 
 def test_a_report_without_measurable_rates_is_a_page_as_well() -> None:
-    empty = report(JudgedSet(name="holdout", utterances=(), set_aside={}))
+    empty = report(judge_set("holdout", [], [], [], BASIC))
     text = Page(render_html(empty.model_copy(update={"left_out": {}}))).text
     assert "not measurable" in text
     assert "inconclusive" in text

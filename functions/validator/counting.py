@@ -1,0 +1,155 @@
+"""What is counted in a clip and its two transcripts: word and character errors, and the ways in which speech models fail."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.training import Clip, EvaluationRow
+from shared.wer import ErrorCounts, Normaliser, count_char_errors_batch, count_word_errors_batch
+from shared.wer_align import align_words
+
+MODELS = ("base", "candidate")
+LOOP_REPEATS = 3
+"""A phrase said so often in a row, and more often than in the reference, is a loop."""
+LOOP_WORDS = 4
+"""Longest phrase, in words, that is looked for."""
+INVENTED_RUN = 3
+"""So many words in a row that the reference lacks are invented, not misheard."""
+
+_PER_MODEL = (
+    ("substitutions", "i4"),
+    ("deletions", "i4"),
+    ("insertions", "i4"),
+    ("char_errors", "i4"),
+    ("empty", "?"),
+    ("loop", "?"),
+    ("invention", "?"),
+    ("on_silence", "?"),
+)
+DIMENSIONS = ("error type", "language", "device", "noise", "duration")
+"""What slices are cut by; each has a column of codes, -1 where it is not known."""
+ROW = np.dtype(
+    [
+        ("cluster", "i4"),
+        ("stratum", "i1"),
+        ("provenance", "i1"),
+        ("weight", "f8"),
+        ("words", "i4"),
+        ("chars", "i4"),
+        ("holds_speech", "?"),
+        *((f"{model}_{name}", kind) for model in MODELS for name, kind in _PER_MODEL),
+        *((dimension, "i4") for dimension in DIMENSIONS),
+    ]
+)
+"""One clip with what both models made of it, 86 bytes; everything that the statistics need, and no text."""
+TERM = np.dtype([("row", "i4"), ("term", "i4"), ("said", "i4"), ("base", "i4"), ("candidate", "i4")])
+"""How often a clip's reference says a critical term, and how many of these each model heard."""
+
+Table = NDArray[np.void]
+Pair = tuple[Clip, EvaluationRow]
+Words = tuple[str, ...]
+
+
+def count_pairs(pairs: Sequence[Pair], normaliser: Normaliser, terms: Sequence[Words]) -> tuple[Table, Table]:
+    """Count the errors of both models in a chunk of clips.
+
+    Args:
+        pairs: clips with what was heard in them.
+        normaliser: pure and idempotent; each text is normalised once.
+        terms: critical terms, each in normalised words.
+
+    Returns:
+        Of dtype `ROW`, shape `(pairs,)`, without cluster, stratum, provenance, weight and slices; of dtype `TERM`, one for each clip and
+        term that its reference says.
+    """
+    table = np.zeros(len(pairs), dtype=ROW)
+    references = [normaliser.normalise(clip.reference) for clip, _ in pairs]
+    heard = {
+        "base": [normaliser.normalise(row.base_hypothesis) for _, row in pairs],
+        "candidate": [normaliser.normalise(row.candidate_hypothesis) for _, row in pairs],
+    }
+    as_is = replace(normaliser, rule=_unchanged)
+    base = _count(references, heard["base"], as_is)
+    changed = [position for position, pair in enumerate(zip(heard["base"], heard["candidate"], strict=True)) if pair[0] != pair[1]]
+    anew = _count([references[position] for position in changed], [heard["candidate"][position] for position in changed], as_is)
+    candidate = list(base)
+    for position, counts in zip(changed, anew, strict=True):
+        candidate[position] = counts
+    table["words"] = [words.reference_words for words, _ in base]
+    table["chars"] = [chars.reference_words for _, chars in base]
+    table["holds_speech"] = table["words"] > 0
+    for model, counts in (("base", base), ("candidate", candidate)):
+        _fill(table, model, references, heard[model], counts)
+    hits = [hit for position, reference in enumerate(references) for hit in _term_hits(position, reference, heard, terms)]
+    return table, np.array(hits, dtype=TERM)
+
+
+def _unchanged(text: str) -> str:
+    return text
+
+
+def _count(references: list[str], heard: list[str], as_is: Normaliser) -> list[tuple[ErrorCounts, ErrorCounts]]:
+    words = count_word_errors_batch(references, heard, as_is)
+    return list(zip(words, count_char_errors_batch(references, heard, as_is), strict=True))
+
+
+def _fill(table: Table, model: str, references: list[str], heard: list[str], counts: list[tuple[ErrorCounts, ErrorCounts]]) -> None:
+    for kind in ("substitutions", "deletions", "insertions"):
+        table[f"{model}_{kind}"] = [getattr(words, kind) for words, _ in counts]
+    table[f"{model}_char_errors"] = [chars.errors for _, chars in counts]
+    silent = np.array([not text for text in heard], dtype=bool)
+    table[f"{model}_empty"] = table["holds_speech"] & silent
+    table[f"{model}_on_silence"] = ~table["holds_speech"] & ~silent
+    table[f"{model}_loop"] = [loops(reference, text) for reference, text in zip(references, heard, strict=True)]
+    table[f"{model}_invention"] = [
+        bool(words.reference_words) and words.insertions >= INVENTED_RUN and longest_insertion(reference, text) >= INVENTED_RUN
+        for reference, text, (words, _) in zip(references, heard, counts, strict=True)
+    ]
+
+
+def loops(reference: str, heard: str) -> bool:
+    """Tell whether a transcript says a phrase over and over that the reference does not."""
+    most = most_repeats(heard.split())
+    return most >= LOOP_REPEATS and most > most_repeats(reference.split())
+
+
+def most_repeats(words: Sequence[str]) -> int:
+    """Return how often in a row the most repeated phrase of up to `LOOP_WORDS` words is said; 1 where none is said twice.
+
+    A stretch of L words that equal the words `size` before them is a phrase of `size` words said L // size + 1 times.
+    """
+    most = min(1, len(words))
+    if len(set(words)) == len(words):
+        return most
+    for size in range(1, LOOP_WORDS + 1):
+        stretch = 0
+        for earlier, later in zip(words, words[size:], strict=False):
+            stretch = stretch + 1 if earlier == later else 0
+            most = max(most, stretch // size + 1)
+    return most
+
+
+def longest_insertion(reference: str, heard: str) -> int:
+    """Return the longest run of words that a transcript has and the reference lacks."""
+    longest = run = 0
+    for step in align_words(reference, heard):
+        run = run + 1 if step.kind == "insertion" else 0
+        longest = max(longest, run)
+    return longest
+
+
+def _term_hits(position: int, reference: str, heard: dict[str, list[str]], terms: Sequence[Words]) -> Iterable[tuple[int, ...]]:
+    words = reference.split()
+    for number, term in enumerate(terms):
+        said = occurrences(words, term)
+        if said:
+            yield (position, number, said, *(min(said, occurrences(heard[model][position].split(), term)) for model in MODELS))
+
+
+def occurrences(words: Sequence[str], term: Words) -> int:
+    """Return how often a phrase stands in a text, both in normalised words."""
+    if term[0] not in words:
+        return 0
+    return sum(tuple(words[start : start + len(term)]) == term for start in range(len(words) - len(term) + 1))
