@@ -6,8 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from functions.validator.decide import Verdict
+from functions.validator.diffs import shown
+from functions.validator.plot import interval_plot, lines_of
 from functions.validator.rules import GatePolicy
 from functions.validator.wording import interval_in_percent, interval_in_points, percent, relative_change
 from shared.verdict import ClosureCounts, ValidationReport
@@ -77,4 +80,9 @@ def render_html(report: ValidationReport) -> str:
         points=interval_in_points,
         relative=relative_change,
     )
-    return environment.get_template("report.html.j2").render(report=report)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        plot=Markup(interval_plot(lines_of(report))),  # noqa: S704  # drawn by us, its labels escaped
+        regressions=[shown(change) for change in report.worst_regressions],
+        fixes=[shown(change) for change in report.best_fixes],
+    )

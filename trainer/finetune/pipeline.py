@@ -242,7 +242,7 @@ class _Run:
         """Return what base and fine-tuned model hear in the holdout, in the very same batches."""
         judged = [usable(clip, clips[clip.utterance_id]) for clip in decided.clips if clip.part == "holdout"]
         base, candidate = Recogniser.load(self._output.base), Recogniser.load(self._output.model)
-        rows = evaluate(base, candidate, judged, "holdout", self._progress)
+        rows = evaluate(base, candidate, judged, "holdout", self._progress).rows
         return {row.utterance_id: row.base_hypothesis for row in rows}, {row.utterance_id: row.candidate_hypothesis for row in rows}
 
     def _surroundings(self, decided: RunDecisions) -> Surroundings:
