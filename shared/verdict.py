@@ -116,6 +116,29 @@ class GateNumbers(_Frozen):
     finding: str
 
 
+class ClassicTest(_Frozen):
+    """A test that papers report, beside those of the gate; it decides nothing.
+
+    Attributes:
+        name: MAPSSWE, McNemar, or bootstrap.
+        unit: what it takes for independent: segment, sentence, utterance, or speaker or call.
+        units: how many of them it rests on.
+        statistic: W or chi squared; None = exact, or a bootstrap.
+        p_value: two-sided; None for a bootstrap.
+        delta: WER of the candidate minus the base's with its percentile interval, for a bootstrap.
+        improvement: share of a bootstrap's draws in which the candidate has fewer errors.
+    """
+
+    name: str
+    set_name: str
+    unit: str
+    units: int
+    statistic: float | None = None
+    p_value: float | None = None
+    delta: Interval | None = None
+    improvement: float | None = None
+
+
 class ClosureCounts(_Frozen):
     """What became of the production errors that were held out; `closure.jsonl` names them.
 
@@ -175,6 +198,7 @@ class ValidationReport(_Frozen):
         failure_reason: why it is not accepted, in one sentence; None where it is.
         slices: parts of the holdout by error type, language, device, noise and duration; those that could not be tested last.
         gates: ways in which speech models fail, and what serving costs.
+        classic: tests that papers report, for comparison.
         closure: what became of the production errors that were held out; None where the evidence could not be read.
         base_manifest_sha256: digest of the manifest of the model it was compared with.
         learned: cycles whose data the candidate has learned, its own among them.
@@ -201,6 +225,7 @@ class ValidationReport(_Frozen):
     failure_reason: str | None = None
     slices: tuple[SliceNumbers, ...] = ()
     gates: tuple[GateNumbers, ...] = ()
+    classic: tuple[ClassicTest, ...] = ()
     closure: ClosureCounts | None = None
     base_manifest_sha256: Sha256 | None = None
     learned: tuple[int, ...] = ()

@@ -196,6 +196,15 @@ def paired_bootstrap(
     Source: M. Bisani, H. Ney, ICASSP 2004, I-409; blocks: Z. Liu, F. Peng, arXiv:1912.09508; strict: Kaldi's compute-wer-bootci.
     """
     totals = cluster_totals(utterances) if unit == "cluster" else utterance_totals(utterances)
+    return bootstrap_of_totals(totals, unit, seed=seed, draws=draws, level=level)
+
+
+def bootstrap_of_totals(totals: ClusterTotals, unit: Unit, *, seed: int, draws: int = 10_000, level: float = 0.95) -> Bootstrap:
+    """Bootstrap units whose weighted sums are known; see `paired_bootstrap`.
+
+    Raises:
+        ValueError: there are no reference words.
+    """
     if not totals.words.sum() > 0.0:
         raise ValueError("reference words: expected at least 1, found 0")
     drawn = _resampled(totals, draws, np.random.default_rng(seed))

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.training import Clip, EvaluationRow
 from shared.wer import ErrorCounts, Normaliser, count_char_errors_batch, count_word_errors_batch
-from shared.wer_align import align_words
+from shared.wer_align import align_words, align_words_batch
+from shared.wer_classic import error_segments
 
 MODELS = ("base", "candidate")
 LOOP_REPEATS = 3
@@ -52,17 +54,27 @@ Pair = tuple[Clip, EvaluationRow]
 Words = tuple[str, ...]
 
 
-def count_pairs(pairs: Sequence[Pair], normaliser: Normaliser, terms: Sequence[Words]) -> tuple[Table, Table]:
+class Counted(NamedTuple):
+    """What was counted in a chunk of clips.
+
+    Attributes:
+        rows: of dtype `ROW`, shape `(clips,)`, without cluster, stratum, provenance, weight and slices.
+        terms: of dtype `TERM`, one for each clip and term that its reference says.
+        segments: errors of base and candidate, shape `(segments, 2)`; see `shared.wer_classic.error_segments`.
+    """
+
+    rows: Table
+    terms: Table
+    segments: NDArray[np.int32]
+
+
+def count_pairs(pairs: Sequence[Pair], normaliser: Normaliser, terms: Sequence[Words]) -> Counted:
     """Count the errors of both models in a chunk of clips.
 
     Args:
         pairs: clips with what was heard in them.
         normaliser: pure and idempotent; each text is normalised once.
         terms: critical terms, each in normalised words.
-
-    Returns:
-        Of dtype `ROW`, shape `(pairs,)`, without cluster, stratum, provenance, weight and slices; of dtype `TERM`, one for each clip and
-        term that its reference says.
     """
     table = np.zeros(len(pairs), dtype=ROW)
     references = [normaliser.normalise(clip.reference) for clip, _ in pairs]
@@ -83,7 +95,15 @@ def count_pairs(pairs: Sequence[Pair], normaliser: Normaliser, terms: Sequence[W
     for model, counts in (("base", base), ("candidate", candidate)):
         _fill(table, model, references, heard[model], counts)
     hits = [hit for position, reference in enumerate(references) for hit in _term_hits(position, reference, heard, terms)]
-    return table, np.array(hits, dtype=TERM)
+    wrong = [position for position in range(len(pairs)) if base[position][0].errors or candidate[position][0].errors]
+    segments = _segments([[texts[position] for position in wrong] for texts in (references, heard["base"], heard["candidate"])], as_is)
+    return Counted(table, np.array(hits, dtype=TERM), np.array(segments, dtype=np.int32).reshape(-1, 2))
+
+
+def _segments(texts: list[list[str]], as_is: Normaliser) -> list[tuple[int, int]]:
+    references, base, candidate = texts
+    aligned = zip(align_words_batch(references, base, as_is), align_words_batch(references, candidate, as_is), strict=True)
+    return [segment for pair in aligned for segment in error_segments(*pair)]
 
 
 def _unchanged(text: str) -> str:

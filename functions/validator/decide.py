@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from functions.validator.changes import Changes, merge
+from functions.validator.classic import classic_tests
 from functions.validator.counting import Words
 from functions.validator.evidence import Evidence
 from functions.validator.gates import judge_failures
@@ -15,7 +16,7 @@ from functions.validator.set_numbers import describe
 from functions.validator.sizing import further_needed_for_margin
 from functions.validator.slices import judge_slices
 from shared.errors import InvalidMessage
-from shared.verdict import GateNumbers, Outcome, SetNumbers, SliceNumbers
+from shared.verdict import ClassicTest, GateNumbers, Outcome, SetNumbers, SliceNumbers
 from shared.wer_compare import NonInferiority, NotTestable, Superiority, compare_totals, non_inferiority_of_totals
 from shared.wer_power import Spread
 
@@ -35,6 +36,7 @@ class Verdict:
         strata: numbers of the holdout's parts alone; they never decide.
         slices: parts of the holdout; they decide only against the candidate, as the gates do.
         gates: ways in which speech models fail, and what serving costs.
+        classic: tests that papers report, on the sets that decide.
         changes: the utterances that changed most.
     """
 
@@ -48,6 +50,7 @@ class Verdict:
     strata: tuple[SetNumbers, ...] = ()
     slices: tuple[SliceNumbers, ...] = ()
     gates: tuple[GateNumbers, ...] = ()
+    classic: tuple[ClassicTest, ...] = ()
     changes: Changes = field(default_factory=Changes)
 
 
@@ -102,6 +105,7 @@ def decide_verdict(evidence: Evidence, policy: GatePolicy, seed: int, terms: Seq
         strata=tuple(_describe_strata(evidence.holdout, policy)),
         slices=slices,
         gates=tuple(numbers for numbers, _ in gates),
+        classic=tuple(test for judged in deciding for test in classic_tests(judged, seed)),
         changes=merge(judged.changes for judged in (evidence.holdout, *evidence.suites)),
     )
 

@@ -27,6 +27,10 @@ _BELOW_DB = {5.0: "below 5 dB", 15.0: "5 to 15 dB"}
 _BELOW_S = {2.0: "under 2 s", 5.0: "2 to 5 s", 15.0: "5 to 15 s"}
 
 
+def _no_segments() -> NDArray[np.int32]:
+    return np.zeros((0, 2), dtype=np.int32)
+
+
 @dataclass(frozen=True, eq=False)
 class JudgedSet:
     """A whole evaluation set, nothing dropped in silence.
@@ -39,6 +43,7 @@ class JudgedSet:
         set_aside: number of clips that could not be judged, by reason.
         labels: dimension of slices -> the names of its codes.
         terms: of dtype `counting.TERM`, what became of critical terms.
+        segments: errors of base and candidate in each error segment, shape `(segments, 2)`.
         changes: the utterances that changed most.
     """
 
@@ -49,6 +54,7 @@ class JudgedSet:
     set_aside: Mapping[str, int]
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     terms: Table = field(default_factory=lambda: np.zeros(0, dtype=TERM))
+    segments: NDArray[np.int32] = field(default_factory=_no_segments)
     changes: Changes = field(default_factory=Changes)
 
     @property
@@ -99,7 +105,7 @@ class JudgedSet:
         )
 
     def where(self, kept: NDArray[np.bool_], name: str | None = None) -> "JudgedSet":
-        """Return the part of the set that `kept` marks, without what was set aside and without texts."""
+        """Return the part of the set that `kept` marks, without what was set aside, segments and texts."""
         terms = self.terms[kept[self.terms["row"]]]
         terms["row"] = (np.cumsum(kept) - 1)[terms["row"]]
         return JudgedSet(
@@ -137,15 +143,18 @@ def judge_set(
     aside = {entry.utterance_id: entry.reason for entry in set_aside if entry.set_name == name}
     pairs = paired(name, clips, rows, aside.keys(), normaliser)
     codes = {dimension: _Codes() for dimension in ("cluster", *DIMENSIONS)}
-    tables, hits, ids, changes = [np.zeros(0, dtype=ROW)], [np.zeros(0, dtype=TERM)], [], Changes()
+    tables, hits, segments = [np.zeros(0, dtype=ROW)], [np.zeros(0, dtype=TERM)], [_no_segments()]
+    ids: list[str] = []
+    changes = Changes()
     while chunk := list(islice(pairs, CHUNK)):
-        table, said = count_pairs(chunk, normaliser, terms)
-        _label(table, chunk, codes)
-        said["row"] += len(ids)
-        tables.append(table)
-        hits.append(said)
+        counted = count_pairs(chunk, normaliser, terms)
+        _label(counted.rows, chunk, codes)
+        counted.terms["row"] += len(ids)
+        tables.append(counted.rows)
+        hits.append(counted.terms)
+        segments.append(counted.segments)
         ids.extend(clip.utterance_id for clip, _ in chunk)
-        changes = changes.with_chunk(name, chunk, table)
+        changes = changes.with_chunk(name, chunk, counted.rows)
     table = np.concatenate(tables)
     clusters, table["cluster"] = _sorted(codes["cluster"].names, table["cluster"])
     return JudgedSet(
@@ -156,6 +165,7 @@ def judge_set(
         set_aside=dict(sorted(Counter(aside.values()).items())),
         labels={dimension: tuple(codes[dimension].names) for dimension in DIMENSIONS},
         terms=np.concatenate(hits),
+        segments=np.concatenate(segments),
         changes=changes,
     )
 

@@ -59,6 +59,7 @@ def build_report(
         failure_reason=verdict.failure_reason,
         slices=verdict.slices,
         gates=verdict.gates,
+        classic=verdict.classic,
         closure=closure,
         base_manifest_sha256=lineage.base_manifest_sha256,
         learned=lineage.learned,

@@ -48,7 +48,8 @@ def _holdout(judged: JudgedSet) -> Holdout:
 
 
 def _in_words(power: Power, what: str, spread: Spread) -> str:
-    basis = f"by the spread that {spread.measured} earlier comparisons measured" if spread.measured else "by the stated prior of the spread"
+    many = f"{spread.measured} earlier comparison{'s' if spread.measured > 1 else ''}"
+    basis = f"by the spread that {many} measured" if spread.measured else "by the stated prior of the spread"
     if power.enough:
         return f"A set of this size was expected to show {what} in 4 of 5 trials, {basis}."
     return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import pytest
@@ -97,6 +98,22 @@ def test_a_better_model_whose_suites_stay_good_is_accepted() -> None:
     assert found.reasons[0].startswith("The candidate is better: weighted over traffic, WER changes by -5.00 points")
     assert found.reasons[1].startswith("Suite names stays good")
     assert found.notes == ()
+
+
+def test_the_tests_that_papers_report_stand_beside_those_that_decide() -> None:
+    found = {(test.name, test.unit, test.set_name): test for test in verdict(HOLDOUT, SUITE).classic}
+    assert {key[2] for key in found} == {"holdout", "names"}
+    (one, two) = (part(FIXED), verdict(part(FIXED)).classic)
+    segments, sentences, by_utterance, by_cluster = two
+    # each of 48 utterances is one segment of successive errors, of which 2 or 3 of 5 are mended: mean -2.5, sd 0.505, W = -2.5 / (0.505 / sqrt 48)
+    assert (segments.name, segments.units) == ("MAPSSWE", one.utterances)
+    assert segments.statistic == pytest.approx(-2.5 / (sqrt(48 * 0.25 / 47) / sqrt(48)))
+    # nobody gets a sentence wholly right
+    assert (sentences.name, sentences.units, sentences.p_value) == ("McNemar", 48, 1.0)
+    for test, units in ((by_utterance, 48), (by_cluster, 12)):
+        assert test.delta is not None
+        assert (test.units, test.improvement) == (units, 1.0)
+        assert test.delta.estimate == pytest.approx(-0.25)
 
 
 def test_identical_models_are_never_accepted() -> None:
