@@ -8,19 +8,16 @@ Differences are candidate minus base; negative is better.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import comb, erfc, sqrt
-from typing import Literal
 
 import numpy as np
 
 from shared.rates import Interval
 from shared.wer_align import Alignment
-from shared.wer_stats import Array, ClusterTotals, PairedUtterance, cluster_totals, utterance_totals
+from shared.wer_stats import Array, ClusterTotals
 
 _CORRECT_BETWEEN = 2
 _EXACT_BELOW = 25
 _CELLS_AT_ONCE = 1_000_000
-
-Unit = Literal["utterance", "cluster"]
 
 
 @dataclass(frozen=True)
@@ -132,10 +129,14 @@ class McNemar:
     p_value: float
 
 
-def mcnemar_of(utterances: Iterable[PairedUtterance]) -> McNemar:
-    """Count the sentences that one model gets wholly right and the other does not, and test them; weights are passed over."""
-    rows = [(row.base_errors == 0, row.candidate_errors == 0) for row in utterances]
-    return mcnemar(rows.count((True, False)), rows.count((False, True)))
+def mcnemar_of(utterances: ClusterTotals) -> McNemar:
+    """Count the sentences that one model gets wholly right and the other does not, and test them; weights are passed over.
+
+    Args:
+        utterances: errors of each utterance, from `utterance_totals`.
+    """
+    base_right, candidate_right = utterances.base_errors == 0.0, utterances.candidate_errors == 0.0
+    return mcnemar(int(np.sum(base_right & ~candidate_right)), int(np.sum(candidate_right & ~base_right)))
 
 
 def mcnemar(only_base_right: int, only_candidate_right: int) -> McNemar:
@@ -160,17 +161,15 @@ def mcnemar(only_base_right: int, only_candidate_right: int) -> McNemar:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Result of the paired bootstrap.
+    """Result of the paired bootstrap; the intervals' `clusters` counts the units that were drawn.
 
     Attributes:
-        unit: what was drawn; the intervals' `clusters` counts such units.
         draws: draws with at least one reference word.
         base, candidate: pooled WER with its percentile interval.
         delta: their difference on the same draws.
         improvement: share of the draws in which the candidate has fewer errors, strictly: ties count against it.
     """
 
-    unit: Unit
     draws: int
     base: Interval
     candidate: Interval
@@ -178,56 +177,44 @@ class Bootstrap:
     improvement: float
 
 
-def paired_bootstrap(
-    utterances: Iterable[PairedUtterance], unit: Unit, *, seed: int, draws: int = 10_000, level: float = 0.95
-) -> Bootstrap:
+def paired_bootstrap(units: ClusterTotals, *, seed: int, draws: int = 10_000, level: float = 0.95) -> Bootstrap:
     """Draw as many units as there are, with replacement, `draws` times, and pool errors and words of each draw.
 
     WER* = sum E* / sum N*, delta* = sum (B* - A*) / sum N* on the same draw, intervals are the percentiles (1 -+ level) / 2 of the draws,
     improvement = #[delta* < 0] / draws. Units of equal counts are drawn together, from a multinomial over the distinct ones: the same
     distribution at a fraction of the work.
 
-    Resampling unit: `utterance` as published, which assumes independent utterances; `cluster` draws whole speakers or calls (Liu and Peng's
-    blocks), consistent where their utterances hang together, and too sure with fewer than 20 or so. The weights count in either.
+    Resampling unit: what a row of `units` holds. `utterance_totals` gives the test as published, which assumes independent utterances;
+    `cluster_totals` draws whole speakers or calls (Liu and Peng's blocks), consistent where their utterances hang together, and too sure
+    with fewer than 20 or so. Weights count in either.
 
     Raises:
         ValueError: there are no reference words.
 
     Source: M. Bisani, H. Ney, ICASSP 2004, I-409; blocks: Z. Liu, F. Peng, arXiv:1912.09508; strict: Kaldi's compute-wer-bootci.
     """
-    totals = cluster_totals(utterances) if unit == "cluster" else utterance_totals(utterances)
-    return bootstrap_of_totals(totals, unit, seed=seed, draws=draws, level=level)
-
-
-def bootstrap_of_totals(totals: ClusterTotals, unit: Unit, *, seed: int, draws: int = 10_000, level: float = 0.95) -> Bootstrap:
-    """Bootstrap units whose weighted sums are known; see `paired_bootstrap`.
-
-    Raises:
-        ValueError: there are no reference words.
-    """
-    if not totals.words.sum() > 0.0:
+    if not units.words.sum() > 0.0:
         raise ValueError("reference words: expected at least 1, found 0")
-    drawn = _resampled(totals, draws, np.random.default_rng(seed))
+    drawn = _resampled(units, draws, np.random.default_rng(seed))
     ends = ((1 - level) / 2, (1 + level) / 2)
 
     def interval(observed: Array, errors: Array) -> Interval:
         low, high = (float(end) for end in np.quantile(errors / drawn.words, ends))
-        rate = float(observed.sum() / totals.words.sum())
-        return Interval(estimate=rate, low=low, high=high, level=level, clusters=len(totals.words))
+        rate = float(observed.sum() / units.words.sum())
+        return Interval(estimate=rate, low=low, high=high, level=level, clusters=len(units.words))
 
     return Bootstrap(
-        unit=unit,
         draws=len(drawn.words),
-        base=interval(totals.base_errors, drawn.base_errors),
-        candidate=interval(totals.candidate_errors, drawn.candidate_errors),
-        delta=interval(totals.deltas, drawn.deltas),
+        base=interval(units.base_errors, drawn.base_errors),
+        candidate=interval(units.candidate_errors, drawn.candidate_errors),
+        delta=interval(units.deltas, drawn.deltas),
         improvement=float(np.mean(drawn.deltas < 0.0)),
     )
 
 
-def _resampled(totals: ClusterTotals, draws: int, rng: np.random.Generator) -> ClusterTotals:
+def _resampled(units: ClusterTotals, draws: int, rng: np.random.Generator) -> ClusterTotals:
     """Return words and errors of each draw, of shape `(draws,)`; a draw without words has no rate and is left out."""
-    table = np.stack((totals.words, totals.base_errors, totals.candidate_errors), axis=1)
+    table = np.stack((units.words, units.base_errors, units.candidate_errors), axis=1)
     kinds, counts = np.unique(table, axis=0, return_counts=True)
     frequent_first = np.argsort(-counts, kind="stable")  # a draw is complete sooner
     kinds, chances = kinds[frequent_first], counts[frequent_first] / len(table)

@@ -6,7 +6,7 @@ from heapq import nsmallest
 
 import numpy as np
 
-from functions.validator.counting import Pair, Table
+from functions.validator.counting import Pair, Table, word_errors
 from shared.verdict import UtteranceChange
 
 SHOWN_UTTERANCES = 10
@@ -26,11 +26,8 @@ class Changes:
 
     def with_chunk(self, set_name: str, chunk: Sequence[Pair], table: Table) -> "Changes":
         """Return the changes with those of further clips among them."""
-        base, candidate = (
-            sum(table[f"{model}_{kind}"].astype(np.int64) for kind in ("substitutions", "deletions", "insertions"))
-            for model in ("base", "candidate")
-        )
-        difference = np.asarray(candidate - base)
+        base, candidate = word_errors(table, "base"), word_errors(table, "candidate")
+        difference = candidate - base
         order = np.argsort(difference, kind="stable")
         # Ties beyond the shown ones are cut by position; all clips of a chunk with the same change are equally good examples.
         ends = {*order[:SHOWN_UTTERANCES].tolist(), *order[-SHOWN_UTTERANCES:].tolist()}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from functions.validator.judged_set import JudgedSet
 from shared.verdict import ClassicTest
-from shared.wer_classic import Bootstrap, bootstrap_of_totals, mapsswe, mcnemar
+from shared.wer_classic import mapsswe, mcnemar_of, paired_bootstrap
 from shared.wer_stats import ClusterTotals
 
 MANY_UNITS = 5000
@@ -19,8 +19,8 @@ def classic_tests(judged: JudgedSet, seed: int) -> Iterator[ClassicTest]:
     yield ClassicTest(
         name="MAPSSWE", set_name=judged.name, unit="segment", units=segments.segments, statistic=segments.w, p_value=segments.p_value
     )
-    base_right, candidate_right = judged.errors("base") == 0, judged.errors("candidate") == 0
-    sentences = mcnemar(int((base_right & ~candidate_right).sum()), int((candidate_right & ~base_right).sum()))
+    utterances = judged.utterance_totals()
+    sentences = mcnemar_of(utterances)
     yield ClassicTest(
         name="McNemar",
         set_name=judged.name,
@@ -29,22 +29,12 @@ def classic_tests(judged: JudgedSet, seed: int) -> Iterator[ClassicTest]:
         statistic=sentences.chi_squared,
         p_value=sentences.p_value,
     )
-    weight = judged.rows["weight"]
-    utterances = ClusterTotals(
-        words=weight * judged.rows["words"],
-        base_errors=weight * judged.errors("base"),
-        candidate_errors=weight * judged.errors("candidate"),
-    )
-    yield _bootstrap(judged, bootstrap_of_totals(utterances, "utterance", seed=seed, draws=_draws(utterances)), "utterance")
-    clusters = judged.word_totals()
-    yield _bootstrap(judged, bootstrap_of_totals(clusters, "cluster", seed=seed, draws=_draws(clusters)), "speaker or call")
+    yield _bootstrap(judged, utterances, "utterance", seed)
+    yield _bootstrap(judged, judged.word_totals(), "speaker or call", seed)
 
 
-def _draws(totals: ClusterTotals) -> int:
-    return 1_000 if len(totals.words) > MANY_UNITS else 10_000
-
-
-def _bootstrap(judged: JudgedSet, result: Bootstrap, unit: str) -> ClassicTest:
+def _bootstrap(judged: JudgedSet, units: ClusterTotals, unit: str, seed: int) -> ClassicTest:
+    result = paired_bootstrap(units, seed=seed, draws=1_000 if len(units.words) > MANY_UNITS else 10_000)
     return ClassicTest(
         name="bootstrap",
         set_name=judged.name,

@@ -1,15 +1,17 @@
 """What is counted in a clip and its two transcripts: word and character errors, and the ways in which speech models fail."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from shared.training import Clip, EvaluationRow
-from shared.wer import ErrorCounts, Normaliser, count_char_errors_batch, count_word_errors_batch
-from shared.wer_align import align_words, align_words_batch
+from shared.wer import Normaliser
+from shared.wer_align import Alignment, Kind, align_words_batch
 from shared.wer_classic import error_segments
 
 MODELS = ("base", "candidate")
@@ -30,6 +32,7 @@ _PER_MODEL = (
     ("invention", "?"),
     ("on_silence", "?"),
 )
+_COLUMN_KINDS: dict[str, Kind] = {"substitutions": "substitution", "deletions": "deletion", "insertions": "insertion"}
 DIMENSIONS = ("error type", "language", "device", "noise", "duration")
 """What slices are cut by; each has a column of codes, -1 where it is not known."""
 ROW = np.dtype(
@@ -83,50 +86,46 @@ def count_pairs(pairs: Sequence[Pair], normaliser: Normaliser, terms: Sequence[W
         "candidate": [normaliser.normalise(row.candidate_hypothesis) for _, row in pairs],
     }
     as_is = replace(normaliser, rule=_unchanged)
-    base = _count(references, heard["base"], as_is)
-    changed = [position for position, pair in enumerate(zip(heard["base"], heard["candidate"], strict=True)) if pair[0] != pair[1]]
-    anew = _count([references[position] for position in changed], [heard["candidate"][position] for position in changed], as_is)
+    base = align_words_batch(references, heard["base"], as_is)
+    changed = [position for position, texts in enumerate(zip(heard["base"], heard["candidate"], strict=True)) if texts[0] != texts[1]]
+    anew = align_words_batch([references[position] for position in changed], [heard["candidate"][position] for position in changed], as_is)
     candidate = list(base)
-    for position, counts in zip(changed, anew, strict=True):
-        candidate[position] = counts
-    table["words"] = [words.reference_words for words, _ in base]
-    table["chars"] = [chars.reference_words for _, chars in base]
+    for position, alignment in zip(changed, anew, strict=True):
+        candidate[position] = alignment
+    table["words"] = [len(reference.split()) for reference in references]
+    table["chars"] = [len(reference) for reference in references]
     table["holds_speech"] = table["words"] > 0
-    for model, counts in (("base", base), ("candidate", candidate)):
-        _fill(table, model, references, heard[model], counts)
+    for model, alignments in (("base", base), ("candidate", candidate)):
+        _fill(table, model, references, heard[model], alignments)
     hits = [hit for position, reference in enumerate(references) for hit in _term_hits(position, reference, heard, terms)]
-    wrong = [position for position in range(len(pairs)) if base[position][0].errors or candidate[position][0].errors]
-    segments = _segments([[texts[position] for position in wrong] for texts in (references, heard["base"], heard["candidate"])], as_is)
+    segments = [segment for pair in zip(base, candidate, strict=True) for segment in error_segments(*pair)]
     return Counted(table, np.array(hits, dtype=TERM), np.array(segments, dtype=np.int32).reshape(-1, 2))
-
-
-def _segments(texts: list[list[str]], as_is: Normaliser) -> list[tuple[int, int]]:
-    references, base, candidate = texts
-    aligned = zip(align_words_batch(references, base, as_is), align_words_batch(references, candidate, as_is), strict=True)
-    return [segment for pair in aligned for segment in error_segments(*pair)]
 
 
 def _unchanged(text: str) -> str:
     return text
 
 
-def _count(references: list[str], heard: list[str], as_is: Normaliser) -> list[tuple[ErrorCounts, ErrorCounts]]:
-    words = count_word_errors_batch(references, heard, as_is)
-    return list(zip(words, count_char_errors_batch(references, heard, as_is), strict=True))
-
-
-def _fill(table: Table, model: str, references: list[str], heard: list[str], counts: list[tuple[ErrorCounts, ErrorCounts]]) -> None:
-    for kind in ("substitutions", "deletions", "insertions"):
-        table[f"{model}_{kind}"] = [getattr(words, kind) for words, _ in counts]
-    table[f"{model}_char_errors"] = [chars.errors for _, chars in counts]
+def _fill(table: Table, model: str, references: list[str], heard: list[str], alignments: list[Alignment]) -> None:
+    kinds = [Counter(step.kind for step in alignment) for alignment in alignments]
+    for column, kind in _COLUMN_KINDS.items():
+        table[f"{model}_{column}"] = [counted[kind] for counted in kinds]
+    table[f"{model}_char_errors"] = [Levenshtein.distance(*texts) for texts in zip(references, heard, strict=True)]
     silent = np.array([not text for text in heard], dtype=bool)
     table[f"{model}_empty"] = table["holds_speech"] & silent
     table[f"{model}_on_silence"] = ~table["holds_speech"] & ~silent
-    table[f"{model}_loop"] = [loops(reference, text) for reference, text in zip(references, heard, strict=True)]
-    table[f"{model}_invention"] = [
-        bool(words.reference_words) and words.insertions >= INVENTED_RUN and longest_insertion(reference, text) >= INVENTED_RUN
-        for reference, text, (words, _) in zip(references, heard, counts, strict=True)
+    table[f"{model}_loop"] = [loops(*texts) for texts in zip(references, heard, strict=True)]
+    invented = [
+        counted["insertion"] >= INVENTED_RUN and longest_insertion(alignment) >= INVENTED_RUN
+        for counted, alignment in zip(kinds, alignments, strict=True)
     ]
+    table[f"{model}_invention"] = table["holds_speech"] & np.array(invented, dtype=bool)
+
+
+def word_errors(table: Table, model: str) -> NDArray[np.int64]:
+    """Return the word errors of `base` or `candidate` in each row."""
+    substitutions, deletions, insertions = (table[f"{model}_{column}"].astype(np.int64) for column in _COLUMN_KINDS)
+    return np.asarray(substitutions + deletions + insertions)
 
 
 def loops(reference: str, heard: str) -> bool:
@@ -151,10 +150,10 @@ def most_repeats(words: Sequence[str]) -> int:
     return most
 
 
-def longest_insertion(reference: str, heard: str) -> int:
+def longest_insertion(alignment: Alignment) -> int:
     """Return the longest run of words that a transcript has and the reference lacks."""
     longest = run = 0
-    for step in align_words(reference, heard):
+    for step in alignment:
         run = run + 1 if step.kind == "insertion" else 0
         longest = max(longest, run)
     return longest

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.validator.changes import Changes
-from functions.validator.counting import DIMENSIONS, ROW, TERM, Pair, Table, Words, count_pairs
+from functions.validator.counting import DIMENSIONS, ROW, TERM, Pair, Table, Words, count_pairs, word_errors
 from functions.validator.pairing import paired
 from shared.training import Clip, ClipProvenance, EvaluationRow, SetAside, Stratum
 from shared.wer import Normaliser
@@ -78,8 +78,7 @@ class JudgedSet:
 
     def errors(self, model: str) -> NDArray[np.int64]:
         """Return the word errors of `base` or `candidate` in each row."""
-        kinds = (self.rows[f"{model}_{kind}"].astype(np.int64) for kind in ("substitutions", "deletions", "insertions"))
-        return np.asarray(sum(kinds))
+        return word_errors(self.rows, model)
 
     def totals(self, whole: NDArray[np.generic], base: NDArray[np.generic], candidate: NDArray[np.generic]) -> ClusterTotals:
         """Return weighted sums of three columns for each cluster that has a row."""
@@ -93,6 +92,12 @@ class JudgedSet:
     def word_totals(self) -> ClusterTotals:
         """Return the weighted words and word errors of each cluster."""
         return self.totals(self.rows["words"], self.errors("base"), self.errors("candidate"))
+
+    def utterance_totals(self) -> ClusterTotals:
+        """Return the weighted words and word errors of each utterance, as if each were a cluster of its own."""
+        weight = self.rows["weight"]
+        words, base, candidate = (weight * counts for counts in (self.rows["words"], self.errors("base"), self.errors("candidate")))
+        return ClusterTotals(words=words, base_errors=base, candidate_errors=candidate)
 
     def sampling(self) -> Sampling:
         """Return what the weighted comparison must know of how the set was drawn."""

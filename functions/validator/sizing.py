@@ -6,7 +6,18 @@ from collections.abc import Iterable, Mapping
 from functions.validator.judged_set import JudgedSet
 from functions.validator.wording import percent
 from shared.verdict import SetNumbers, ValidationReport
-from shared.wer_power import Holdout, Power, SeenSpread, Spread, Wanted, pool_spreads, power_before, weights_effect
+from shared.wer_power import (
+    Holdout,
+    MarginSize,
+    Power,
+    SeenSpread,
+    Spread,
+    Wanted,
+    pool_spreads,
+    power_before,
+    size_for_margin,
+    weights_effect,
+)
 
 
 def seen_spreads(reports: Iterable[ValidationReport]) -> Mapping[str, Spread]:
@@ -37,9 +48,8 @@ def further_needed_for_margin(judged: JudgedSet, spread: Spread, margin: float, 
     """Say how many further utterances and speakers a suite takes to show an unchanged WER to stay within its margin."""
     if margin == 0.0:
         return "No number of utterances can show that it does not rise at all."
-    # The gain that is as large as the margin takes the same numbers: the test is the same, moved.
-    power = power_before(_holdout(judged), spread, Wanted(base_wer=1.0, relative_gain=margin, alpha=alpha))
-    return _in_words(power, "that an unchanged WER stays within the margin", spread)
+    size = size_for_margin(_holdout(judged), spread, margin, alpha)
+    return _in_words(size, "that an unchanged WER stays within the margin", spread)
 
 
 def _holdout(judged: JudgedSet) -> Holdout:
@@ -47,12 +57,12 @@ def _holdout(judged: JudgedSet) -> Holdout:
     return Holdout(utterances=judged.utterances, clusters=len(set(judged.rows["cluster"].tolist())), weights_effect=weights_effect(weights))
 
 
-def _in_words(power: Power, what: str, spread: Spread) -> str:
+def _in_words(size: Power | MarginSize, what: str, spread: Spread) -> str:
     many = f"{spread.measured} earlier comparison{'s' if spread.measured > 1 else ''}"
     basis = f"by the spread that {many} measured" if spread.measured else "by the stated prior of the spread"
-    if power.enough:
+    if size.enough:
         return f"A set of this size was expected to show {what} in 4 of 5 trials, {basis}."
     return (
-        f"To show {what} in 4 of 5 trials takes about {power.further_utterances} further utterances, with {power.further_clusters} further "
+        f"To show {what} in 4 of 5 trials takes about {size.further_utterances} further utterances, with {size.further_clusters} further "
         f"speakers or calls among them, {basis}."
     )

@@ -21,7 +21,7 @@ from scipy.stats import bootstrap
 from shared.testing.two_models import Traffic, simulate
 from shared.wer import count_word_errors_batch
 from shared.wer_classic import paired_bootstrap
-from shared.wer_stats import PairedUtterance
+from shared.wer_stats import PairedUtterance, cluster_totals, utterance_totals
 
 ROUNDS = 5
 DRAWS = 10_000
@@ -83,7 +83,7 @@ def ours_from_texts(texts: list[tuple[str, str, str]]) -> object:
         PairedUtterance(str(number), "", "traffic", 1.0, old.reference_words, old.errors, new.errors)
         for number, (old, new) in enumerate(zip(base, candidate, strict=True))
     ]
-    return paired_bootstrap(rows, "utterance", seed=0, draws=DRAWS)
+    return paired_bootstrap(utterance_totals(rows), seed=0, draws=DRAWS)
 
 
 def timed(work: Callable[[], object], times: float) -> dict[str, float]:
@@ -107,10 +107,10 @@ def ways() -> dict[str, Callable[[], object]]:
     table = tuple(np.array(column) for column in zip(*counts, strict=True))
     large = [replace(rows[number % len(rows)], weight=float(1 + number % 10)) for number in range(LARGE)]
     return {
-        "ours": lambda: paired_bootstrap(rows, "utterance", seed=0, draws=DRAWS),
-        "ours_speakers": lambda: paired_bootstrap(rows, "cluster", seed=0, draws=DRAWS),
+        "ours": lambda: paired_bootstrap(utterance_totals(rows), seed=0, draws=DRAWS),
+        "ours_speakers": lambda: paired_bootstrap(cluster_totals(rows), seed=0, draws=DRAWS),
         "ours_from_texts": lambda: ours_from_texts(texts),
-        f"ours_{LARGE}_weighted": lambda: paired_bootstrap(large, "utterance", seed=0, draws=DRAWS),
+        f"ours_{LARGE}_weighted": lambda: paired_bootstrap(utterance_totals(large), seed=0, draws=DRAWS),
         "scipy_bootstrap": lambda: scipy_bootstrap(table),
         "naive_jiwer": lambda: naive_jiwer(texts, MEASURED_DRAWS["naive_jiwer"], random.Random(0)),
         "kaldi_loop": lambda: kaldi_loop(counts, MEASURED_DRAWS["kaldi_loop"], random.Random(0)),

@@ -21,7 +21,7 @@ from shared.testing.two_models import Traffic, simulate
 from shared.wer_classic import paired_bootstrap
 from shared.wer_compare import NotTestable, Superiority, compare
 from shared.wer_power import Holdout, SeenSpread, pool_spreads, smallest_gain
-from shared.wer_stats import ClusterTotals, PairedUtterance, cluster_totals, effective_sd
+from shared.wer_stats import ClusterTotals, PairedUtterance, cluster_totals, effective_sd, utterance_totals
 
 ALPHA = 0.05
 TRIALS = 800
@@ -118,7 +118,7 @@ def _rules_that_deploy(rows: list[PairedUtterance], seed: int) -> Iterator[str]:
         yield "weighted_two_tests"
     if weighted.delta.estimate < 0.0:
         yield "point_estimate"
-    if paired_bootstrap(rows, "utterance", seed=seed, draws=BOOTSTRAP_DRAWS, level=1 - 2 * ALPHA).delta.high < 0.0:
+    if paired_bootstrap(utterance_totals(rows), seed=seed, draws=BOOTSTRAP_DRAWS, level=1 - 2 * ALPHA).delta.high < 0.0:
         yield "utterance_bootstrap"
 
 

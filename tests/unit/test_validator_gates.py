@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from functions.validator.counting import longest_insertion, loops, most_repeats, occurrences
 from functions.validator.evidence import Serving
@@ -15,7 +17,8 @@ from functions.validator.slices import judge_slices
 from shared.audio_source import AudioPin
 from shared.training import Clip, EvaluationRow, ServingFigures
 from shared.verdict import GateNumbers, SliceNumbers
-from shared.wer import BASIC
+from shared.wer import BASIC, count_char_errors_batch, count_word_errors_batch
+from shared.wer_align import align_words
 
 AUDIO = AudioPin(uri="gs://calls/u.wav", generation=1, crc32c="AAAAAA==", size_bytes=1)
 SAID = "please send the parcel to the old mill road"
@@ -88,9 +91,24 @@ def test_a_loop_is_what_the_speaker_did_not_say() -> None:
 
 
 def test_a_run_of_insertions_is_measured_in_words() -> None:
-    assert longest_insertion("a b", "a x y z b") == 3
-    assert longest_insertion("a b c", "x a y b z c") == 1
-    assert longest_insertion("a b", "a b") == 0
+    assert longest_insertion(align_words("a b", "a x y z b")) == 3
+    assert longest_insertion(align_words("a b c", "x a y b z c")) == 1
+    assert longest_insertion(align_words("a b", "a b")) == 0
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=6).map(" ".join)] * 3), max_size=8))
+def test_what_is_counted_is_what_the_one_way_to_count_counts(heard: list[tuple[str, str, str]]) -> None:
+    rows = judged(heard).rows
+    references = [reference for reference, _, _ in heard]
+    for model, texts in (("base", [before for _, before, _ in heard]), ("candidate", [after for _, _, after in heard])):
+        words = count_word_errors_batch(references, texts)
+        assert rows["words"].tolist() == [one.reference_words for one in words]
+        for kind in ("substitutions", "deletions", "insertions"):
+            assert rows[f"{model}_{kind}"].tolist() == [getattr(one, kind) for one in words]
+        chars = count_char_errors_batch(references, texts)
+        assert rows["chars"].tolist() == [one.reference_words for one in chars]
+        assert rows[f"{model}_char_errors"].tolist() == [one.errors for one in chars]
 
 
 def test_a_term_of_several_words_is_found_as_a_whole() -> None:

@@ -1,5 +1,7 @@
 """The tests that papers report, against published examples and numbers worked out by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,8 +10,8 @@ from scipy.stats import bootstrap, kstest, norm
 
 from shared.testing.two_models import Traffic, simulate
 from shared.wer_align import Alignment, align_words
-from shared.wer_classic import Unit, error_segments, mapsswe, mcnemar, mcnemar_of, paired_bootstrap
-from shared.wer_stats import PairedUtterance
+from shared.wer_classic import error_segments, mapsswe, mcnemar, mcnemar_of, paired_bootstrap
+from shared.wer_stats import ClusterTotals, PairedUtterance, cluster_totals, utterance_totals
 
 REFERENCE = "it was the best of times it was the worst of times it was"
 """The example of D. Jurafsky, J. H. Martin, Speech and Language Processing, on the matched-pairs test, after Gillick and Cox."""
@@ -130,25 +132,27 @@ def test_the_exact_test_ends_at_twenty_five() -> None:
 
 
 def test_a_sentence_is_right_or_wrong() -> None:
-    found = mcnemar_of([utterance(9, 0, 1), utterance(9, 5, 0), utterance(9, 1, 0), utterance(9, 0, 0), utterance(9, 5, 1)])
+    found = mcnemar_of(
+        utterance_totals([utterance(9, 0, 1), utterance(9, 5, 0), utterance(9, 1, 0, weight=10.0), utterance(9, 0, 0), utterance(9, 5, 1)])
+    )
     assert (found.only_base_right, found.only_candidate_right) == (1, 2)
 
 
 def test_two_utterances_are_drawn_in_four_ways() -> None:
     # u: 10 words, 4 -> 1; v: 30 words, 2 -> 2. Drawn uu (1/4): 8/20 -> 2/20, -0.3; uv (1/2): 6/40 -> 3/40, -0.075; vv (1/4): 4/60, 0, a tie.
-    found = paired_bootstrap([utterance(10, 4, 1), utterance(30, 2, 2)], "utterance", seed=0, level=0.9)
+    found = paired_bootstrap(utterance_totals([utterance(10, 4, 1), utterance(30, 2, 2)]), seed=0, level=0.9)
     assert (found.base.estimate, found.candidate.estimate, found.delta.estimate) == pytest.approx((0.15, 0.075, -0.075))
     assert (found.base.low, found.base.high) == pytest.approx((4 / 60, 0.4))
     assert (found.delta.low, found.delta.high) == pytest.approx((-0.3, 0.0))
     # strict: vv does not count; 4 standard errors of 10,000 draws at 3/4 are 0.0173
     assert found.improvement == pytest.approx(0.75, abs=0.0173)
-    assert (found.unit, found.draws, found.delta.clusters, found.delta.level) == ("utterance", 10_000, 2, 0.9)
+    assert (found.draws, found.delta.clusters, found.delta.level) == (10_000, 2, 0.9)
 
 
 def test_clusters_are_drawn_whole() -> None:
     # each speaker's utterances cancel: no draw of speakers differs, a draw of utterances may
     rows = [utterance(10, 1, 2, cluster=name) for name in "abcd"] + [utterance(10, 2, 1, cluster=name) for name in "abcd"]
-    whole, apart = (paired_bootstrap(rows, unit, seed=0) for unit in ("cluster", "utterance"))
+    whole, apart = paired_bootstrap(cluster_totals(rows), seed=0), paired_bootstrap(utterance_totals(rows), seed=0)
     assert (whole.delta.low, whole.delta.high, whole.improvement, whole.delta.clusters) == (0.0, 0.0, 0.0, 4)
     assert apart.delta.low < 0.0 < apart.delta.high
     assert apart.delta.clusters == 8
@@ -158,7 +162,8 @@ def test_the_spread_of_the_draws_is_the_known_one() -> None:
     # equal lengths: WER* is a mean of N draws, sd = sd(E) / (n sqrt N); percentiles of a near-normal mean are 1.96 sd away
     rng = np.random.default_rng(1)
     base, candidate = rng.poisson(1.5, 1000), rng.poisson(1.2, 1000)
-    found = paired_bootstrap([utterance(10, a, b) for a, b in zip(base.tolist(), candidate.tolist(), strict=True)], "utterance", seed=2)
+    units = ClusterTotals(np.full(1000, 10.0), base.astype(np.float64), candidate.astype(np.float64))
+    found = paired_bootstrap(units, seed=2)
     for interval, errors in ((found.base, base), (found.candidate, candidate), (found.delta, candidate - base)):
         half = 1.959964 * float(np.std(errors)) / 10 / 1000**0.5
         assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.04)
@@ -169,7 +174,7 @@ def test_it_agrees_with_scipys_bootstrap() -> None:
     rng = np.random.default_rng(3)
     rows = simulate(Traffic(speakers=30, utterances=5, redrawn=0.2, report_rate=0.0, sample_rate=1.0, fixed=0.1), rng)
     table = tuple(np.array(column) for column in zip(*((row.words, row.base_errors, row.candidate_errors) for row in rows), strict=True))
-    found = paired_bootstrap(rows, "utterance", seed=5)
+    found = paired_bootstrap(utterance_totals(rows), seed=5)
     theirs = bootstrap(
         table,
         lambda words, base, candidate, axis: (candidate.sum(axis) - base.sum(axis)) / words.sum(axis),
@@ -185,24 +190,24 @@ def test_it_agrees_with_scipys_bootstrap() -> None:
     assert found.improvement == pytest.approx(float(np.mean(theirs.bootstrap_distribution < 0)), abs=0.02)
 
 
-@pytest.mark.parametrize("unit", ["utterance", "cluster"])
-def test_identical_models_are_never_an_improvement(unit: Unit) -> None:
+@pytest.mark.parametrize("totals", [utterance_totals, cluster_totals])
+def test_identical_models_are_never_an_improvement(totals: Callable[[list[PairedUtterance]], ClusterTotals]) -> None:
     rows = [utterance(10, errors % 4, errors % 4, cluster=f"s{errors % 7}", weight=10 / 3) for errors in range(50)]
-    found = paired_bootstrap(rows, unit, seed=0)
+    found = paired_bootstrap(totals(rows), seed=0)
     assert (found.improvement, found.delta.low, found.delta.high) == (0.0, 0.0, 0.0)
 
 
 def test_draws_without_words_are_left_out_and_a_set_without_words_is_refused() -> None:
     # of the draws of (10 words, 0 words) three in four hold words; 4 standard errors are 173
-    found = paired_bootstrap([utterance(10, 1, 0), utterance(0, 1, 0)], "utterance", seed=0)
+    found = paired_bootstrap(utterance_totals([utterance(10, 1, 0), utterance(0, 1, 0)]), seed=0)
     assert found.draws == pytest.approx(7500, abs=175)
     with pytest.raises(ValueError, match="expected at least 1, found 0"):
-        paired_bootstrap([utterance(0, 1, 0)], "utterance", seed=0)
+        paired_bootstrap(utterance_totals([utterance(0, 1, 0)]), seed=0)
     with pytest.raises(ValueError, match="expected at least 1, found 0"):
-        paired_bootstrap([], "cluster", seed=0)
+        paired_bootstrap(cluster_totals([]), seed=0)
 
 
 def test_the_same_seed_gives_the_same_draws() -> None:
-    rows = [utterance(10, number % 5, number % 3) for number in range(40)]
-    assert paired_bootstrap(rows, "utterance", seed=7) == paired_bootstrap(rows, "utterance", seed=7)
-    assert paired_bootstrap(rows, "utterance", seed=7) != paired_bootstrap(rows, "utterance", seed=8)
+    units = utterance_totals([utterance(10, number % 5, number % 3) for number in range(40)])
+    assert paired_bootstrap(units, seed=7) == paired_bootstrap(units, seed=7)
+    assert paired_bootstrap(units, seed=7) != paired_bootstrap(units, seed=8)
