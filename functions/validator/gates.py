@@ -7,6 +7,7 @@ therefore refused by any of them in at most three alpha of all trials; one that 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from shared.multiplicity import holm
 from shared.verdict import GateNumbers
 from shared.wer_stats import ClusterTotals, sign_flip_test
 
-Column = NDArray[np.generic]
+Column = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Kind:
     what: str
 
 
-def _speech(judged: JudgedSet) -> Column:
+def _speech(judged: JudgedSet) -> NDArray[np.bool_]:
     return np.asarray(judged.rows["holds_speech"])
 
 

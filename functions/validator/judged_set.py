@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,12 +80,12 @@ class JudgedSet:
         """Return the word errors of `base` or `candidate` in each row."""
         return word_errors(self.rows, model)
 
-    def totals(self, whole: NDArray[np.generic], base: NDArray[np.generic], candidate: NDArray[np.generic]) -> ClusterTotals:
+    def totals(self, whole: NDArray[Any], base: NDArray[Any], candidate: NDArray[Any]) -> ClusterTotals:
         """Return weighted sums of three columns for each cluster that has a row."""
         present, code = np.unique(self.rows["cluster"], return_inverse=True)
 
-        def summed(column: NDArray[np.generic]) -> Array:
-            return np.bincount(code, weights=self.rows["weight"] * column, minlength=len(present))
+        def summed(column: NDArray[Any]) -> Array:
+            return np.asarray(np.bincount(code, weights=self.rows["weight"] * column, minlength=len(present)), dtype=np.float64)
 
         return ClusterTotals(words=summed(whole), base_errors=summed(base), candidate_errors=summed(candidate))
 

@@ -40,7 +40,7 @@ class GatePolicy:
     max_failure_rise: float = 0.01
     critical_terms: tuple[str, ...] = ()
     max_latency_ratio: float = 1.5
-    max_size_ratio: float = 1.1
+    max_size_ratio: float = 2.5
     max_set_aside_share: float = 0.1
     gain_to_detect: float = 0.1
 

@@ -1,6 +1,7 @@
 """The numbers a report shows for one set of utterances."""
 
-import numpy as np
+from typing import Any
+
 from numpy.typing import NDArray
 
 from functions.validator.judged_set import JudgedSet
@@ -48,6 +49,6 @@ def _system(judged: JudgedSet, model: str, wer: Interval | None) -> SystemErrors
     )
 
 
-def _ratio(weights: NDArray[np.generic], parts: NDArray[np.generic], wholes: NDArray[np.generic]) -> float | None:
+def _ratio(weights: NDArray[Any], parts: NDArray[Any], wholes: NDArray[Any]) -> float | None:
     whole = float((weights * wholes).sum())
     return float((weights * parts).sum()) / whole if whole else None
