@@ -101,7 +101,7 @@ class GateNumbers(_Frozen):
         set_name: the set it was counted on, or `serving`.
         base, candidate: a share or a measured size; None = not known.
         bearable: rise (of shares) or ratio (of sizes and times) that is still bearable.
-        p_value: one-sided, for a rise, before any correction; None = nothing to test.
+        p_value: one-sided, for a rise beyond what is bearable, before any correction; None = nothing to test.
         result: `not testable` = it rose by more than is bearable on too few speakers or calls to be sure.
         finding: in plain English.
     """

@@ -26,7 +26,8 @@ def texts(rng: random.Random, utterances: int) -> Iterator[tuple[str, str, str]]
     """Yield what was said, and what two models heard: 15% and 12% of the words otherwise."""
     for _ in range(utterances):
         said = rng.choices(WORDS, k=rng.randint(4, 14))
-        yield " ".join(said), *(" ".join(rng.choice(WORDS) if rng.random() < rate else word for word in said) for rate in (0.15, 0.12))
+        before, after = (" ".join(rng.choice(WORDS) if rng.random() < rate else word for word in said) for rate in (0.15, 0.12))
+        yield " ".join(said), before, after
 
 
 def write_cycle(folder: Path, utterances: int, speakers: int) -> None:
