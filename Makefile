@@ -68,7 +68,7 @@ bench: $(VENV)/.installed
 bench-trainer: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.trainer $(BENCH_ARGS)
 
-## make schemas   write shared/schemas/ anew from the event classes
+## make schemas   write shared/schemas/ anew from the classes of events and reports
 schemas: $(VENV)/.installed
 	$(BIN)/python -m shared.schemas
 

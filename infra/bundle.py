@@ -24,7 +24,7 @@ _EVERY = ("functions-framework", "google-cloud-pubsub", "google-cloud-storage", 
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "collector": _EVERY,
     "launcher": _EVERY,
-    "validator": (*_EVERY, "jinja2", "jiwer", "numpy", "scipy"),
+    "validator": (*_EVERY, "jinja2", "jiwer", "numpy", "rapidfuzz", "scipy"),
     "deployer": _EVERY,
     "sweeper": _EVERY,
 }

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AwareDatetime, Field
 
 from shared.audio_source import AudioPin
-from shared.events import Event, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
+from shared.events import Event, Noise, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
 from shared.frozen import Frozen
 from shared.policy import Policy
 from shared.training import AnyClip, Clip, ClipProvenance, SetAsideReason, UnlabelledClip
@@ -60,6 +60,8 @@ class Row(Frozen):
     duration_s: float | None = None
     error_type: str | None = None
     language: str | None = None
+    device: str | None = None
+    noise: Noise | None = None
     speaker: str | None = None
     session: str | None = None
     utterances: Annotated[int, Field(ge=0)] | None = None
@@ -163,7 +165,18 @@ def _fresh(event: Event) -> Row:
     if not isinstance(event, Utterance):
         return base
     details = event.model_dump(
-        include={"utterance_id", "model_version", "hypothesis", "reference", "audio_uri", "duration_s", "language", "error_type"}
+        include={
+            "utterance_id",
+            "model_version",
+            "hypothesis",
+            "reference",
+            "audio_uri",
+            "duration_s",
+            "language",
+            "error_type",
+            "device",
+            "noise",
+        }
     )
     provenance = (event.reference_provenance or "human") if event.reference is not None else None
     rate = event.sample_rate if isinstance(event, SttSample) else 1.0
@@ -295,6 +308,10 @@ def clip(row: Row, *, stratum: Literal["errors", "traffic"]) -> Clip:
         provenance=provenance,
         weight=row.weight or 1.0,
         duration_s=row.duration_s,
+        error_type=row.error_type,
+        language=row.language,
+        device=row.device,
+        noise=row.noise,
     )
 
 

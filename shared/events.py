@@ -37,6 +37,9 @@ Reason = Annotated[str, Field(max_length=MAX_REASON_CHARS)]
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 ReferenceProvenance = Literal["human", "llm"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Label = Annotated[str, Field(max_length=100)]
+Noise = Label | Annotated[float, Field(ge=-100.0, le=100.0)]
+"""The name of what is heard behind the speech, or the signal-to-noise ratio in dB."""
 
 
 class Event(BaseModel):
@@ -60,6 +63,8 @@ class Utterance(Event):
         confidence: the service's own, in [0, 1].
         duration_s: length of the audio in seconds.
         language: BCP 47 tag.
+        device: what the audio came through, in the service's own words (`telephone`, `headset`).
+        noise: the name of what is heard behind the speech, or the signal-to-noise ratio in dB.
     """
 
     utterance_id: Id
@@ -73,13 +78,15 @@ class Utterance(Event):
     session_id: Id | None = None
     duration_s: Annotated[float, Field(ge=0.0)] | None = None
     language: Annotated[str, Field(max_length=35)] | None = None
+    device: Label | None = None
+    noise: Noise | None = None
 
 
 class SttError(Utterance):
     """The service transcribed this utterance wrongly (a user corrected it, a rule fired, an agent flagged it)."""
 
     type: Literal["SttError"] = "SttError"
-    error_type: Annotated[str, Field(max_length=100)] | None = None
+    error_type: Label | None = None
 
 
 class SttSample(Utterance):

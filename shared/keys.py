@@ -119,6 +119,11 @@ def report_html(cycle: int) -> str:
     return f"{VERDICTS}{padded(cycle)}/report.html"
 
 
+def closure(cycle: int) -> str:
+    """What became of each production error that was held out."""
+    return f"verdicts/{padded(cycle)}/closure.jsonl"
+
+
 def model(version: int) -> str:
     """Folder of a model's files."""
     return f"{MODELS}{padded(version)}/"

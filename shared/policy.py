@@ -35,12 +35,20 @@ class ValidationPolicy(Frozen):
         suites: name -> what the suite demands.
         suites_stand_for_traffic: let the named suites stand for the traffic that nobody reported when there is no
             sample of it; the report says so at its top.
+        max_failure_rise: bearable rise of each kind of failure: silence, loops, invented words, deletions, insertions, characters.
+        critical_terms: words or phrases that must not be heard less often than before.
+        max_latency_ratio: bearable ratio of the candidate's time to transcribe to the base's, on one machine.
+        max_size_ratio: bearable ratio of the sizes of their files; a model imported in half precision doubles once it is trained.
     """
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     min_relative_gain: Rate = 0.0
     suites: dict[str, SuitePolicy] = {}
     suites_stand_for_traffic: bool = False
+    max_failure_rise: Rate = 0.01
+    critical_terms: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    max_latency_ratio: Annotated[float, Field(ge=1)] = 1.5
+    max_size_ratio: Annotated[float, Field(ge=1)] = 2.5
 
 
 class CanaryPolicy(Frozen):

@@ -4,7 +4,8 @@ All of them are frozen, written once and referred to by digest.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject
-from shared.events import Digest, TrainingCompleted
+from shared.events import Digest, Noise, TrainingCompleted
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.ids import derived_event_id
@@ -45,6 +46,7 @@ class Clip(Frozen):
         weight: inverse of the probability with which it came (Horvitz-Thompson): 1 for a reported error, 1/p for an
             unreported utterance of a p-sample of traffic.
         provenance: whose word the reference is; `champion` = the served hypothesis that nobody objected to.
+        error_type, language, device, noise: as the service reported them; the validator looks at each value apart.
     """
 
     utterance_id: str
@@ -55,6 +57,10 @@ class Clip(Frozen):
     provenance: ClipProvenance
     weight: Annotated[float, Field(gt=0.0)] = 1.0
     duration_s: float | None = None
+    error_type: str | None = None
+    language: str | None = None
+    device: str | None = None
+    noise: Noise | None = None
 
 
 class UnlabelledClip(Frozen):
@@ -272,6 +278,21 @@ class LambdaTrial(Frozen):
     dev_replay_wer: float | None
 
 
+class ServingFigures(Frozen):
+    """What transcribing costs with both models, measured side by side on the machine that evaluated them.
+
+    Attributes:
+        audio_s: audio that each model transcribed while it was timed, in seconds.
+        base_rtf, candidate_rtf: seconds of computing for a second of audio.
+        smoke_test_passed: a fresh process loaded the candidate from its files and transcribed as expected.
+    """
+
+    audio_s: Annotated[float, Field(ge=0)]
+    base_rtf: Annotated[float, Field(ge=0)]
+    candidate_rtf: Annotated[float, Field(ge=0)]
+    smoke_test_passed: bool
+
+
 class TrainingResult(Frozen):
     """The trainer's last word; the validator recomputes everything from the rows that it refers to."""
 
@@ -287,6 +308,7 @@ class TrainingResult(Frozen):
     lambda_trials: tuple[LambdaTrial, ...]
     scale: float
     train: dict[str, Any]
+    serving: ServingFigures | None = None
 
 
 class Heartbeat(Frozen):
@@ -384,9 +406,16 @@ def parse_document(cls: type[Document], data: bytes, *, what: str) -> Document:
         raise CorruptObject(f"{what}: expected a valid {cls.__name__}, found {where or 'document'}: {first['msg']}") from error
 
 
+def iter_lines(cls: type[Document], data: bytes, *, what: str) -> Iterator[Document]:
+    """Parse JSON lines one at a time, however many there are; see `parse_document`."""
+    for number, line in enumerate(BytesIO(data), 1):
+        if line.strip():
+            yield parse_document(cls, line, what=f"{what} line {number}")
+
+
 def parse_lines(cls: type[Document], data: bytes, *, what: str) -> list[Document]:
     """Parse JSON lines; see `parse_document`."""
-    return [parse_document(cls, line, what=f"{what} line {number}") for number, line in enumerate(data.splitlines(), 1) if line.strip()]
+    return list(iter_lines(cls, data, what=what))
 
 
 def completed_event(result: TrainingResult) -> TrainingCompleted:

@@ -52,6 +52,7 @@ class SetNumbers(_Frozen):
         p_value: one-sided sign-flip p-value for an improvement, where that was tested.
         margin: bearable rise of WER, where the set is a suite with one.
         set_aside: utterances that could not be judged, by reason.
+        sd_d: spread of the difference as this set measured it, from which later cycles are sized, never this one.
     """
 
     name: str
@@ -67,10 +68,99 @@ class SetNumbers(_Frozen):
     p_value: float | None
     margin: float | None
     set_aside: dict[str, int]
+    sd_d: float | None = None
+
+
+class SliceNumbers(_Frozen):
+    """Both models on a part of the holdout, judged on references that people (or, by leave, a language model) gave.
+
+    Attributes:
+        dimension: what it is cut by: error type, language, device, noise, duration.
+        value: the slice's value of it.
+        delta: WER of the candidate minus the base's, at the level that was tested (1 - 2 alpha).
+        p_value: one-sided, for a rise; None = too few speakers or calls to be tested.
+        worse: significantly, with Holm's correction over all slices that were tested.
+    """
+
+    dimension: str
+    value: str
+    utterances: int
+    clusters: int
+    base_wer: float | None
+    candidate_wer: float | None
+    delta: Interval | None
+    p_value: float | None
+    worse: bool
+
+
+class GateNumbers(_Frozen):
+    """One way in which a speech model fails, before and after.
+
+    Attributes:
+        gate: its name, such as `empty output`.
+        set_name: the set it was counted on, or `serving`.
+        base, candidate: a share or a measured size; None = not known.
+        bearable: rise (of shares) or ratio (of sizes and times) that is still bearable.
+        p_value: one-sided, for a rise beyond what is bearable, before any correction; None = nothing to test.
+        result: `not testable` = it rose by more than is bearable on too few speakers or calls to be sure.
+        finding: in plain English.
+    """
+
+    gate: str
+    set_name: str
+    base: float | None
+    candidate: float | None
+    bearable: float
+    p_value: float | None
+    result: Literal["passed", "failed", "not testable", "not measured"]
+    finding: str
+
+
+class ClassicTest(_Frozen):
+    """A test that papers report, beside those of the gate; it decides nothing.
+
+    Attributes:
+        name: MAPSSWE, McNemar, or bootstrap.
+        unit: what it takes for independent: segment, sentence, utterance, or speaker or call.
+        units: how many of them it rests on.
+        statistic: W or chi squared; None = exact, or a bootstrap.
+        p_value: two-sided; None for a bootstrap.
+        delta: WER of the candidate minus the base's with its percentile interval, for a bootstrap.
+        improvement: share of a bootstrap's draws in which the candidate has fewer errors.
+    """
+
+    name: str
+    set_name: str
+    unit: str
+    units: int
+    statistic: float | None = None
+    p_value: float | None = None
+    delta: Interval | None = None
+    improvement: float | None = None
+
+
+class ClosureCounts(_Frozen):
+    """What became of the production errors that were held out; `closure.jsonl` names them.
+
+    Attributes:
+        fixed: errors of the base that the candidate transcribes without any error.
+        improved: fewer errors, not none.
+        unchanged: as many errors as before, also where it is none.
+        worse: more errors.
+    """
+
+    fixed: int
+    improved: int
+    unchanged: int
+    worse: int
 
 
 class UtteranceChange(_Frozen):
-    """One utterance on which the two models differ, with what was said and understood."""
+    """One utterance on which the two models differ, with what was said and understood.
+
+    Attributes:
+        audio_uri: where it can be heard.
+    """
 
     set_name: str
     utterance_id: str
@@ -80,6 +170,7 @@ class UtteranceChange(_Frozen):
     words: int
     base_errors: int
     candidate_errors: int
+    audio_uri: str = ""
 
 
 class ValidationReport(_Frozen):
@@ -104,7 +195,13 @@ class ValidationReport(_Frozen):
         normaliser: name and version of the text normalisation.
         left_out: clips and events that nobody could use, by set and reason; `dataset` = before any set was made.
         created_at: time of the verdict, UTC.
-        base_manifest_sha256: digest of the manifest of the model in production; None in reports of an earlier release.
+        failure_reason: why it is not accepted, in one sentence; None where it is.
+        slices: parts of the holdout by error type, language, device, noise and duration; those that could not be tested last.
+        gates: ways in which speech models fail, and what serving costs.
+        classic: tests that papers report, for comparison.
+        closure: what became of the production errors that were held out; None where the evidence could not be read.
+        base_manifest_sha256: digest of the manifest of the model it was compared with.
+        learned: cycles whose data the candidate has learned, its own among them.
     """
 
     cycle: int
@@ -125,7 +222,18 @@ class ValidationReport(_Frozen):
     normaliser: str
     left_out: dict[str, dict[str, int]]
     created_at: AwareDatetime
+    failure_reason: str | None = None
+    slices: tuple[SliceNumbers, ...] = ()
+    gates: tuple[GateNumbers, ...] = ()
+    classic: tuple[ClassicTest, ...] = ()
+    closure: ClosureCounts | None = None
     base_manifest_sha256: Sha256 | None = None
+    learned: tuple[int, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The outcome as people say it: PASS, FAIL or INCONCLUSIVE."""
+        return {"accepted": "PASS", "rejected": "FAIL", "inconclusive": "INCONCLUSIVE"}[self.outcome]
 
 
 def dump_report(report: ValidationReport) -> bytes:

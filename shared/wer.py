@@ -35,11 +35,19 @@ class Normaliser:
 
 
 def _basic(text: str) -> str:
-    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")  # soft hyphens, joiners, byte-order marks
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible.translate(_APOSTROPHES)).casefold())
-    spelled = "".join(char if char == "'" or unicodedata.category(char)[0] in "LMN" else " " for char in folded.translate(_APOSTROPHES))
+    spelled = text.translate(_ASCII) if text.isascii() else _spelled(text)
     # Inside a word an apostrophe spells (don't), at its edge it is as likely a quotation mark.
     return " ".join(word for word in (part.strip("'") for part in spelled.split()) if word)
+
+
+def _spelled(text: str) -> str:
+    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")  # soft hyphens, joiners, byte-order marks
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible.translate(_APOSTROPHES)).casefold())
+    return "".join(char if char == "'" or unicodedata.category(char)[0] in "LMN" else " " for char in folded.translate(_APOSTROPHES))
+
+
+# No two characters of ASCII compose, so that one at a time gives the same, five times as fast.
+_ASCII = {code: _spelled(chr(code)) for code in range(128)}
 
 
 BASIC = Normaliser(name_version="retune-basic-1", rule=_basic)

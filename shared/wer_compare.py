@@ -74,7 +74,35 @@ class NonInferiority:
     sd_d: float
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How a weighted set was drawn, as far as the comparison must know.
+
+    Attributes:
+        utterances: utterances compared.
+        largest_weight: the largest weight of one; 0 where there is none.
+        mean_change: mean number of errors by which the models differ, over the utterances where they do; 0 where they never do.
+    """
+
+    utterances: int
+    largest_weight: float
+    mean_change: float
+
+
 def compare(utterances: Sequence[PairedUtterance], *, alpha: float, seed: int, wanted_gain: float = 0.0) -> Superiority | NotTestable:
+    """Compare two models on paired utterances; see `compare_totals`."""
+    changes = [abs(row.candidate_errors - row.base_errors) for row in utterances if row.candidate_errors != row.base_errors]
+    sampling = Sampling(
+        utterances=len(utterances),
+        largest_weight=max((row.weight for row in utterances), default=0.0),
+        mean_change=float(np.mean(changes)) if changes else 0.0,
+    )
+    return compare_totals(cluster_totals(utterances), sampling, alpha=alpha, seed=seed, wanted_gain=wanted_gain)
+
+
+def compare_totals(
+    totals: ClusterTotals, sampling: Sampling, *, alpha: float, seed: int, wanted_gain: float = 0.0
+) -> Superiority | NotTestable:
     """Test whether the candidate's weighted WER is lower than the base's, and whether its gain can still reach `wanted_gain` (relative).
 
     The weights undo the selection: an utterance is reported because the base failed on it, so that any other model, a worse one included,
@@ -88,13 +116,12 @@ def compare(utterances: Sequence[PairedUtterance], *, alpha: float, seed: int, w
 
     Resampling unit: the cluster. Identical models are never better.
     """
-    totals = cluster_totals(utterances)
     obstacle = _obstacle(totals)
     if obstacle is not None:
         return obstacle
     delta = cluster_t_interval(totals.deltas, totals.words, 1 - 2 * alpha)
     flip, flip_worse = sign_flip_test(totals.deltas, seed), sign_flip_test(-totals.deltas, seed)
-    cautious_high = _cautious_upper_limit(totals, utterances, 1 - alpha)
+    cautious_high = _cautious_upper_limit(totals, sampling, 1 - alpha)
     return Superiority(
         delta=delta,
         flip=flip,
@@ -103,17 +130,21 @@ def compare(utterances: Sequence[PairedUtterance], *, alpha: float, seed: int, w
         better=flip.p_value <= alpha and delta.high < 0.0 and cautious_high < 0.0,
         worse=flip_worse.p_value <= alpha and delta.low > 0.0,
         short_of_gain=cluster_t_interval(totals.beyond_gain(wanted_gain), totals.words, 1 - 2 * alpha).low > 0.0,
-        sd_d=effective_sd(totals.deltas, totals.words, len(utterances)),
+        sd_d=effective_sd(totals.deltas, totals.words, sampling.utterances),
     )
 
 
 def non_inferiority(utterances: Sequence[PairedUtterance], *, margin: float, alpha: float) -> NonInferiority | NotTestable:
+    """Compare two models on a suite's paired utterances; see `non_inferiority_of_totals`."""
+    return non_inferiority_of_totals(cluster_totals(utterances), len(utterances), margin=margin, alpha=alpha)
+
+
+def non_inferiority_of_totals(totals: ClusterTotals, utterances: int, *, margin: float, alpha: float) -> NonInferiority | NotTestable:
     """Test whether the candidate's WER on a suite exceeds the base's by at most `margin`, one-sided at alpha.
 
     The confidence limit is `cluster_t_interval`'s. That every suite must pass is an intersection-union test: each at alpha, no correction
     for their number (R. L. Berger, Technometrics 24 (1982) 295-300).
     """
-    totals = cluster_totals(utterances)
     obstacle = _obstacle(totals)
     if obstacle is not None:
         return obstacle
@@ -123,7 +154,7 @@ def non_inferiority(utterances: Sequence[PairedUtterance], *, margin: float, alp
         margin=margin,
         non_inferior=delta.high <= margin,
         worse=delta.low > margin,
-        sd_d=effective_sd(totals.deltas, totals.words, len(utterances)),
+        sd_d=effective_sd(totals.deltas, totals.words, utterances),
     )
 
 
@@ -136,9 +167,8 @@ def _obstacle(totals: ClusterTotals) -> NotTestable | None:
     return None
 
 
-def _cautious_upper_limit(totals: ClusterTotals, utterances: Sequence[PairedUtterance], confidence: float) -> float:
-    changes = [abs(row.candidate_errors - row.base_errors) for row in utterances if row.candidate_errors != row.base_errors]
-    unseen = max(row.weight for row in utterances) * float(np.mean(changes)) if changes else 0.0
+def _cautious_upper_limit(totals: ClusterTotals, sampling: Sampling, confidence: float) -> float:
+    unseen = sampling.largest_weight * sampling.mean_change
     deltas, clusters = totals.deltas, len(totals.deltas)
     spread = sqrt(clusters * float(np.var(deltas, ddof=1)) + unseen**2)
     return (float(deltas.sum()) + unseen + t_quantile(clusters - 1, confidence) * spread) / float(totals.words.sum())

@@ -46,7 +46,7 @@ from shared.wer import BASIC
 from trainer.checkpoint import Checkpoints
 from trainer.data import AudioFetcher, ClipLoader, UsableClip
 from trainer.dataset import Dataset, check_trainable, load_dataset, training_sets
-from trainer.evaluate import evaluate
+from trainer.evaluate import Evaluation, evaluate, serving_figures
 from trainer.export import export
 from trainer.failures import RunFailed, RunStopped
 from trainer.follow import Followers
@@ -156,7 +156,8 @@ def carry_out(attempt: Attempt) -> TrainingResult:
     standing = find(store, keys.manifest(attempt.cycle))
     outcome = _adopt(attempt, loaded, standing) if standing else _train(attempt, loaded.spec, model, dataset)
     candidate = _load_candidate(attempt)
-    evaluations = _evaluate(attempt, base, candidate, dataset)
+    evaluated = {name: evaluate(base, candidate, clips, name, progress) for name, clips in dataset.judges.items()}
+    evaluations = tuple(_store_evaluation(attempt, name, each) for name, each in evaluated.items())
     if standing is None:
         _smoke_test(attempt, candidate, dataset)
         standing = _store_model(attempt, loaded, base_manifest, outcome)
@@ -175,6 +176,8 @@ def carry_out(attempt: Attempt) -> TrainingResult:
         lambda_trials=outcome.trials,
         scale=outcome.scale,
         train={**outcome.figures, "scale_reason": outcome.scale_reason, "run_s": round(progress.elapsed_s, 1)},
+        # A model whose smoke test failed is never stored, and what an earlier attempt stored had passed its own.
+        serving=serving_figures(evaluated.values(), smoke_test_passed=True),
     )
     data = document_bytes(result)
     if create(store, keys.result(attempt.cycle), data).data != data:
@@ -254,16 +257,12 @@ def _load_candidate(attempt: Attempt) -> Recogniser:
         raise RunFailed("smoke_test_failed", str(error)) from error
 
 
-def _evaluate(attempt: Attempt, base: Recogniser, candidate: Recogniser, dataset: Dataset) -> tuple[EvaluationRef, ...]:
-    """Store what both models hear; the names hold a digest, so that two attempts never write the same object."""
-    stored = []
-    for name, clips in dataset.judges.items():
-        rows = evaluate(base, candidate, clips, name, attempt.progress)
-        data = lines_bytes(rows)
-        key = keys.evaluation(attempt.cycle, f"{name}-{sha256_hex(data)[:32]}")
-        create(attempt.deps.store, key, data, content_type="application/x-ndjson")
-        stored.append(EvaluationRef(name=name, ref=ObjectRef(key=key, sha256=sha256_hex(data)), rows=len(rows)))
-    return tuple(stored)
+def _store_evaluation(attempt: Attempt, name: str, evaluation: Evaluation) -> EvaluationRef:
+    """Store what both models hear; the name holds a digest, so that two attempts never write the same object."""
+    data = lines_bytes(evaluation.rows)
+    key = keys.evaluation(attempt.cycle, f"{name}-{sha256_hex(data)[:32]}")
+    create(attempt.deps.store, key, data, content_type="application/x-ndjson")
+    return EvaluationRef(name=name, ref=ObjectRef(key=key, sha256=sha256_hex(data)), rows=len(evaluation.rows))
 
 
 def _smoke_test(attempt: Attempt, candidate: Recogniser, dataset: Dataset) -> None:

@@ -1,35 +1,85 @@
 """What base and candidate hear in the clips that judge: hypotheses only, nothing is counted here."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
-from shared.training import EvaluationRow
+from shared.training import EvaluationRow, ServingFigures
 from trainer.batching import plan_batches
 from trainer.data import UsableClip
 from trainer.prefetch import prefetched
 from trainer.progress import Progress
 from trainer.recogniser import BUDGET, Recogniser
 
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
-def evaluate(
-    base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip], set_name: str, progress: Progress
-) -> list[EvaluationRow]:
-    """Transcribe every clip with both models; rows come in the order of the clips.
 
-    Where both models share their convolutions (neither LoRA nor full fine-tuning changes them) these are computed once.
+@dataclass(frozen=True)
+class Evaluation:
+    """What both models heard in a set, and what that cost.
+
+    Attributes:
+        rows: in the order of the clips.
+        audio_s: audio that was transcribed with each model, in seconds.
+        base_s, candidate_s: computing time, in seconds: of the processor, all threads, or where there is a GPU by the clock.
+    """
+
+    rows: tuple[EvaluationRow, ...]
+    audio_s: float
+    base_s: float
+    candidate_s: float
+
+
+def evaluate(base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip], set_name: str, progress: Progress) -> Evaluation:
+    """Transcribe every clip with both models.
+
+    Where both models share their convolutions (neither LoRA nor full fine-tuning changes them) these are computed once, and their time
+    counts for both.
     """
     shared = same_convolutions(base, candidate)
     heard: list[tuple[str, str]] = [("", "")] * len(clips)
     batches = plan_batches([base.model.frames_of(clip.samples) for clip in clips], BUDGET)
     loaded = prefetched(batches, lambda index: clips[index].waveform())
+    base_s = candidate_s = 0.0
     for batch, waveforms in progress.track(loaded, f"evaluating {set_name}", len(batches)):
-        features = base.features(waveforms)
-        candidate_features = features if shared else candidate.features(waveforms)
-        texts = zip(base.transcribe_features(features), candidate.transcribe_features(candidate_features), strict=True)
-        for index, pair in zip(batch, texts, strict=True):
+        base_below, base_below_s = _timed(base, base.features, waveforms)
+        below, below_s = (base_below, base_below_s) if shared else _timed(candidate, candidate.features, waveforms)
+        base_texts, base_above_s = _timed(base, base.transcribe_features, base_below)
+        texts, above_s = _timed(candidate, candidate.transcribe_features, below)
+        base_s += base_below_s + base_above_s
+        candidate_s += below_s + above_s
+        for index, pair in zip(batch, zip(base_texts, texts, strict=True), strict=True):
             heard[index] = pair
-    return [_row(clip, *pair) for clip, pair in zip(clips, heard, strict=True)]
+    rows = tuple(_row(clip, *pair) for clip, pair in zip(clips, heard, strict=True))
+    audio_s = sum(clip.samples for clip in clips) / base.model.sampling_rate_hz
+    return Evaluation(rows=rows, audio_s=audio_s, base_s=base_s, candidate_s=candidate_s)
+
+
+def serving_figures(evaluations: Iterable[Evaluation], *, smoke_test_passed: bool) -> ServingFigures:
+    """Return what transcribing cost over all sets."""
+    known = list(evaluations)
+    audio_s = sum(each.audio_s for each in known)
+    return ServingFigures(
+        audio_s=round(audio_s, 3),
+        base_rtf=sum(each.base_s for each in known) / audio_s if audio_s else 0.0,
+        candidate_rtf=sum(each.candidate_s for each in known) / audio_s if audio_s else 0.0,
+        smoke_test_passed=smoke_test_passed,
+    )
+
+
+def _timed(recogniser: Recogniser, compute: Callable[[Given], Result], given: Given) -> tuple[Result, float]:
+    """Return a result and the seconds it took; what else runs on the machine does not count on a processor, and hardly on a GPU."""
+    cuda = recogniser.model.device.type == "cuda"
+    clock = time.perf_counter if cuda else time.process_time
+    started = clock()
+    result = compute(given)
+    if cuda:
+        torch.cuda.synchronize(recogniser.model.device)
+    return result, clock() - started
 
 
 def same_convolutions(base: Recogniser, candidate: Recogniser) -> bool:

@@ -1,15 +1,18 @@
 """The validator: a finished training in, a verdict out: report first, then the state, then the event."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from functions.runtime import Ports
 from functions.validator.announce import judged_event
-from functions.validator.decide import Evidence, Verdict, decide_verdict
-from functions.validator.evidence import judge_set
+from functions.validator.closure import Closed, close_errors, count_fates
+from functions.validator.decide import Verdict, decide_verdict
+from functions.validator.evidence import Evidence, Serving
+from functions.validator.judged_set import JudgedSet, judge_set
 from functions.validator.report import Lineage, build_report, render_html
 from functions.validator.rules import GatePolicy
+from functions.validator.sizing import seen_spreads
 from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
@@ -22,19 +25,24 @@ from shared.log import bind
 from shared.policy import Policy
 from shared.training import (
     Clip,
+    ClipSet,
     EvaluationRow,
     ModelManifest,
     ObjectRef,
     TrainingResult,
     TrainingSpec,
+    iter_lines,
+    lines_bytes,
     parse_document,
-    parse_lines,
     sha256_hex,
 )
 from shared.verdict import ValidationReport, dump_report, parse_report
 from shared.wer import BASIC
+from shared.wer_compare import NotTestable
 
 SEED = 20_110
+EARLIER_CYCLES = 10
+"""The spread of differences is read off so many cycles at most."""
 
 
 def handle(message: Message, ports: Ports) -> str:
@@ -53,7 +61,10 @@ def handle(message: Message, ports: Ports) -> str:
     stored = find(ports.store, keys.report(event.cycle))
     if stored is None and state.status != Status.VALIDATING:
         return f"cycle {event.cycle} is {state.status}"
-    return _conclude(ports, event, stored.data if stored else _judge(ports, event))
+    data = stored.data if stored else _judge(ports, event)
+    # Also when the report stands already: whoever wrote it may have died before its page.
+    create(ports.store, keys.report_html(event.cycle), render_html(parse_report(data)).encode(), content_type="text/html; charset=utf-8")
+    return _conclude(ports, event, data)
 
 
 def handler(ports: Ports) -> Callable[[Message], str]:
@@ -77,16 +88,14 @@ def _begin(ports: Ports, event: TrainingCompleted) -> CycleState | None:
 
 
 def _judge(ports: Ports, event: TrainingCompleted) -> bytes:
-    """Compute the verdict, write the report once, and return the winner as stored."""
-    report = judge(ports, event.cycle)
-    stored = create(ports.store, keys.report(event.cycle), dump_report(report))
-    winner = parse_report(stored.data)
-    create(ports.store, keys.report_html(event.cycle), render_html(winner).encode(), content_type="text/html; charset=utf-8")
-    return stored.data
+    """Compute the verdict, write what it rests on and then the report, once; return the winner's report."""
+    report, closed = judge(ports, event.cycle)
+    create(ports.store, keys.closure(event.cycle), lines_bytes(closed), content_type="application/x-ndjson")
+    return create(ports.store, keys.report(event.cycle), dump_report(report)).data
 
 
-def _conclude(ports: Ports, event: TrainingCompleted, stored: bytes) -> str:
-    report = parse_report(stored)
+def _conclude(ports: Ports, event: TrainingCompleted, data: bytes) -> str:
+    report = parse_report(data)
     now = ports.clock.now()
     to = Status(report.outcome)
 
@@ -96,22 +105,26 @@ def _conclude(ports: Ports, event: TrainingCompleted, stored: bytes) -> str:
         return Decision(move(state, to, at=now, by="validator", cause=event.event_id, reason=report.reasons[0][:1000]))
 
     apply_with_cas(ports.store, keys.state(event.cycle), CODEC, decide)
-    ports.publish_all([judged_event(stored)])
+    ports.publish_all([judged_event(data)])
     return f"cycle {event.cycle} is {report.outcome}: {report.reasons[0]}"
 
 
 @dataclass(frozen=True)
 class _Documents:
-    """The documents of a cycle as stored, with their digests, and the share of its traffic that was reported."""
+    """The documents of a cycle as stored, with their digests, and what its dataset tells of its traffic."""
 
     spec: TrainingSpec
     result: TrainingResult
+    manifest: ModelManifest
     lineage: Lineage
     reported_share: float | None
 
 
-def judge(ports: Ports, cycle: int) -> ValidationReport:
+def judge(ports: Ports, cycle: int) -> tuple[ValidationReport, tuple[Closed, ...]]:
     """Recompute everything from the stored hypotheses; evidence that contradicts itself is inconclusive, with the reason.
+
+    Returns:
+        The report, and what became of each production error that was held out.
 
     Raises:
         NotFound: there is no result or spec yet.
@@ -119,10 +132,18 @@ def judge(ports: Ports, cycle: int) -> ValidationReport:
     documents = _documents(ports, cycle)
     gate = gate_policy(ports.settings.policy, documents.spec)
     try:
-        verdict = decide_verdict(_evidence(ports, documents), gate, SEED)
+        evidence = _evidence(ports, documents, gate)
+        verdict = decide_verdict(evidence, gate, SEED, critical_words(gate))
     except (InvalidMessage, CorruptObject, NotFound) as error:
-        verdict = _broken(str(error))
-    return build_report(verdict, documents.lineage, gate, ports.clock.now())
+        return build_report(_broken(str(error)), documents.lineage, gate, ports.clock.now()), ()
+    closed = tuple(close_errors(evidence.holdout, documents.spec.base.version, cycle))
+    return build_report(verdict, documents.lineage, gate, ports.clock.now(), count_fates(evidence.holdout)), closed
+
+
+def critical_words(gate: GatePolicy) -> tuple[tuple[str, ...], ...]:
+    """Return the critical terms as they are compared: each in normalised words, none twice."""
+    words = (tuple(BASIC.normalise(term).split()) for term in gate.critical_terms)
+    return tuple(dict.fromkeys(term for term in words if term))
 
 
 def gate_policy(policy: Policy, spec: TrainingSpec) -> GatePolicy:
@@ -136,6 +157,10 @@ def gate_policy(policy: Policy, spec: TrainingSpec) -> GatePolicy:
         suite_margins={name: margin or stored.get(name, DEFAULT_MARGIN) for name, margin in margins.items()},
         suites_stand_for_traffic=validation.suites_stand_for_traffic,
         judge_on_llm_gold=policy.judge_on_llm_gold,
+        max_failure_rise=validation.max_failure_rise,
+        critical_terms=validation.critical_terms,
+        max_latency_ratio=validation.max_latency_ratio,
+        max_size_ratio=validation.max_size_ratio,
     )
 
 
@@ -145,8 +170,9 @@ def _documents(ports: Ports, cycle: int) -> _Documents:
     spec = parse_document(TrainingSpec, stored_spec.data, what=keys.spec(cycle))
     result = parse_document(TrainingResult, stored_result.data, what=keys.result(cycle))
     manifest = ports.store.get(keys.manifest(cycle)).data
-    rows = parse_lines(Row, ports.store.get(spec.dataset.key).data, what=spec.dataset.key)
-    parse_document(ModelManifest, manifest, what=keys.manifest(cycle))
+    dataset = ports.store.get(spec.dataset.key).data
+    parsed = parse_document(ModelManifest, manifest, what=keys.manifest(cycle))
+    left_out, reported_share = _read_dataset(iter_lines(Row, dataset, what=spec.dataset.key), result)
     lineage = Lineage(
         cycle=cycle,
         version=cycle,
@@ -156,31 +182,33 @@ def _documents(ports: Ports, cycle: int) -> _Documents:
         spec_sha256=sha256_hex(stored_spec.data),
         result_sha256=sha256_hex(stored_result.data),
         normaliser=BASIC.name_version,
-        left_out=_left_out(rows, result),
+        left_out=left_out,
         base_manifest_sha256=spec.base.manifest.sha256,
+        learned=parsed.learned,
     )
-    return _Documents(spec, result, lineage, _reported_share(rows))
+    return _Documents(spec, result, parsed, lineage, reported_share)
 
 
-def _left_out(rows: Sequence[Row], result: TrainingResult) -> dict[str, dict[str, int]]:
-    """Count what nobody could use, by set and reason."""
+def _read_dataset(rows: Iterable[Row], result: TrainingResult) -> tuple[dict[str, dict[str, int]], float | None]:
+    """Count what nobody could use, by set and reason, and tell the share of served utterances that were reported as errors.
+
+    The share is None where no traffic was counted.
+    """
     aside: dict[str, Counter[str]] = defaultdict(Counter)
+    served = errors = 0
     for row in rows:
         if row.set_aside is not None and row.kind != "correction":
             aside["dataset"][row.set_aside] += 1
+        if row.origin == "fresh":
+            served += row.utterances or 0
+            errors += row.kind == "error" and row.set_aside != "duplicate"
     for entry in result.set_aside:
         aside[entry.set_name][entry.reason] += 1
-    return {name: dict(sorted(reasons.items())) for name, reasons in sorted(aside.items())}
+    left_out = {name: dict(sorted(reasons.items())) for name, reasons in sorted(aside.items())}
+    return left_out, min(errors / served, 1.0) if served else None
 
 
-def _reported_share(rows: Sequence[Row]) -> float | None:
-    """Return the share of served utterances that were reported as errors; None = no traffic was counted."""
-    served = sum(row.utterances or 0 for row in rows if row.origin == "fresh")
-    errors = sum(row.kind == "error" and row.origin == "fresh" and row.set_aside != "duplicate" for row in rows)
-    return min(errors / served, 1.0) if served else None
-
-
-def _evidence(ports: Ports, documents: _Documents) -> Evidence:
+def _evidence(ports: Ports, documents: _Documents, gate: GatePolicy) -> Evidence:
     spec, result, lineage = documents.spec, documents.result, documents.lineage
     claims = {
         "spec": (result.spec_sha256, lineage.spec_sha256),
@@ -190,22 +218,40 @@ def _evidence(ports: Ports, documents: _Documents) -> Evidence:
     for what, (found, expected) in claims.items():
         if found != expected:
             raise InvalidMessage(f"result of cycle {spec.cycle}: expected the {what} {expected[:12]}..., found {found[:12]}...")
-    stored = {item.name: item for item in result.evaluations}
-    sets = []
-    for clip_set in spec.sets:
-        if clip_set.role != "judge":
-            continue
-        clips = parse_lines(Clip, _verified(ports, clip_set.ref), what=clip_set.ref.key)
-        reference = stored.get(clip_set.name)
-        rows = parse_lines(EvaluationRow, _verified(ports, reference.ref), what=reference.ref.key) if reference else []
-        sets.append(judge_set(clip_set.name, clips, rows, result.set_aside, BASIC))
+    sets = [_judged(ports, clip_set, result, critical_words(gate)) for clip_set in spec.sets if clip_set.role == "judge"]
     holdout = next((judged for judged in sets if judged.name == keys.HOLDOUT_SET), None)
     if holdout is None:
         raise InvalidMessage(
             f"spec of cycle {spec.cycle}: expected a set named {keys.HOLDOUT_SET}, found {[judged.name for judged in sets]}"
         )
-    suites = tuple(judged for judged in sets if judged is not holdout)
-    return Evidence(holdout=holdout, suites=suites, reported_share=documents.reported_share)
+    base = parse_document(ModelManifest, _verified(ports, spec.base.manifest), what=spec.base.manifest.key)
+    return Evidence(
+        holdout=holdout,
+        suites=tuple(judged for judged in sets if judged is not holdout),
+        reported_share=documents.reported_share,
+        spreads=seen_spreads(_earlier_reports(ports, spec.cycle)),
+        serving=Serving(base_bytes=_size(base), candidate_bytes=_size(documents.manifest), figures=result.serving),
+        first=base.origin == "imported",
+    )
+
+
+def _judged(ports: Ports, clip_set: ClipSet, result: TrainingResult, terms: Sequence[tuple[str, ...]]) -> JudgedSet:
+    stored = next((item for item in result.evaluations if item.name == clip_set.name), None)
+    clips = iter_lines(Clip, _verified(ports, clip_set.ref), what=clip_set.ref.key)
+    rows = iter_lines(EvaluationRow, _verified(ports, stored.ref), what=stored.ref.key) if stored else ()
+    return judge_set(clip_set.name, clips, rows, result.set_aside, BASIC, terms)
+
+
+def _size(manifest: ModelManifest) -> int:
+    return sum(file.size_bytes for file in manifest.files)
+
+
+def _earlier_reports(ports: Ports, cycle: int) -> Iterator[ValidationReport]:
+    """Return the reports of the last cycles before this one."""
+    for number in range(max(1, cycle - EARLIER_CYCLES), cycle):
+        found = find(ports.store, keys.report(number))
+        if found is not None:
+            yield parse_report(found.data)
 
 
 def _verified(ports: Ports, ref: ObjectRef) -> bytes:
@@ -216,7 +262,6 @@ def _verified(ports: Ports, ref: ObjectRef) -> bytes:
 
 
 def _broken(problem: str) -> Verdict:
-    from shared.wer_compare import NotTestable
-
     reason = f"The stored evidence contradicts itself: {problem}"
-    return Verdict("inconclusive", (reason,), (), NotTestable(reason), {}, (), (), (), (), {})
+    headline = "The evidence does not decide because what is stored contradicts itself."
+    return Verdict("inconclusive", (reason,), headline, (), NotTestable(reason), {})

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from markupsafe import Markup
+
 from functions.validator.decide import Verdict
+from functions.validator.diffs import shown
+from functions.validator.plot import interval_plot, lines_of
 from functions.validator.rules import GatePolicy
 from shared.pages import Filters, render_page
-from shared.verdict import ValidationReport
+from shared.verdict import ClosureCounts, ValidationReport
 from shared.wording import interval_in_percent, interval_in_points, percent, relative_change
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -29,9 +33,12 @@ class Lineage:
     normaliser: str
     left_out: Mapping[str, Mapping[str, int]]
     base_manifest_sha256: str | None = None
+    learned: tuple[int, ...] = ()
 
 
-def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime) -> ValidationReport:
+def build_report(
+    verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime, closure: ClosureCounts | None = None
+) -> ValidationReport:
     """Return the document that the deployer verifies before it moves production."""
     return ValidationReport(
         cycle=lineage.cycle,
@@ -43,8 +50,8 @@ def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created
         alpha=policy.alpha,
         sets=verdict.sets,
         strata=verdict.strata,
-        worst_regressions=verdict.worst_regressions,
-        best_fixes=verdict.best_fixes,
+        worst_regressions=verdict.changes.regressions,
+        best_fixes=verdict.changes.fixes,
         model_manifest_sha256=lineage.model_manifest_sha256,
         dataset_sha256=lineage.dataset_sha256,
         spec_sha256=lineage.spec_sha256,
@@ -52,10 +59,23 @@ def build_report(verdict: Verdict, lineage: Lineage, policy: GatePolicy, created
         normaliser=lineage.normaliser,
         left_out={name: dict(reasons) for name, reasons in lineage.left_out.items()},
         created_at=created_at,
+        failure_reason=verdict.failure_reason,
+        slices=verdict.slices,
+        gates=verdict.gates,
+        classic=verdict.classic,
+        closure=closure,
         base_manifest_sha256=lineage.base_manifest_sha256,
+        learned=lineage.learned,
     )
 
 
 def render_html(report: ValidationReport) -> str:
     """Return the report as one self-contained page; all text in it is escaped, and the page itself forbids scripts and requests."""
-    return render_page(TEMPLATE, FILTERS, report=report)
+    return render_page(
+        TEMPLATE,
+        FILTERS,
+        report=report,
+        plot=Markup(interval_plot(lines_of(report))),  # noqa: S704  # drawn by us, its labels escaped
+        regressions=[shown(change) for change in report.worst_regressions],
+        fixes=[shown(change) for change in report.best_fixes],
+    )

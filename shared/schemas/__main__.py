@@ -1,7 +1,6 @@
-"""Write the schema of every event beside this file."""
+"""Write every schema beside this file."""
 
-from shared.events import json_schemas
-from shared.schemas import FOLDER, rendered
+from shared.schemas import FOLDER, rendered, schemas
 
-for name, schema in json_schemas().items():
+for name, schema in schemas().items():
     (FOLDER / f"{name}.json").write_text(rendered(schema), encoding="utf-8")

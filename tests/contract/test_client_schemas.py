@@ -40,6 +40,8 @@ FULL = Utterance(
     session_id="call-7",
     duration_s=2.5,
     language="de-DE",
+    device="Freisprechanlage",
+    noise=-3.5,
 )
 BARE = Utterance(utterance_id="u", audio_uri="file:///a.wav", hypothesis="", model_version=0)
 STAMP = Stamp("0" * 32, START)
@@ -77,6 +79,8 @@ def test_an_error_with_every_field_arrives_as_it_was_reported() -> None:
         session_id="call-7",
         duration_s=2.5,
         language="de-DE",
+        device="Freisprechanlage",
+        noise=-3.5,
         error_type="homophone",
     )
     assert len(event.event_id) == 32
@@ -146,6 +150,10 @@ def test_a_correction_arrives_with_its_provenance() -> None:
         {"duration_s": float("inf")},
         {"speaker_id": ""},
         {"language": "x" * 36},
+        {"device": "x" * 101},
+        {"noise": "x" * 101},
+        {"noise": 100.5},
+        {"noise": float("nan")},
         {"occurred_at": datetime(2026, 1, 1)},  # noqa: DTZ001  # that is the point
     ],
     ids="-".join,
@@ -179,6 +187,8 @@ utterances = st.builds(
     session_id=st.none() | identifiers,
     duration_s=st.none() | st.floats(allow_nan=True),
     language=st.none() | st.text(max_size=40),
+    device=st.none() | st.text(max_size=110),
+    noise=st.none() | st.text(max_size=110) | st.floats(),
 )
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from shared.bus import Message
-from shared.events import EVENT_TYPES, TOPIC_OF, TOPICS, json_schemas, parse_event
-from shared.schemas import FOLDER, rendered
+from shared.events import EVENT_TYPES, TOPIC_OF, TOPICS, parse_event
+from shared.schemas import FOLDER, rendered, schemas
 from shared.testing.clock import START
 
 GOLDENS = Path(__file__).parent.parent / "data" / "events"
 
 
 def test_the_schema_files_are_those_of_the_classes() -> None:
-    expected = {name: rendered(schema) for name, schema in json_schemas().items()}
+    expected = {name: rendered(schema) for name, schema in schemas().items()}
     found = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
     assert found == expected, "run `make schemas` and look at what changed"
 

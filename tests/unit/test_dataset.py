@@ -41,7 +41,7 @@ def ids(rows: Sequence[Row]) -> set[str]:
 
 
 def test_an_error_becomes_a_row_with_all_that_it_tells() -> None:
-    (row,) = seal(error(1, error_type="name", duration_s=2.5, language="de", model_version=4))
+    (row,) = seal(error(1, error_type="name", duration_s=2.5, language="de", device="car kit", noise=7.5, model_version=4))
     assert row == Row(
         event_id="e1",
         kind="error",
@@ -57,6 +57,8 @@ def test_an_error_becomes_a_row_with_all_that_it_tells() -> None:
         duration_s=2.5,
         error_type="name",
         language="de",
+        device="car kit",
+        noise=7.5,
         speaker="speaker:s1",
     )
 

@@ -163,6 +163,12 @@ def test_a_clip_tells_whose_word_its_reference_is() -> None:
     assert (served.reference, served.provenance, served.weight) == ("call back", "champion", 10.0)
 
 
+def test_a_clip_keeps_what_the_service_told_of_the_call() -> None:
+    told = {"error_type": "name", "language": "de", "device": "headset", "noise": "street"}
+    kept = clip(row(1, **told), stratum="errors")
+    assert {field: getattr(kept, field) for field in told} == told
+
+
 def test_the_holdout_takes_held_out_errors_and_unreported_samples() -> None:
     rows = [row(1), row(2, **UNHEARD), row(3, split="train"), row(4, split="dev"), row(5, set_aside="missing"), row(6, audio=None)]
     clips = holdout_clips(rows, judge_on_llm_gold=False)

@@ -133,7 +133,7 @@ def _write_an_old_report(world: World) -> None:
         return Decision(move(state, Status.VALIDATING, at=START, by="validator", cause="c"))
 
     apply_with_cas(world.store, keys.state(1), CODEC, begin)
-    report = json.loads(dump_report(judge(world.ports, 1)))
+    report = json.loads(dump_report(judge(world.ports, 1)[0]))
     del report["base_manifest_sha256"]
     world.store.put(keys.report(1), json.dumps(report).encode())
 

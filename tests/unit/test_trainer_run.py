@@ -155,6 +155,16 @@ def test_a_run_leaves_a_model_its_hypotheses_and_a_result(cycle: Cycle) -> None:
     assert [(evaluation.name, evaluation.rows) for evaluation in result.evaluations] == [("holdout", 4), ("suite-plain", 2)]
 
 
+def test_a_result_tells_what_serving_costs_on_the_machine_that_judged(cycle: Cycle) -> None:
+    cycle.run()
+    figures = cycle.result.serving
+    assert figures is not None
+    assert figures.smoke_test_passed
+    assert figures.audio_s > 0
+    assert 0 < figures.base_rtf < 1000
+    assert 0 < figures.candidate_rtf < 1000
+
+
 def test_the_stored_hypotheses_are_what_base_and_candidate_serve(cycle: Cycle, tmp_path: Path) -> None:
     cycle.run()
     (ref, _) = cycle.result.evaluations

@@ -15,8 +15,14 @@ from shared.wer import (
     pooled_wer,
     unspeakable,
 )
+from shared.wer import _spelled as spelled_out
 
 WAV2VEC2 = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ'|", "<pad>", "<s>", "</s>", "<unk>"]
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_plain_text_takes_a_shorter_way_to_the_same_words(text: str) -> None:
+    assert normalise(text) == " ".join(word for word in (part.strip("'") for part in spelled_out(text).split()) if word)
 
 
 @pytest.mark.parametrize(

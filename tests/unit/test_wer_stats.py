@@ -1,6 +1,7 @@
 """Statistics of paired word errors, against numbers worked out by hand."""
 
 from itertools import product
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -57,6 +58,14 @@ rows = st.lists(
     min_size=1,
     max_size=40,
 )
+
+
+def test_the_sign_flip_test_of_thousands_of_clusters_gives_what_it_gives_of_a_few() -> None:
+    # 1600 clusters, 820 better by one and 780 worse: sd of the sum is 40, so that p is about Phi(-1)
+    many = sign_flip_test([-1.0] * 820 + [1.0] * 780, seed=1)
+    assert (many.exact, many.clusters) == (False, 1600)
+    assert many.p_value == pytest.approx(NormalDist().cdf(-39 / 40), abs=0.012)
+    assert sign_flip_test([1.0] * 820 + [-1.0] * 780, seed=1).p_value == pytest.approx(NormalDist().cdf(41 / 40), abs=0.012)
 
 
 def test_cluster_totals_weigh_each_utterance() -> None:

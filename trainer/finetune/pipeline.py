@@ -236,7 +236,7 @@ class _Run:
         holdout, wrong = [clip for clip in decided.clips if clip.part == "holdout"], decided.wrong
         judged = [usable(clip, clips[clip.utterance_id], wrong=clip.utterance_id in wrong) for clip in holdout]
         base, candidate = Recogniser.load(self._output.base), Recogniser.load(self._output.model)
-        rows = evaluate(base, candidate, judged, "holdout", self._progress)
+        rows = evaluate(base, candidate, judged, "holdout", self._progress).rows
         return {row.utterance_id: row.base_hypothesis for row in rows}, {row.utterance_id: row.candidate_hypothesis for row in rows}
 
     def _surroundings(self, decided: RunDecisions) -> Surroundings:

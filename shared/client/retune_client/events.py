@@ -17,6 +17,7 @@ from retune_client.errors import InvalidEventError
 
 SCHEMA_VERSION = "1"
 MAX_TEXT_CHARS = 10_000
+MAX_LABEL_CHARS = 100
 MAX_MESSAGE_BYTES = 256 * 1024
 
 Provenance = Literal["human", "llm"]
@@ -39,6 +40,8 @@ class Utterance:
         language: BCP 47 tag.
         shadow_hypothesis: what another version transcribed beside; published with a sample, never served.
         shadow_version: that version, as `ModelRouter.choose_shadow` named it.
+        device: what the audio came through, in your own words (`telephone`, `headset`), at most 100 characters.
+        noise: the name of what is heard behind the speech, or the signal-to-noise ratio in dB.
     """
 
     utterance_id: str
@@ -53,6 +56,8 @@ class Utterance:
     language: str | None = None
     shadow_hypothesis: str | None = None
     shadow_version: int | None = None
+    device: str | None = None
+    noise: str | float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def error_event(
         InvalidEventError: a field is out of bounds.
     """
     fields = _utterance_fields(utterance, stamp)
-    fields["error_type"] = _text("error_type", error_type, 100)
+    fields["error_type"] = _text("error_type", error_type, MAX_LABEL_CHARS)
     fields["reference"] = _text("reference", reference, MAX_TEXT_CHARS)
     if reference is not None:
         fields["reference_provenance"] = _provenance(provenance or "human")
@@ -159,6 +164,8 @@ def _utterance_fields(utterance: Utterance, stamp: Stamp) -> dict[str, Any]:
         "session_id": None if utterance.session_id is None else _identifier("session_id", utterance.session_id),
         "duration_s": _number("duration_s", utterance.duration_s),
         "language": _text("language", utterance.language, 35),
+        "device": _text("device", utterance.device, MAX_LABEL_CHARS),
+        "noise": _noise(utterance.noise),
     }
 
 
@@ -187,15 +194,21 @@ def _text(name: str, value: object, limit: int) -> str | None:
     return value
 
 
-def _number(name: str, value: Any, *, maximum: float = math.inf) -> float | None:
+def _noise(value: object) -> str | float | None:
+    if isinstance(value, str):
+        return _text("noise", value, MAX_LABEL_CHARS)
+    return _number("noise", value, minimum=-100.0, maximum=100.0)
+
+
+def _number(name: str, value: Any, *, minimum: float = 0.0, maximum: float = math.inf) -> float | None:
     if value is None:
         return None
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not (math.isfinite(number) and 0.0 <= number <= maximum):
-        raise InvalidEventError(f"{name}: expected a number from 0 to {maximum}, found {_shape(value)}")
+    if not (math.isfinite(number) and minimum <= number <= maximum):
+        raise InvalidEventError(f"{name}: expected a number from {minimum:g} to {maximum}, found {_shape(value)}")
     return number
 
 
