@@ -234,6 +234,7 @@ SetAsideReason = Literal[
     "not_allowed",
     "gold_rejected",
     "gold_awaits_review",
+    "split_conflict",
 ]
 
 

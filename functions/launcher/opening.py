@@ -22,10 +22,11 @@ from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC, CycleState, Status, move, open_cycle
-from shared.dataset import Row, cluster_of, split_of
+from shared.dataset import Row
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.policy import Evidence, TriggerDecision, decide_trigger
+from shared.splits import cluster_of, split_of
 from shared.training import document_bytes
 
 REMEMBER_CAUSES = timedelta(days=31)

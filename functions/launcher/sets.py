@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from functions.launcher.seal import CorpusClip, Lineage, Sealed, awaiting_gold, find_dataset, read_corpus, read_split_key
+from functions.launcher.seal import CorpusClip, Lineage, Sealed, awaiting_gold, find_dataset, read_corpus, read_history, read_split_key
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
-from shared.dataset import accumulate, apart, clip, cluster_of, holdout_clips, split_of, unlabelled_clip
+from shared.dataset import accumulate, apart, clip, holdout_clips, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
+from shared.placement import clip_member, fit_to_judge, untrained
+from shared.splits import History, cluster_of, splits_of
 from shared.training import (
     BaseModelRef,
     Clip,
@@ -55,9 +57,13 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
 def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle)}
+    history = read_history(ports, cycle + 1)
+    judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle, history)}
     for name in policy.validation.suites:
-        judge[f"{keys.SUITE_SET}{name}"] = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
+        suite = [_corpus_clip(item, split_key, "suite") for item in read_corpus(ports, keys.suite(name))]
+        judge[f"{keys.SUITE_SET}{name}"] = fit = untrained(suite, split_key, history)
+        if len(fit) < len(suite):
+            log(f"suite {name}: {len(suite) - len(fit)} clips left out: their speakers were trained on", severity="WARNING", cycle=cycle)
     judged = [item for clips in judge.values() for item in clips]
     errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
     replay = [_corpus_clip(item, split_key, "replay") for item in read_corpus(ports, keys.REPLAY)]
@@ -66,7 +72,7 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         return apart([clip(row, stratum="errors") for row in errors if row.split == split], judged)
 
     def replayed(split: str) -> list[Clip]:
-        return apart([item for item in replay if split_of(item.cluster, policy) == split], judged)
+        return apart([item for item in replay if splits_of(clip_member(item, split_key).identities, history.splits) == {split}], judged)
 
     wanted = awaiting_gold(ports, [row for row in sealed.rows if row.unlabelled], lineage.learned)
     unlabelled = apart([unlabelled_clip(row) for row in wanted], judged)
@@ -100,10 +106,11 @@ def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequen
     return ClipSet(name=name, role=role, ref=ref, clips=len(parse_lines(kind, stored.data, what=ref.key)))
 
 
-def _holdout(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:
-    """Return the holdout in use: what every dataset so far has added, also those whose cycle never came to a spec."""
+def _holdout(ports: Ports, audio: AudioSource, cycle: int, history: History) -> list[Clip]:
+    """Return the holdout in use: what every dataset so far has added, also those whose cycle never came to a spec, and may still judge."""
     added = [_added(ports, audio, number) for number in range(ledger.FIRST_CYCLE, cycle + 1)]
-    return accumulate(added, ports.settings.policy.holdout_cap)
+    split_key = read_split_key(ports)
+    return accumulate([fit_to_judge(clips, split_key, history) for clips in added], ports.settings.policy.holdout_cap)
 
 
 def _added(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:
