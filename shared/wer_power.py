@@ -1,0 +1,263 @@
+"""What a holdout or a suite can show, said before a run spends money on it: from the spread of earlier runs, never from a run's own result.
+
+Standard library alone: the functions that start without numpy call it.
+
+    spread = pool_spreads([SeenSpread(sd_d, utterances, clusters), ...])    # of earlier verdicts; none = the stated prior
+    holdout = Holdout(utterances=400, clusters=40, weights_effect=weights_effect({1.0: 300, 10.0: 100}))
+    power = power_before(holdout, spread, Wanted(base_wer=0.146, relative_gain=0.25, alpha=0.05))
+    power.enough, power.smallest_relative_gain, power.further_utterances, power.further_clusters, power.in_words()
+    smallest_margin(Holdout(200, 20), spread, alpha=0.05)                   # of a suite, a rate
+
+Formula: N utterances of G clusters (speakers, else calls), m = N / G each, show a difference of WER of
+delta = (t(1 - alpha, G - 1) + t(power, G - 1)) * sd * sqrt(w (1 + (m - 1) rho) / N), one-sided, with sd the spread of the difference for
+one independent utterance, rho the correlation of the differences within a cluster and w the effect of unequal weights. It is the closed
+form N = ((z_alpha + z_beta) sd / delta)^2 with the design effect of clusters and Student's t in place of z: few speakers count as few.
+
+Assumes clusters of about the same size and a roughly normal mean; the gate's third condition (see `shared.wer_compare`) asks for more
+where a thin sample stands for much traffic. Resampling unit: the cluster.
+
+Source: design effect: L. Kish, Survey Sampling (1965), sections 5.4 and 11.7; two t quantiles: S.-C. Chow et al., Sample Size Calculations
+in Clinical Research, 3rd ed. (2018), section 3.2.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, fsum, inf, sqrt
+from statistics import NormalDist
+
+PRIOR_SD_D = 0.085
+"""Spread of the difference for one utterance, before any cycle has measured it: of nine words at a WER of 14.6%, the candidate decides
+anew on a tenth of them and mends a fifth of the errors (`shared.testing.two_models`)."""
+PRIOR_RHO = 0.07
+"""Correlation of the differences of one speaker's utterances in the same simulation, where a model suits some voices 10% better."""
+
+
+@dataclass(frozen=True)
+class SeenSpread:
+    """What an earlier comparison measured, whatever its outcome was.
+
+    Attributes:
+        sd_d: `Superiority.sd_d`, the cluster-based standard error times sqrt(utterances).
+        utterances: utterances compared.
+        clusters: speakers or calls among them.
+    """
+
+    sd_d: float
+    utterances: int
+    clusters: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Spread of the difference in WER for one independent utterance.
+
+    Attributes:
+        sd_d: standard deviation of the difference of errors per utterance, over the mean words per utterance.
+        rho: correlation of the differences within a cluster, in [0, 1).
+        measured: earlier comparisons it rests on; 0 = the stated prior.
+    """
+
+    sd_d: float = PRIOR_SD_D
+    rho: float = PRIOR_RHO
+    measured: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.sd_d > 0 and 0 <= self.rho < 1):
+            raise ValueError(f"spread: expected sd_d above 0 and rho in [0, 1), found {self.sd_d} and {self.rho}")
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Size of a set that is to judge.
+
+    Attributes:
+        utterances: utterances in it.
+        clusters: speakers or calls among them.
+        weights_effect: see `weights_effect`; counts with the prior alone, a measured spread has such weights inside.
+    """
+
+    utterances: int
+    clusters: int
+    weights_effect: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clusters <= self.utterances or (self.utterances and not self.clusters):
+            raise ValueError(f"holdout: expected between 1 cluster and one for each of {self.utterances} utterances, found {self.clusters}")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The gain to show.
+
+    Attributes:
+        base_wer: WER of the model in production on such a set, as weighted as the set is.
+        relative_gain: the share of it that the candidate must save, in (0, 1].
+        alpha: one-sided level of the test.
+        power: probability to show the gain if it is there.
+    """
+
+    base_wer: float
+    relative_gain: float
+    alpha: float = 0.05
+    power: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not (self.base_wer > 0 and 0 < self.relative_gain <= 1):
+            raise ValueError(
+                f"wanted gain: expected a WER above 0 and a gain in (0, 1], found {self.base_wer} and {self.relative_gain}: "
+                "where production makes no error there is nothing to gain"
+            )
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a holdout can show, and what it lacks.
+
+    Attributes:
+        holdout, wanted: as they were given.
+        smallest_gain: least fall of WER that it shows, a rate; infinite where so few clusters can show nothing.
+        smallest_relative_gain: the same over the base WER; above 1 nothing that is possible can be shown.
+        enough: the wanted gain can be shown.
+        further_utterances, further_clusters: how many more it takes, where new clusters bring as many utterances as the present ones do
+            (one where there are none); 0 where it is enough.
+        further_of_the_same: utterances it takes where all come from the present clusters; None where no number of them is enough.
+    """
+
+    holdout: Holdout
+    wanted: Wanted
+    smallest_gain: float
+    smallest_relative_gain: float
+    enough: bool
+    further_utterances: int
+    further_clusters: int
+    further_of_the_same: int | None
+
+    def in_words(self) -> str:
+        """Return one sentence for a person."""
+        size = f"a holdout of {self.holdout.utterances} utterances of {self.holdout.clusters} speakers or calls"
+        shows = f"shows a fall of the WER by {self.smallest_relative_gain:.0%}" if self.smallest_relative_gain <= 1 else "can show no gain"
+        said = f"{size} {shows} (in {self.wanted.power:.0%} of trials, one-sided {self.wanted.alpha:.1%})"
+        if self.enough:
+            return said
+        return (
+            f"{said}; to show {self.wanted.relative_gain:.0%} it takes {self.further_utterances} further utterances "
+            f"with {self.further_clusters} further speakers or calls among them"
+        )
+
+
+def pool_spreads(seen: Iterable[SeenSpread], rho: float = PRIOR_RHO) -> Spread:
+    """Return the spread that earlier comparisons measured, or the stated prior where there is none.
+
+    sd^2 = sum (G_k - 1) sd_k^2 / (1 + (m_k - 1) rho) / sum (G_k - 1): each variance freed from the design effect of its own m_k utterances
+    per cluster, pooled by degrees of freedom. A comparison of fewer than two clusters, or of models that never differed, tells no spread.
+    """
+    told = [each for each in seen if each.clusters >= 2 and each.sd_d > 0.0]
+    if not told:
+        return Spread(rho=rho)
+    freedom = sum(each.clusters - 1 for each in told)
+    variance = fsum((each.clusters - 1) * each.sd_d**2 / _design_effect(each.utterances / each.clusters, rho) for each in told) / freedom
+    return Spread(sd_d=sqrt(variance), rho=rho, measured=len(told))
+
+
+def weights_effect(utterances_at: Mapping[float, int]) -> float:
+    """Return by how much unequal weights raise the variance, n sum w^2 / (sum w)^2, from the number of utterances at each weight.
+
+    Errs on the side of too many utterances where errors weigh 1 and rare samples much: the errors differ more than the samples do.
+
+    Source: L. Kish, Survey Sampling (1965), section 11.7.
+    """
+    total = fsum(weight * count for weight, count in utterances_at.items())
+    squares = fsum(weight**2 * count for weight, count in utterances_at.items())
+    return sum(utterances_at.values()) * squares / total**2 if total else 1.0
+
+
+def power_before(holdout: Holdout, spread: Spread, wanted: Wanted) -> Power:
+    """Return what the holdout can show and what it lacks to show the wanted gain; formula and assumptions at the top of this file."""
+    delta = wanted.relative_gain * wanted.base_wer
+    smallest = smallest_gain(holdout, spread, wanted.alpha, wanted.power)
+    enough = smallest <= delta
+    grown = holdout if enough else _grown(holdout, spread, wanted, delta)
+    return Power(
+        holdout=holdout,
+        wanted=wanted,
+        smallest_gain=smallest,
+        smallest_relative_gain=smallest / wanted.base_wer,
+        enough=enough,
+        further_utterances=grown.utterances - holdout.utterances,
+        further_clusters=grown.clusters - holdout.clusters,
+        further_of_the_same=0 if enough else _further_of_the_same(holdout, spread, wanted, delta),
+    )
+
+
+def smallest_gain(holdout: Holdout, spread: Spread, alpha: float, power: float = 0.8) -> float:
+    """Return the least fall of WER that the gate shows on such a set, a rate; infinite where 2^-G > alpha: no sign-flip test succeeds then.
+
+    Too small at the fewest clusters that the sign-flip test takes (5 at alpha 0.05): there all of them must agree.
+    """
+    return inf if 2.0**-holdout.clusters > alpha else smallest_margin(holdout, spread, alpha, power)
+
+
+def smallest_margin(suite: Holdout, spread: Spread, alpha: float, power: float = 0.8) -> float:
+    """Return the smallest margin, a rate, within which a suite shows an unchanged WER to be no worse; infinite below two clusters."""
+    if suite.clusters < 2:
+        return inf
+    effect = _design_effect(suite.utterances / suite.clusters, spread.rho) * _weights(suite, spread)
+    return _quantiles(suite.clusters, alpha, power) * spread.sd_d * sqrt(effect / suite.utterances)
+
+
+def _grown(holdout: Holdout, spread: Spread, wanted: Wanted, delta: float) -> Holdout:
+    """Return the least holdout, with as many utterances per cluster, that shows delta: doubling, then halving the step."""
+    each = holdout.utterances / holdout.clusters if holdout.clusters else 1.0
+
+    def of(clusters: int) -> Holdout:
+        return Holdout(max(holdout.utterances, ceil(each * clusters)), clusters, holdout.weights_effect)
+
+    low, high = holdout.clusters, max(2, 2 * holdout.clusters)
+    while smallest_gain(of(high), spread, wanted.alpha, wanted.power) > delta:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if smallest_gain(of(middle), spread, wanted.alpha, wanted.power) > delta:
+            low = middle
+        else:
+            high = middle
+    return of(high)
+
+
+def _further_of_the_same(holdout: Holdout, spread: Spread, wanted: Wanted, delta: float) -> int | None:
+    """Solve sqrt(w (1 + (m - 1) rho) / (m G)) = delta / (quantiles sd) for m; the left side never falls below sqrt(w rho / G)."""
+    if holdout.clusters < 2 or 2.0**-holdout.clusters > wanted.alpha:
+        return None
+    needed = (delta / (_quantiles(holdout.clusters, wanted.alpha, wanted.power) * spread.sd_d)) ** 2
+    bearable = needed * holdout.clusters / _weights(holdout, spread)
+    if bearable <= spread.rho:
+        return None
+    return ceil(holdout.clusters * (1 - spread.rho) / (bearable - spread.rho)) - holdout.utterances
+
+
+def _quantiles(clusters: int, alpha: float, power: float) -> float:
+    return _t_quantile(clusters - 1, 1 - alpha) + _t_quantile(clusters - 1, power)
+
+
+def _weights(holdout: Holdout, spread: Spread) -> float:
+    return 1.0 if spread.measured else holdout.weights_effect
+
+
+def _design_effect(per_cluster: float, rho: float) -> float:
+    return 1 + (per_cluster - 1) * rho
+
+
+def _t_quantile(degrees_of_freedom: int, probability: float) -> float:
+    """Return Student's t for 0.5 to 0.99: within 0.5% from 3 degrees of freedom on, 0.1% from 4; at 0.95 up to 5% too small at 1.
+
+    Cornish-Fisher expansion about the normal quantile to the fourth order. Source: M. Abramowitz, I. A. Stegun, Handbook of Mathematical
+    Functions (1964), 26.7.5.
+    """
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + fsum(term / degrees_of_freedom**order for order, term in enumerate(terms, start=1))
