@@ -6,7 +6,8 @@ Standard library alone: the functions that start without numpy call it.
     holdout = Holdout(utterances=400, clusters=40, weights_effect=weights_effect({1.0: 300, 10.0: 100}))
     power = power_before(holdout, spread, Wanted(base_wer=0.146, relative_gain=0.25, alpha=0.05))
     power.enough, power.smallest_relative_gain, power.further_utterances, power.further_clusters, power.in_words()
-    smallest_margin(Holdout(200, 20), spread, alpha=0.05)                   # of a suite, a rate
+    size = size_for_margin(Holdout(200, 20), spread, margin=0.015, alpha=0.05)                      # of a suite
+    size.smallest_margin, size.enough, size.further_utterances, size.further_clusters
 
 Formula: N utterances of G clusters (speakers, else calls), m = N / G each, show a difference of WER of
 delta = (t(1 - alpha, G - 1) + t(power, G - 1)) * sd * sqrt(w (1 + (m - 1) rho) / N), one-sided, with sd the spread of the difference for
@@ -16,11 +17,11 @@ form N = ((z_alpha + z_beta) sd / delta)^2 with the design effect of clusters an
 Assumes clusters of about the same size and a roughly normal mean; the gate's third condition (see `shared.wer_compare`) asks for more
 where a thin sample stands for much traffic. Resampling unit: the cluster.
 
-Source: design effect: L. Kish, Survey Sampling (1965), sections 5.4 and 11.7; two t quantiles: S.-C. Chow et al., Sample Size Calculations
-in Clinical Research, 3rd ed. (2018), section 3.2.
+Source: design effect: L. Kish, Survey Sampling (1965), section 5.4; least detectable difference with two t quantiles: J. H. Zar,
+Biostatistical Analysis, chapter 7.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil, fsum, inf, sqrt
 from statistics import NormalDist
@@ -145,6 +146,26 @@ class Power:
         )
 
 
+@dataclass(frozen=True)
+class MarginSize:
+    """What a suite can show, and what it lacks.
+
+    Attributes:
+        suite: as it was given.
+        margin: the rise of WER, a rate, that the suite should exclude where there is none.
+        smallest_margin: least rise that it excludes, a rate; infinite below two clusters.
+        enough: it does not exceed the margin.
+        further_utterances, further_clusters: as in `Power`.
+    """
+
+    suite: Holdout
+    margin: float
+    smallest_margin: float
+    enough: bool
+    further_utterances: int
+    further_clusters: int
+
+
 def pool_spreads(seen: Iterable[SeenSpread], rho: float = PRIOR_RHO) -> Spread:
     """Return the spread that earlier comparisons measured, or the stated prior where there is none.
 
@@ -176,7 +197,7 @@ def power_before(holdout: Holdout, spread: Spread, wanted: Wanted) -> Power:
     delta = wanted.relative_gain * wanted.base_wer
     smallest = smallest_gain(holdout, spread, wanted.alpha, wanted.power)
     enough = smallest <= delta
-    grown = holdout if enough else _grown(holdout, spread, wanted, delta)
+    grown = _grown(holdout, lambda size: smallest_gain(size, spread, wanted.alpha, wanted.power) <= delta)
     return Power(
         holdout=holdout,
         wanted=wanted,
@@ -205,22 +226,41 @@ def smallest_margin(suite: Holdout, spread: Spread, alpha: float, power: float =
     return _quantiles(suite.clusters, alpha, power) * spread.sd_d * sqrt(effect / suite.utterances)
 
 
-def _grown(holdout: Holdout, spread: Spread, wanted: Wanted, delta: float) -> Holdout:
-    """Return the least holdout, with as many utterances per cluster, that shows delta: doubling, then halving the step."""
-    each = holdout.utterances / holdout.clusters if holdout.clusters else 1.0
+def size_for_margin(suite: Holdout, spread: Spread, margin: float, alpha: float, power: float = 0.8) -> MarginSize:
+    """Return what the suite can show and what it lacks to show an unchanged WER to stay within the margin.
+
+    Raises:
+        ValueError: the margin is not above 0: no suite shows that nothing rises at all.
+    """
+    if not margin > 0:
+        raise ValueError(f"margin: expected a rate above 0, found {margin}: no suite shows that nothing rises at all")
+    smallest = smallest_margin(suite, spread, alpha, power)
+    grown = _grown(suite, lambda size: smallest_margin(size, spread, alpha, power) <= margin)
+    return MarginSize(
+        suite=suite,
+        margin=margin,
+        smallest_margin=smallest,
+        enough=smallest <= margin,
+        further_utterances=grown.utterances - suite.utterances,
+        further_clusters=grown.clusters - suite.clusters,
+    )
+
+
+def _grown(holdout: Holdout, enough: Callable[[Holdout], bool]) -> Holdout:
+    """Return the least holdout, with as many utterances per cluster, that is enough: doubling, then halving the step."""
+    if enough(holdout):
+        return holdout
+    utterances, of_clusters = (holdout.utterances, holdout.clusters) if holdout.clusters else (1, 1)
 
     def of(clusters: int) -> Holdout:
-        return Holdout(max(holdout.utterances, ceil(each * clusters)), clusters, holdout.weights_effect)
+        return Holdout(-(-utterances * clusters // of_clusters), clusters, holdout.weights_effect)  # rounded up
 
     low, high = holdout.clusters, max(2, 2 * holdout.clusters)
-    while smallest_gain(of(high), spread, wanted.alpha, wanted.power) > delta:
+    while not enough(of(high)):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if smallest_gain(of(middle), spread, wanted.alpha, wanted.power) > delta:
-            low = middle
-        else:
-            high = middle
+        low, high = (low, middle) if enough(of(middle)) else (middle, high)
     return of(high)
 
 

@@ -23,6 +23,7 @@ from shared.wer_power import (
     _t_quantile,
     pool_spreads,
     power_before,
+    size_for_margin,
     smallest_gain,
     smallest_margin,
     weights_effect,
@@ -100,6 +101,24 @@ def test_what_is_said_to_be_lacking_is_enough_and_one_speaker_less_is_not(holdou
         assert not power_before(Holdout((clusters - 1) * each, clusters - 1), spread, wanted).enough
     if found.further_of_the_same:
         assert power_before(Holdout(holdout.utterances + found.further_of_the_same, holdout.clusters), spread, wanted).enough
+
+
+def test_what_a_suite_lacks_for_its_margin_is_told() -> None:
+    # 20 speakers of 5: design effect 1.28; t(0.95, 19) = 1.729133, t(0.8, 19) = 0.860951: 2.590084 * 0.085 * sqrt(1.28 / 100) = 0.024908.
+    # For 0.015 about (0.024908 / 0.015)^2 * 20 = 55 speakers, fewer as t falls: G = 53 (t 1.674689 + 0.848724): 0.014909; G = 52: 0.015056
+    found = size_for_margin(Holdout(100, 20), Spread(), margin=0.015, alpha=0.05)
+    assert found.smallest_margin == pytest.approx(0.024908, abs=1e-6)
+    assert (found.enough, found.further_clusters, found.further_utterances) == (False, 33, 165)
+    found = size_for_margin(Holdout(265, 53), Spread(), margin=0.015, alpha=0.05)
+    assert (found.enough, found.further_clusters, found.further_utterances) == (True, 0, 0)
+    with pytest.raises(ValueError, match="nothing rises at all"):
+        size_for_margin(Holdout(100, 20), Spread(), margin=0.0, alpha=0.05)
+
+
+def test_two_speakers_may_hold_a_wide_margin_and_one_holds_none() -> None:
+    assert size_for_margin(Holdout(2000, 2), Spread(), margin=0.3, alpha=0.05).enough
+    alone = size_for_margin(Holdout(2000, 1), Spread(), margin=0.3, alpha=0.05)
+    assert (alone.smallest_margin, alone.further_clusters, alone.further_utterances) == (inf, 1, 2000)
 
 
 def test_spreads_are_freed_from_their_clusters_and_pooled_by_degrees_of_freedom() -> None:
