@@ -151,7 +151,8 @@ def _recordings(told: Iterable[Member]) -> list[tuple[set[str], set[str]]]:
 def place(members: Sequence[Member], past: Assignments, by_hash: Callable[[str], Split]) -> list[frozenset[Split]]:
     """Return for each member the one split it belongs to; several = it would tie them together; none = not enough is known of it.
 
-    Known speakers come first, in the order given, then the rest: a session goes where its first speaker is. A member that is placed gives
+    Recordings that were met before come first, then known speakers, then the rest, each in the order given: a speaker whom nobody has met
+    goes where a recording of theirs is, else where the hash says; a session goes where its first speaker is. A member that is placed gives
     its split to all its identities, so that no later one can take them elsewhere; one in conflict gives them nothing.
 
     Args:
@@ -160,12 +161,13 @@ def place(members: Sequence[Member], past: Assignments, by_hash: Callable[[str],
         by_hash: split of a cluster that was never met: `split_of` with the policy's shares.
     """
     known = dict(past)
+    met = [bool(splits_of(one.recording, past)) for one in members]
     placed: dict[int, frozenset[Split]] = {}
-    for number in sorted(range(len(members)), key=lambda number: not members[number].spoken):
+    for number in sorted(range(len(members)), key=lambda number: (not met[number], not members[number].spoken)):
         one = members[number]
         votes = splits_of(one.identities, known)
-        unmet = one.cluster is not None and one.cluster not in known
-        if one.cluster is not None and unmet and (one.spoken or not votes):
+        lone = one.cluster is not None and one.cluster not in known and not splits_of(one.recording, known)
+        if one.cluster is not None and lone and (one.spoken or not votes):
             votes |= {by_hash(one.cluster)}
         if len(votes) == 1:
             known.update(dict.fromkeys(one.identities, votes))
