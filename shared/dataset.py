@@ -4,7 +4,7 @@ Every event of a ledger becomes one row, so that consume-once can be checked by 
 `fresh` (from this ledger) or `carried` (held by earlier datasets, and not learned by the present stable model).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -271,13 +271,23 @@ def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]
     for row in rows:
         if row.split != "holdout" or row.set_aside is not None or row.audio is None:
             continue
-        trusted = row.reference is not None and (row.reference_provenance == "human" or judge_on_llm_gold)
-        if row.kind == "error" and trusted:
-            clips.append(clip(row, stratum="errors"))
-        elif row.kind == "sample" and row.weight is not None and row.utterance_id not in reported:
+        stratum = judging_stratum(row, reported, judge_on_llm_gold=judge_on_llm_gold)
+        if stratum is not None:
+            trusted = stratum == "errors" or _trusted(row, judge_on_llm_gold=judge_on_llm_gold)
             plain = row if trusted else row.model_copy(update={"reference": None, "reference_provenance": None})
-            clips.append(clip(plain, stratum="traffic"))
+            clips.append(clip(plain, stratum=stratum))
     return clips
+
+
+def judging_stratum(row: Row, reported: Container[str | None], *, judge_on_llm_gold: bool) -> Literal["errors", "traffic"] | None:
+    """Return the stratum in which a row judges if it is held out; None = it cannot judge."""
+    if row.kind == "error":
+        return "errors" if _trusted(row, judge_on_llm_gold=judge_on_llm_gold) else None
+    return "traffic" if row.kind == "sample" and row.weight is not None and row.utterance_id not in reported else None
+
+
+def _trusted(row: Row, *, judge_on_llm_gold: bool) -> bool:
+    return row.reference is not None and (row.reference_provenance == "human" or judge_on_llm_gold)
 
 
 def accumulate(batches: Sequence[Sequence[Clip]], cap: int) -> list[Clip]:

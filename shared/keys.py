@@ -6,6 +6,7 @@ SPLIT_KEY = "corpora/split_key"
 REPLAY = "corpora/replay/manifest.jsonl"
 CYCLES = "cycles/"
 MODELS = "models/"
+HOLDOUT = "corpora/holdout/"
 SUITES = "corpora/suites/"
 GOLD_ANSWERS = "runs/gold-answers/"
 """What language and speech models answered, by the digest of the question: the same question is not paid for twice."""
@@ -127,7 +128,7 @@ def registry_log(seq: int) -> str:
 
 def holdout(cycle: int) -> str:
     """What one dataset added to the accumulated holdout."""
-    return f"corpora/holdout/{padded(cycle)}.jsonl"
+    return f"{HOLDOUT}{padded(cycle)}.jsonl"
 
 
 def suite(name: str) -> str:

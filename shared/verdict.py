@@ -52,6 +52,7 @@ class SetNumbers(_Frozen):
         p_value: one-sided sign-flip p-value for an improvement, where that was tested.
         margin: bearable rise of WER, where the set is a suite with one.
         set_aside: utterances that could not be judged, by reason.
+        sd_d: spread of the difference as this set measured it, from which later cycles are sized, never this one.
     """
 
     name: str
@@ -67,6 +68,7 @@ class SetNumbers(_Frozen):
     p_value: float | None
     margin: float | None
     set_aside: dict[str, int]
+    sd_d: float | None = None
 
 
 class UtteranceChange(_Frozen):

@@ -6,7 +6,7 @@ from functions.validator.evidence import JudgedSet, JudgedUtterance
 from shared.rates import Interval
 from shared.verdict import SetNumbers, SystemErrors, UtteranceChange
 from shared.wer import ErrorCounts
-from shared.wer_stats import cluster_t_interval, cluster_totals, relative_change_interval, wer_interval
+from shared.wer_stats import cluster_t_interval, cluster_totals, effective_sd, relative_change_interval, wer_interval
 
 REPORT_LEVEL = 0.95
 """Two-sided level of the intervals that describe; those that decide have the level that was tested."""
@@ -46,6 +46,7 @@ def describe(
         p_value=p_value,
         margin=margin,
         set_aside=dict(judged.set_aside),
+        sd_d=effective_sd(totals.deltas, totals.words, len(rows)) if describable else None,
     )
 
 

@@ -79,7 +79,8 @@ def last_line(answered: Result) -> str:
 def test_a_trigger_is_answered_with_the_state_that_it_opened(world: World, retune: Retune) -> None:
     report(world, 5)
     answered = retune("trigger", "--by", "ana", "--reason", "the numbers are wrong")
-    assert (answered.exit_code, answered.stdout) == (0, "cycle 1 is preparing: forced by a person\n")
+    assert answered.exit_code == 0
+    assert answered.stdout.startswith("cycle 1 is preparing: forced by a person; advice until 2 cycles have been measured: a holdout of ")
     assert world.state(1).history[0].by == "ana (claimed)"
 
 
