@@ -209,6 +209,7 @@ def test_explain_tells_what_a_force_would_do_and_leaves_no_trace(world: World, r
     before = [(info.key, info.generation) for info in world.store.list("")]
     explained = retune("explain", "--force")
     assert (explained.exit_code, "for: forced by a person" in explained.stdout) == (0, True)
+    assert "note: advice until 2 cycles have been measured: a holdout of" in explained.stdout
     assert [(info.key, info.generation) for info in world.store.list("")] == before
 
 
