@@ -13,9 +13,10 @@ from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, pre
 from infra.errors import Refused
 from shared import keys, ledger
 from shared.cas import commit
-from shared.corpora import CorpusClip, Crossing, Known, audio_digest, copy_audio, crossings, judging, load_corpus, suite_names, trained
+from shared.corpora import CorpusClip, Crossing, Known, copy_audio, crossings, judging, load_corpus, suite_names, trained
 from shared.errors import Conflict
 from shared.objectstore import Generation, ObjectStore
+from shared.splits import audio_digest
 from shared.stores import open_store
 from shared.training import Clip, lines_bytes, parse_lines
 from shared.wer import normalise

@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from functions.crossing import Declined, find_declined
-from functions.launcher.opening import exact_trigger, find_state, recent_states
+from functions.launcher.counting import exact_trigger
+from functions.launcher.opening import find_state, recent_states
 from functions.runtime import Ports
 from infra.dry_run import DryRun
 from infra.wording import when
@@ -49,6 +50,7 @@ def render(explanation: Explanation) -> RenderableType:
     lines: list[RenderableType] = [Text(f"Cycle {explanation.cycle} {verdict}{if_forced}.", style="bold")]
     lines += [Text(f"  for: {reason}") for reason in decision.crossed]
     lines += [Text(f"  against: {reason}") for reason in decision.held]
+    lines += [Text(f"  note: {note}") for note in decision.notes]
     if decision.not_before is not None:
         lines.append(Text(f"  not before {when(decision.not_before)}"))
     lines.append(_metrics(decision))

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from shared.dataset import Row, cluster_of
+from shared.dataset import Row
 from shared.events import Event, SttCorrection, Utterance, parse_stored
 from shared.forgotten import Kind
+from shared.splits import cluster_of
 from shared.training import lines_bytes
 from shared.verdict import dump_report, parse_report
 

@@ -14,8 +14,8 @@ from infra.corpus_source import Offer, some
 from infra.errors import Refused
 from shared import keys
 from shared.corpora import load_corpus
-from shared.dataset import cluster_of, split_of
 from shared.frozen import Frozen
+from shared.splits import cluster_of, split_of
 
 PREFIX = "replay"
 

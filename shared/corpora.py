@@ -18,10 +18,11 @@ from pydantic import AwareDatetime, Field
 from shared import keys
 from shared.audio_source import AudioPin
 from shared.cas import Codec, create, find
-from shared.dataset import Row, cluster_of
+from shared.dataset import Row
 from shared.events import Digest
 from shared.frozen import Frozen
 from shared.objectstore import ABSENT, Generation, ObjectStore
+from shared.splits import audio_digest, cluster_of
 from shared.training import Clip, document_bytes, parse_document, parse_lines, sha256_hex
 
 DEFAULT_MARGIN = 0.015
@@ -133,11 +134,6 @@ def copy_audio(store: ObjectStore, data: bytes, content_type: str = "application
     """Keep audio under its digest, once, and return its pin."""
     info = create(store, keys.audio(sha256_hex(data)), data, content_type=content_type).info
     return AudioPin(uri=f"{store.uri}/{info.key}", generation=info.generation, crc32c=info.crc32c, size_bytes=info.size_bytes)
-
-
-def audio_digest(pin: AudioPin) -> str:
-    """Return what tells one recording from another: its CRC32C and size, which every pin has."""
-    return f"{pin.crc32c}:{pin.size_bytes}"
 
 
 @dataclass(frozen=True)

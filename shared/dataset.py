@@ -1,21 +1,19 @@
-"""The sealed dataset of a cycle: which events it consumed, and what each is good for. Pure.
+"""The dataset of a cycle: which events it consumed, and what each is good for. Pure; `shared.placement` gives them audio and splits.
 
 Every event of a ledger becomes one row, so that consume-once can be checked by reading datasets alone. Rows are
 `fresh` (from this ledger) or `carried` (held by earlier datasets, and not learned by the present stable model).
 """
 
-import hashlib
-import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from shared.audio_source import AudioPin
 from shared.events import Event, Noise, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
 from shared.frozen import Frozen
-from shared.policy import Policy
+from shared.splits import SPEAKER, Split
 from shared.training import AnyClip, Clip, ClipProvenance, SetAsideReason, UnlabelledClip
 
 CONSUME_HORIZON = timedelta(days=93)
@@ -24,7 +22,6 @@ CONSUME_HORIZON = timedelta(days=93)
 CARRY_FOR = timedelta(days=90)
 """An error waits this long for its reference, a correction as long for its error; older events are refused."""
 
-Split = Literal["train", "dev", "holdout"]
 Kind = Literal["error", "sample", "correction", "traffic"]
 
 
@@ -34,10 +31,11 @@ class Row(Frozen):
     Attributes:
         origin: fresh in exactly one dataset.
         reference: from the event itself, a correction or the sample of the utterance; a person's word wins over a language model's.
-        cluster: keyed hash of speaker, else session, else audio; decides `split`.
+        cluster: keyed hash of speaker, else session, else audio: the unit of every statistic.
+        split: see `shared.splits`; None where it is set aside.
         weight: inverse of the probability with which the utterance came to us: 1 for an error, 1/p for a sample of
             rate p; None = the rate is unknown.
-        speaker: `speaker:<id>`, else `session:<id>`.
+        speaker: `speaker:<id>`, else `session:<id>`; None = unknown.
         session: `session:<id>`, also where the speaker is known: a person may ask to be forgotten by it.
         utterances: served in the interval that a traffic row tells of.
         set_aside: why nobody can use the row, for good.
@@ -93,24 +91,6 @@ class Row(Frozen):
         return (self.kind == "error" and (self.reference is None or unjudged)) or self.kind == "correction"
 
 
-def cluster_of(split_key: bytes, *, speaker: str | None) -> str:
-    """Return the keyed hash that stands for a speaker everywhere but in the events themselves.
-
-    Args:
-        split_key: `corpora/split_key`, made once.
-        speaker: `speaker:<id>`, else `session:<id>`, else `audio:<digest>`.
-    """
-    return hmac.new(split_key, (speaker or "").encode(), hashlib.sha256).hexdigest()[:32]
-
-
-def split_of(cluster: str, policy: Policy) -> Split:
-    """Return the split of a cluster: the same for ever, for errors, samples and replay alike."""
-    position = int(cluster[:16], 16) / 2**64
-    if position < policy.holdout_share:
-        return "holdout"
-    return "dev" if position < policy.holdout_share + policy.dev_share else "train"
-
-
 def join(
     events: Iterable[Event], earlier: Sequence[Sequence[Row]], learned: frozenset[int], cycles: Sequence[int], now: datetime
 ) -> list[Row]:
@@ -125,8 +105,8 @@ def join(
     """
     consumed = {row.event_id for rows in earlier for row in rows}
     fresh = [_fresh(event) for event in events if event.event_id not in consumed]
-    rows = _joined([*carried(earlier, learned, cycles, now), *fresh])
-    return _without_duplicates(rows, lambda row: row.utterance_id, "reported before in")
+    rows = identified(_joined([*carried(earlier, learned, cycles, now), *fresh]), lambda row: row.utterance_id)
+    return without_duplicates(rows, lambda row: row.utterance_id, "reported before in")
 
 
 def carried(earlier: Sequence[Sequence[Row]], learned: frozenset[int], cycles: Sequence[int], now: datetime) -> list[Row]:
@@ -219,13 +199,34 @@ def _joined(rows: Sequence[Row]) -> list[Row]:
     return joined
 
 
+def identified(rows: Sequence[Row], identity: Callable[[Row], str | None]) -> list[Row]:
+    """Give every report of one recording the speaker and the session that any of them told."""
+    speakers: dict[str, str] = {}
+    sessions: dict[str, str] = {}
+    for row in rows:
+        name = identity(row)
+        if name is not None and row.speaker is not None and row.speaker.startswith(SPEAKER):
+            speakers.setdefault(name, row.speaker)
+        if name is not None and row.session is not None:
+            sessions.setdefault(name, row.session)
+    result = []
+    for row in rows:
+        name = identity(row) or ""
+        own = row.speaker if row.speaker is not None and row.speaker.startswith(SPEAKER) else None
+        session = row.session or sessions.get(name)
+        speaker = own or speakers.get(name) or row.speaker or session
+        told = row.kind in {"error", "sample"} and (speaker, session) != (row.speaker, row.session)
+        result.append(row.model_copy(update={"speaker": speaker, "session": session}) if told else row)
+    return result
+
+
 def _strength(row: Row) -> int:
     if row.reference is None:
         return 0
     return 2 if row.reference_provenance == "human" else 1
 
 
-def _without_duplicates(rows: Sequence[Row], identity: Callable[[Row], str | None], detail: str) -> list[Row]:
+def without_duplicates(rows: Sequence[Row], identity: Callable[[Row], str | None], detail: str) -> list[Row]:
     """Set aside what repeats an error or a sample: the first with the strongest reference stays, per kind."""
     kept: dict[tuple[Kind, str], Row] = {}
     for row in rows:
@@ -242,54 +243,6 @@ def _without_duplicates(rows: Sequence[Row], identity: Callable[[Row], str | Non
         else:
             result.append(row.model_copy(update={"set_aside": "duplicate", "detail": f"{detail} {keeper.event_id}"}))
     return result
-
-
-PinOutcome: TypeAlias = AudioPin | tuple[SetAsideReason, str]
-
-
-def finish(
-    rows: Sequence[Row],
-    pins: Mapping[str, PinOutcome],
-    split_key: bytes,
-    policy: Policy,
-    *,
-    suite_clusters: frozenset[str],
-) -> list[Row]:
-    """Pin, split and set aside: the last step of a seal.
-
-    Args:
-        rows: from `join`.
-        pins: outcome of pinning each audio_uri that has no pin yet.
-        split_key: key of the speaker hash.
-        policy: the shares.
-        suite_clusters: speakers of regression suites: they never enter train or dev.
-    """
-    rate = estimated_rate(rows)
-    finished = []
-    for row in rows:
-        if row.audio_uri is None or row.set_aside is not None:
-            finished.append(row)
-            continue
-        outcome = row.audio or pins[row.audio_uri]
-        if isinstance(outcome, tuple):
-            finished.append(row.model_copy(update={"set_aside": outcome[0], "detail": outcome[1][:300]}))
-            continue
-        cluster = cluster_of(split_key, speaker=row.speaker or f"audio:{_digest(outcome)}")
-        split = "holdout" if cluster in suite_clusters else split_of(cluster, policy)
-        weight = row.weight or (1.0 / rate if rate else None)
-        finished.append(row.model_copy(update={"audio": outcome, "cluster": cluster, "split": split, "weight": weight}))
-    return _without_duplicates(finished, lambda row: _digest(row.audio) if row.audio else None, "same audio as")
-
-
-def _digest(audio: AudioPin) -> str:
-    return f"{audio.crc32c}:{audio.size_bytes}"
-
-
-def estimated_rate(rows: Sequence[Row]) -> float | None:
-    """Return the share of counted traffic that was sampled, for samples that did not tell their rate; None = unknown."""
-    utterances = sum(row.utterances or 0 for row in rows if row.origin == "fresh")
-    samples = sum(row.kind == "sample" and row.origin == "fresh" and row.set_aside is None for row in rows)
-    return min(samples / utterances, 1.0) if samples and utterances else None
 
 
 def clip(row: Row, *, stratum: Literal["errors", "traffic"]) -> Clip:
@@ -335,13 +288,23 @@ def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]
     for row in rows:
         if row.split != "holdout" or row.set_aside is not None or row.audio is None:
             continue
-        trusted = row.reference is not None and (row.reference_provenance == "human" or judge_on_llm_gold)
-        if row.kind == "error" and trusted:
-            clips.append(clip(row, stratum="errors"))
-        elif row.kind == "sample" and row.weight is not None and row.utterance_id not in reported:
+        stratum = judging_stratum(row, reported, judge_on_llm_gold=judge_on_llm_gold)
+        if stratum is not None:
+            trusted = stratum == "errors" or _trusted(row, judge_on_llm_gold=judge_on_llm_gold)
             plain = row if trusted else row.model_copy(update={"reference": None, "reference_provenance": None})
-            clips.append(clip(plain, stratum="traffic"))
+            clips.append(clip(plain, stratum=stratum))
     return clips
+
+
+def judging_stratum(row: Row, reported: Container[str | None], *, judge_on_llm_gold: bool) -> Literal["errors", "traffic"] | None:
+    """Return the stratum in which a row judges if it is held out; None = it cannot judge."""
+    if row.kind == "error":
+        return "errors" if _trusted(row, judge_on_llm_gold=judge_on_llm_gold) else None
+    return "traffic" if row.kind == "sample" and row.weight is not None and row.utterance_id not in reported else None
+
+
+def _trusted(row: Row, *, judge_on_llm_gold: bool) -> bool:
+    return row.reference is not None and (row.reference_provenance == "human" or judge_on_llm_gold)
 
 
 def accumulate(batches: Sequence[Sequence[Clip]], cap: int) -> list[Clip]:

@@ -1,18 +1,21 @@
 """What an operator decides once: when to train, on how much, and what may be deployed without asking."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.budget import AttemptCost, BudgetPolicy, expected_hours, over_budget, spent_hours
 from shared.cycle import CycleState, Status
 from shared.events import Rate
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.ledger import Totals
 from shared.rates import wilson_lower_bound
+from shared.sizing import BINDING_CYCLES, Measured, Sizing, size_next
 from shared.training import TrainingConfig
+from shared.wer_power import Holdout
 
 
 class SuitePolicy(Frozen):
@@ -114,6 +117,10 @@ class Policy(Frozen):
         auto_deploy: promote an accepted candidate, or begin its canary and promote it on that, without waiting for `promote`.
         cooldown_s: rest after a cycle has ended.
         min_trainable_clips, min_speakers: an unforced cycle with fewer cannot teach or cannot be judged.
+        min_audio: so many different recordings an unforced cycle needs: a hundred reports of one clip are one clip.
+        min_detectable_gain: an unforced cycle needs a holdout that can show this relative gain in WER; advice until two cycles have been
+            measured, then a brake.
+        budget: what all training together may cost; force does not skip it.
         max_attempts: trainings per cycle before it has failed.
         preparing_lease_s: how long a cycle may stand still in `preparing` before the sweeper carries it on.
         heartbeat_timeout_s: silence of a trainer that counts as an interruption.
@@ -134,6 +141,9 @@ class Policy(Frozen):
     cooldown_s: Annotated[float, Field(ge=0)] = 3600.0
     min_trainable_clips: Annotated[int, Field(ge=1)] = 10
     min_speakers: Annotated[int, Field(ge=1)] = 2
+    min_audio: Annotated[int, Field(ge=1)] = 10
+    min_detectable_gain: Annotated[float, Field(gt=0, le=1)] = 0.25
+    budget: BudgetPolicy = BudgetPolicy()
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     preparing_lease_s: Annotated[float, Field(gt=0)] = 900.0
     heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 300.0
@@ -155,6 +165,7 @@ class TriggerDecision(Frozen):
     Attributes:
         crossed: reasons for: thresholds that are reached.
         held: reasons against: brakes that hold, or that no threshold is reached.
+        notes: what speaks against a run and does not hold it: advice, and what force has skipped.
         not_before: when a brake that only time opens will open.
     """
 
@@ -162,6 +173,7 @@ class TriggerDecision(Frozen):
     crossed: tuple[str, ...]
     held: tuple[str, ...]
     metrics: dict[str, float | int | None]
+    notes: tuple[str, ...] = ()
     not_before: datetime | None = None
 
 
@@ -171,13 +183,21 @@ class Evidence(Frozen):
     Attributes:
         totals: of the new events (never of carried ones).
         stable: the stable version; None when no model was imported yet.
-        trainable, speakers: exact numbers, known only to the launcher; None = not counted.
+        trainable, speakers, audio: exact numbers, known only to the launcher; None = not counted. `audio`: different recordings.
+        costs: of earlier attempts to train; None = not looked at.
+        holdout: that the next cycle is expected to be judged on: what has accumulated, and the part of what was collected since that will
+            join it. None = not looked at.
+        measured: by earlier verdicts, newest first.
     """
 
     totals: Totals
     stable: int | None = None
     trainable: int | None = None
     speakers: int | None = None
+    audio: int | None = None
+    costs: tuple[AttemptCost, ...] | None = None
+    holdout: Holdout | None = None
+    measured: tuple[Measured, ...] = ()
 
 
 def decide_trigger(
@@ -185,8 +205,8 @@ def decide_trigger(
 ) -> TriggerDecision:
     """Decide whether a cycle should start.
 
-    Force skips thresholds, age, cooldown and the minimum of speakers and clips; never: one cycle at a time, a stable
-    model, at least one trainable clip.
+    Force skips thresholds, age, cooldown, the minimum of speakers, recordings and clips, and the power to detect (the decision says so
+    then); never: one cycle at a time, the budget, a stable model, at least one trainable clip.
 
     Args:
         evidence: what was collected.
@@ -198,12 +218,39 @@ def decide_trigger(
     crossed = thresholds_reached(evidence, policy, now)
     if forced:
         crossed = ("forced by a person", *crossed)
-    held, not_before = _brakes(evidence, policy, history, now, forced=forced)
+    sizing = _sizing(evidence, policy)
+    unskippable, opens = _always(evidence, policy, history, now)
+    held = unskippable
+    if not forced:
+        skippable, rested = _unless_forced(evidence, policy, history, now)
+        held, opens = [*held, *skippable], [*opens, *rested]
+        if sizing is not None and sizing.binding and not sizing.enough:
+            held.append(sizing.text)
     if not crossed:
-        held = (*held, "no threshold is reached")
+        held.append("no threshold is reached")
     return TriggerDecision(
-        should_trigger=bool(crossed) and not held, crossed=crossed, held=held, metrics=_metrics(evidence, policy), not_before=not_before
+        should_trigger=bool(crossed) and not held,
+        crossed=crossed,
+        held=tuple(held),
+        metrics=_metrics(evidence, policy, sizing, now),
+        notes=tuple(_notes(sizing, forced=forced)),
+        not_before=max(opens, default=None),
     )
+
+
+def _sizing(evidence: Evidence, policy: Policy) -> Sizing | None:
+    if evidence.holdout is None:
+        return None
+    return size_next(evidence.holdout, evidence.measured, policy.min_detectable_gain, policy.validation.alpha, policy.holdout_share)
+
+
+def _notes(sizing: Sizing | None, *, forced: bool) -> Iterator[str]:
+    if sizing is None or sizing.enough:
+        return
+    if not sizing.binding:
+        yield f"advice until {BINDING_CYCLES} cycles have been measured: {sizing.text}"
+    elif forced:
+        yield f"skipped by force: {sizing.text}"
 
 
 def thresholds_reached(evidence: Evidence, policy: Policy, now: datetime) -> tuple[str, ...]:
@@ -214,7 +261,7 @@ def thresholds_reached(evidence: Evidence, policy: Policy, now: datetime) -> tup
         reasons.append(f"{totals.errors} errors, at least {policy.min_error_cases} wanted")
     if totals.corrected >= policy.min_corrected_cases:
         reasons.append(f"{totals.corrected} corrected errors, at least {policy.min_corrected_cases} wanted")
-    bound = _metrics(evidence, policy)["error_rate_lower_bound"]
+    bound = _error_rate(evidence)["error_rate_lower_bound"]
     if policy.trigger_on_error_rate and bound is not None and bound > policy.error_rate_threshold:
         reasons.append(f"error rate surely above {policy.error_rate_threshold:.1%} (lower 95% bound {bound:.1%})")
     if policy.max_age_s is not None and totals.oldest is not None:
@@ -224,45 +271,68 @@ def thresholds_reached(evidence: Evidence, policy: Policy, now: datetime) -> tup
     return tuple(reasons)
 
 
-def _brakes(
-    evidence: Evidence, policy: Policy, history: Sequence[CycleState], now: datetime, *, forced: bool
-) -> tuple[tuple[str, ...], datetime | None]:
-    held = []
-    not_before = None
+def _always(evidence: Evidence, policy: Policy, history: Sequence[CycleState], now: datetime) -> tuple[list[str], list[datetime]]:
+    """Return the brakes that hold whoever asks, and when those open that time opens."""
+    held, opens = [], []
     if evidence.stable is None:
         held.append("no model is stable yet: run `retune models import DIR|HUB_ID --promote`")
     held.extend(f"cycle {state.cycle} is {state.status}: one cycle at a time" for state in history if not state.ended)
     if evidence.trainable == 0:
         held.append("no clip can be trained on: not one error has a person's reference and readable audio")
-    if not forced:
-        ended = [state.since for state in history if state.ended and state.status != Status.CANCELLED and not state.imported]
-        rest_until = max(ended) + timedelta(seconds=policy.cooldown_s) if ended else now
-        if rest_until > now:
-            not_before = rest_until
-            held.append(f"cooldown until {rest_until.isoformat(timespec='seconds')}")
-        if evidence.trainable is not None and 0 < evidence.trainable < policy.min_trainable_clips:
-            held.append(f"{evidence.trainable} trainable clips, at least {policy.min_trainable_clips} wanted")
-        if evidence.speakers is not None and evidence.speakers < policy.min_speakers:
-            held.append(f"{evidence.speakers} speakers, at least {policy.min_speakers} wanted")
-    return tuple(held), not_before
+    for reason, frees in over_budget(evidence.costs or (), policy.budget, now):
+        held.append(reason)
+        opens.extend([frees] if frees is not None else [])
+    return held, opens
 
 
-def _metrics(evidence: Evidence, policy: Policy) -> dict[str, float | int | None]:
-    totals = evidence.totals
-    version = evidence.stable if evidence.stable is not None else -1
-    errors = totals.errors_by_version.get(version, 0)
-    utterances = totals.utterances_by_version.get(version, 0)
-    known = utterances > 0
+def _unless_forced(evidence: Evidence, policy: Policy, history: Sequence[CycleState], now: datetime) -> tuple[list[str], list[datetime]]:
+    held, opens = [], []
+    ended = [state.since for state in history if state.ended and state.status != Status.CANCELLED and not state.imported]
+    rest_until = max(ended) + timedelta(seconds=policy.cooldown_s) if ended else now
+    if rest_until > now:
+        opens.append(rest_until)
+        held.append(f"cooldown until {rest_until.isoformat(timespec='seconds')}")
+    if evidence.trainable is not None and 0 < evidence.trainable < policy.min_trainable_clips:
+        held.append(f"{evidence.trainable} trainable clips, at least {policy.min_trainable_clips} wanted")
+    if evidence.speakers is not None and evidence.speakers < policy.min_speakers:
+        held.append(f"{evidence.speakers} speakers, at least {policy.min_speakers} wanted")
+    if evidence.audio is not None and evidence.audio < policy.min_audio:
+        held.append(f"{evidence.audio} different recordings, at least {policy.min_audio} wanted")
+    return held, opens
+
+
+def _metrics(evidence: Evidence, policy: Policy, sizing: Sizing | None, now: datetime) -> dict[str, float | int | None]:
+    totals, costs = evidence.totals, evidence.costs
     return {
         "errors": totals.errors,
         "min_error_cases": policy.min_error_cases,
         "corrected": totals.corrected,
         "min_corrected_cases": policy.min_corrected_cases,
         "samples": totals.samples,
-        "utterances": utterances,
-        "error_rate": min(errors / utterances, 1.0) if known else None,
-        "error_rate_lower_bound": wilson_lower_bound(min(errors, utterances), utterances, 0.95) if known else None,
+        **_error_rate(evidence),
         "error_rate_threshold": policy.error_rate_threshold,
         "trainable": evidence.trainable,
         "speakers": evidence.speakers,
+        "different_recordings": evidence.audio,
+        "gpu_hours_spent": spent_hours(costs, policy.budget, now) if costs is not None else None,
+        "gpu_hours_expected": expected_hours(costs or ()),
+        "holdout_utterances": evidence.holdout.utterances if evidence.holdout else None,
+        "holdout_speakers": evidence.holdout.clusters if evidence.holdout else None,
+        "cycles_measured": sizing.measured if sizing else None,
+        "detectable_gain": sizing.detectable_gain if sizing else None,
+        "min_detectable_gain": policy.min_detectable_gain,
+        "further_holdout_utterances": sizing.further_utterances if sizing else None,
+    }
+
+
+def _error_rate(evidence: Evidence) -> dict[str, float | int | None]:
+    totals = evidence.totals
+    version = evidence.stable if evidence.stable is not None else -1
+    errors = totals.errors_by_version.get(version, 0)
+    utterances = totals.utterances_by_version.get(version, 0)
+    known = utterances > 0
+    return {
+        "utterances": utterances,
+        "error_rate": min(errors / utterances, 1.0) if known else None,
+        "error_rate_lower_bound": wilson_lower_bound(min(errors, utterances), utterances, 0.95) if known else None,
     }

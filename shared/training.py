@@ -250,6 +250,7 @@ SetAsideReason = Literal[
     "gold_rejected",
     "gold_awaits_review",
     "forgotten",
+    "split_conflict",
 ]
 
 

@@ -14,7 +14,8 @@ from functools import partial
 
 from functions.crossing import Declined, find_declined
 from functions.launcher import decide
-from functions.launcher.seal import awaiting_gold, draft, read_lineage, read_split_key, seal
+from functions.launcher.counting import exact_trigger
+from functions.launcher.seal import read_lineage, seal
 from functions.launcher.sets import write_spec
 from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
@@ -22,13 +23,14 @@ from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC, CycleState, Status, move, open_cycle
-from shared.dataset import Row, cluster_of, split_of
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
-from shared.policy import Evidence, TriggerDecision, decide_trigger
+from shared.policy import TriggerDecision
 from shared.training import document_bytes
 
 REMEMBER_CAUSES = timedelta(days=31)
+LOOK_AGAIN_AFTER = timedelta(hours=1)
+"""A refusal stands no longer than this, however late its brake opens: an operator may have changed the policy."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
         return _decline(ports, cycle, event, trigger)
     policy = ports.settings.policy
     status = Status.PREPARING if forced or policy.auto_approve_finetuning else Status.AWAITING_APPROVAL
-    reason = "; ".join(trigger.crossed)
+    reason = "; ".join((*trigger.crossed, *trigger.notes))
     state = open_cycle(cycle, status, at=now, by=decide.who(event), cause=event.event_id, reason=reason, forced=forced)
     winner = CODEC.parse(create(ports.store, keys.state(cycle), document_bytes(state)).data)
     carry_on(deps, winner.cycle)
@@ -149,43 +151,10 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     return f"cycle {cycle} opened, {status}: {reason}"
 
 
-def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced: bool) -> TriggerDecision:
-    """Decide on the exact, de-duplicated count; writes nothing."""
-    events = ledger.read_events(ports.store, cycle)
-    rows = draft(ports, cycle, events)
-    fresh = {row.event_id for row in rows if row.origin == "fresh" and row.set_aside is None}
-    totals = ledger.count_events(event for event in events if event.event_id in fresh or _is_joined(event, rows))
-    lineage = read_lineage(ports)
-    evidence = Evidence(
-        totals=totals,
-        stable=lineage.stable,
-        trainable=_trainable(ports, rows, lineage.learned),
-        speakers=len({row.speaker for row in rows if row.kind == "error" and row.speaker is not None}),
-    )
-    return decide_trigger(evidence, ports.settings.policy, states, ports.clock.now(), forced=forced)
-
-
-def _is_joined(event: Event, rows: list[Row]) -> bool:
-    """Tell whether a correction was joined to its utterance: it counts, though nothing waits for it any more."""
-    return any(row.event_id == event.event_id and row.kind == "correction" and row.origin == "fresh" for row in rows)
-
-
-def _trainable(ports: Ports, rows: list[Row], learned: frozenset[int]) -> int:
-    """Count the errors whose speaker trains; one without a speaker is counted until its audio is known.
-
-    An error needs a reference, or somebody to ask for one: what the trainer's gold comes to, nobody can know before.
-    """
-    split_key, policy = read_split_key(ports), ports.settings.policy
-    errors = [row for row in rows if row.kind == "error" and row.set_aside is None]
-    askable = awaiting_gold(ports, [row for row in errors if row.reference is None], learned)
-    good = [*(row for row in errors if row.reference is not None), *askable]
-    return sum(row.speaker is None or split_of(cluster_of(split_key, speaker=row.speaker), policy) == "train" for row in good)
-
-
 def _decline(ports: Ports, cycle: int, event: Event, trigger: TriggerDecision) -> str:
     now = ports.clock.now()
     backoff = now + timedelta(seconds=ports.settings.policy.decline_backoff_s)
-    until = max(backoff, trigger.not_before) if trigger.not_before else backoff
+    until = max(backoff, min(trigger.not_before, now + LOOK_AGAIN_AFTER)) if trigger.not_before else backoff
     _record_declined(ports, cycle, event, trigger, until)
     return f"cycle {cycle} declined: {'; '.join(trigger.held)}"
 

@@ -5,18 +5,21 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from functions.launcher.history import Corpora, past_uses
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
 from shared.corpora import load_corpus, suite_names
 from shared.cycle import CODEC
-from shared.dataset import CONSUME_HORIZON, PinOutcome, Row, cluster_of, finish, join
+from shared.dataset import CONSUME_HORIZON, Row, join
 from shared.errors import InvalidMessage, NotFound
 from shared.events import Event
 from shared.gold import GoldRecord
 from shared.objectstore import StoredObject
+from shared.placement import PinOutcome, finish
 from shared.registry import CODEC as PRODUCTION
+from shared.splits import History, Member, member, split_of
 from shared.training import ModelManifest, lines_bytes, parse_document, parse_lines
 
 PIN_THREADS = 16
@@ -109,20 +112,23 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
     if cycle > ledger.FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
     rows = draft(ports, cycle, ledger.read_events(ports.store, cycle))
-    suites = frozenset(
-        cluster_of(read_split_key(ports), speaker=clip.speaker)
-        for name in suite_names(ports.store)
-        for clip in load_corpus(ports.store, keys.suite(name)).clips
-    )
-    rows = finish(
-        rows,
-        _pins(rows, audio.pin),
-        read_split_key(ports),
-        ports.settings.policy,
-        suite_clusters=suites,
-    )
+    past = read_history(ports, cycle).splits
+    rows = finish(rows, _pins(rows, audio.pin), read_split_key(ports), ports.settings.policy, past=past)
     stored = create(ports.store, keys.dataset(cycle), lines_bytes(rows), content_type="application/x-ndjson")
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
+
+
+def read_history(ports: Ports, before: int) -> History:
+    """Return who was trained on and who judged in cycles below `before`, and whom suites and the replay corpus hold now."""
+    split_key, policy = read_split_key(ports), ports.settings.policy
+
+    def members(key: str) -> list[Member]:
+        clips = load_corpus(ports.store, key).clips
+        return [member(split_key, utterance_id=item.utterance_id, audio=item.audio, speaker=item.speaker) for item in clips]
+
+    suites = [one for name in suite_names(ports.store) for one in members(keys.suite(name))]
+    corpora = Corpora(suites=suites, replay=members(keys.REPLAY))
+    return past_uses(ports.store, split_key, before, corpora, lambda cluster: split_of(cluster, policy))
 
 
 def draft(ports: Ports, cycle: int, events: Sequence[Event]) -> list[Row]:

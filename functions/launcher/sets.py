@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from functions.launcher.seal import Lineage, Sealed, awaiting_gold, find_dataset, read_split_key
+from functions.launcher.seal import Lineage, Sealed, awaiting_gold, find_dataset, read_history, read_split_key
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus, margin_of
-from shared.dataset import accumulate, apart, clip, cluster_of, holdout_clips, split_of, unlabelled_clip
+from shared.dataset import accumulate, apart, clip, holdout_clips, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
+from shared.placement import clip_member, fit_to_judge, untrained
+from shared.splits import History, cluster_of, splits_of
 from shared.training import (
     BaseModelRef,
     Clip,
@@ -74,10 +76,15 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
 def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle)}
+    history = read_history(ports, cycle + 1)
+    judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle, history)}
     suites = {f"{keys.SUITE_SET}{name}": _Suite.load(ports, name) for name in policy.validation.suites}
     for set_name, suite in suites.items():
-        judge[set_name] = [_corpus_clip(item, split_key, "suite") for item in suite.corpus.clips]
+        clips = [_corpus_clip(item, split_key, "suite") for item in suite.corpus.clips]
+        judge[set_name] = fit = untrained(clips, split_key, history)
+        if len(fit) < len(clips):
+            left_out = f"{len(clips) - len(fit)} clips left out: their speakers were trained on"
+            log(f"{set_name}: {left_out}", severity="WARNING", cycle=cycle)
     judged = [item for clips in judge.values() for item in clips]
     errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
     replay = [_corpus_clip(item, split_key, "replay") for item in load_corpus(ports.store, keys.REPLAY).clips]
@@ -86,7 +93,7 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         return apart([clip(row, stratum="errors") for row in errors if row.split == split], judged)
 
     def replayed(split: str) -> list[Clip]:
-        return apart([item for item in replay if split_of(item.cluster, policy) == split], judged)
+        return apart([item for item in replay if splits_of(clip_member(item, split_key).identities, history.splits) == {split}], judged)
 
     wanted = awaiting_gold(ports, [row for row in sealed.rows if row.unlabelled], lineage.learned)
     unlabelled = apart([unlabelled_clip(row) for row in wanted], judged)
@@ -121,10 +128,11 @@ def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequen
     return ClipSet(name=name, role=role, ref=ref, clips=len(parse_lines(kind, stored.data, what=ref.key)))
 
 
-def _holdout(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:
-    """Return the holdout in use: what every dataset so far has added, also those whose cycle never came to a spec."""
+def _holdout(ports: Ports, audio: AudioSource, cycle: int, history: History) -> list[Clip]:
+    """Return the holdout in use: what every dataset so far has added, also those whose cycle never came to a spec, and may still judge."""
     added = [_added(ports, audio, number) for number in range(ledger.FIRST_CYCLE, cycle + 1)]
-    return accumulate(added, ports.settings.policy.holdout_cap)
+    split_key = read_split_key(ports)
+    return accumulate([fit_to_judge(clips, split_key, history) for clips in added], ports.settings.policy.holdout_cap)
 
 
 def _added(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:

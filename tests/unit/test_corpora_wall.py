@@ -1,7 +1,8 @@
 """Nobody who is trained on judges, and the other way round."""
 
 from shared.corpora import CorpusClip, Crossing, Known, Newcomer, crossings, judging, trained
-from shared.dataset import Row, cluster_of
+from shared.dataset import Row
+from shared.splits import cluster_of
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.training import Clip

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.dataset import Row, Split, join
+from shared.dataset import Row, join
 from shared.events import Event
+from shared.splits import Split
 from shared.testing.builders import correction, error, pin, sample, traffic
 from shared.testing.clock import START
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.dataset import PinOutcome, Row, Split, accumulate, clip, cluster_of, estimated_rate, finish, holdout_clips, join, split_of
+from shared.dataset import Row, accumulate, clip, holdout_clips, join
 from shared.events import Event
+from shared.placement import PinOutcome, estimated_rate, finish, uses_of
 from shared.policy import Policy
+from shared.splits import Assignments, Split, assignments, cluster_of, merged, split_of
 from shared.testing.builders import CALLS, correction, error, pin, sample, traffic
 from shared.testing.clock import START
 from shared.training import Clip
@@ -24,8 +27,11 @@ POLICY = Policy(holdout_share=0.25, dev_share=0.25)
 PINS: dict[str, PinOutcome] = {f"{CALLS}/u{number}.wav": pin(number) for number in range(100)}
 
 
-def seal(*events: Event, pins: Mapping[str, PinOutcome] = PINS, policy: Policy = POLICY, suites: frozenset[str] = frozenset()) -> list[Row]:
-    return finish(join(events, [], frozenset(), [], START), pins, KEY, policy, suite_clusters=suites)
+NO_PAST: Assignments = {}
+
+
+def seal(*events: Event, pins: Mapping[str, PinOutcome] = PINS, policy: Policy = POLICY, past: Assignments = NO_PAST) -> list[Row]:
+    return finish(join(events, [], frozenset(), [], START), pins, KEY, policy, past=past)
 
 
 def someone(split: Split) -> str:
@@ -84,7 +90,8 @@ def test_a_speaker_of_a_regression_suite_neither_trains_nor_tunes(split: Split) 
     speaker = someone(split)
     event = error(1, speaker_id=speaker)
     assert seal(event)[0].split == split
-    assert seal(event, suites=frozenset({cluster_of(KEY, speaker=f"speaker:{speaker}")}))[0].split == "holdout"
+    suite = assignments([({cluster_of(KEY, speaker=f"speaker:{speaker}")}, "holdout")])
+    assert seal(event, past=suite)[0].split == "holdout"
 
 
 # what cannot be used
@@ -99,23 +106,23 @@ def test_audio_that_cannot_be_pinned_sets_its_row_aside_with_the_reason() -> Non
 
 def test_what_is_pinned_already_is_not_pinned_again() -> None:
     (carried,) = seal(error(1))
-    (again,) = finish([carried], {}, KEY, POLICY, suite_clusters=frozenset())
+    (again,) = finish([carried], {}, KEY, POLICY, past=NO_PAST)
     assert again == carried
 
 
 def test_corrections_traffic_and_what_was_set_aside_pass_as_they_are() -> None:
     events = [correction(1), traffic(2, 100), error(3), error(3, event_id="again")]
     rows = join(events, [], frozenset(), [], START)
-    finished = finish(rows, {f"{CALLS}/u3.wav": pin(3)}, KEY, POLICY, suite_clusters=frozenset())
+    finished = finish(rows, {f"{CALLS}/u3.wav": pin(3)}, KEY, POLICY, past=NO_PAST)
     assert [finished[0], finished[1], finished[3]] == [rows[0], rows[1], rows[3]]
 
 
 def test_the_same_audio_under_two_names_counts_once_per_kind() -> None:
     pins = {f"{CALLS}/u{n}.wav": pin(1).model_copy(update={"uri": f"{CALLS}/u{n}.wav"}) for n in (1, 2, 3)}
-    first, second, sampled = seal(error(1), error(2), sample(3), pins=pins)
+    first, second, sampled = seal(*(make(n, speaker_id="ana") for n, make in ((1, error), (2, error), (3, sample))), pins=pins)
     assert (first.set_aside, second.set_aside, sampled.set_aside) == (None, "duplicate", None)
     assert second.detail == "same audio as e1"
-    assert (second.audio, second.cluster) == (pins[f"{CALLS}/u2.wav"], cluster_of(KEY, speaker="speaker:s2"))
+    assert (second.audio, second.cluster, second.split) == (pins[f"{CALLS}/u2.wav"], cluster_of(KEY, speaker="speaker:ana"), None)
 
 
 def test_of_the_same_audio_the_report_with_the_stronger_reference_stays() -> None:
@@ -250,18 +257,22 @@ def test_over_any_cycles_every_event_is_fresh_once_and_no_cluster_is_in_two_spli
     ledgers: list[list[Event]], learned: set[int], in_suites: set[str]
 ) -> None:
     suites = frozenset(cluster_of(KEY, speaker=f"speaker:{name}") for name in in_suites)
+    of_suites = assignments([(suites, "holdout")])
     pins: dict[str, PinOutcome] = {**PINS, f"{CALLS}/u0.wav": ("missing", "gone"), f"{CALLS}/u2.wav": pin(1)}
     named = {f"{n}.{m}": event.model_copy(update={"event_id": f"{n}.{m}"}) for n, e in enumerate(ledgers) for m, event in enumerate(e)}
     sealed: list[list[Row]] = []
     for number in range(len(ledgers)):
         arrived = [event for name, event in named.items() if int(name[0]) <= number]  # what came before is delivered again
         rows = join(arrived, sealed, frozenset(learned), range(1, number + 1), START + timedelta(days=number))
-        sealed.append(finish(rows, pins, KEY, POLICY, suite_clusters=suites))
+        past = merged(of_suites, assignments(uses_of(itertools.chain(*sealed), KEY)))
+        sealed.append(finish(rows, pins, KEY, POLICY, past=past))
     every = [each for rows in sealed for each in rows]
     assert sorted(each.event_id for each in every if each.origin == "fresh") == sorted(named)
     assert all(len({each.event_id for each in rows}) == len(rows) for rows in sealed)
-    assert all(len({each.split for each in every if each.cluster == cluster}) == 1 for cluster in {e.cluster for e in every if e.cluster})
-    assert {each.split for each in every if each.cluster in suites} <= {"holdout"}
+    used = [each for each in every if each.split is not None]
+    assert all(each.split is None for each in every if each.set_aside is not None)
+    assert all(len({each.split for each in used if each.cluster == cluster}) == 1 for cluster in {each.cluster for each in used})
+    assert {each.split for each in used if each.cluster in suites} <= {"holdout"}
     for rows in sealed:
         usable = [(each.kind, each.utterance_id) for each in rows if each.usable]
         assert len(set(usable)) == len(usable)

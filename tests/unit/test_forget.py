@@ -18,9 +18,10 @@ from infra.session import Session
 from shared import keys, ledger
 from shared.corpora import CorpusClip, find_info, load_corpus
 from shared.cycle import Status
-from shared.dataset import Row, cluster_of, split_of
+from shared.dataset import Row
 from shared.forgotten import CODEC, Kind, Redaction, became, record_redaction
 from shared.policy import SuitePolicy, ValidationPolicy
+from shared.splits import cluster_of, split_of
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.training import document_bytes, lines_bytes, parse_lines, sha256_hex

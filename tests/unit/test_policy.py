@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.budget import AttemptCost, BudgetPolicy
 from shared.cycle import ENDED, CycleState, Status
 from shared.ledger import Totals
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
+from shared.sizing import Measured
 from shared.testing.builders import cycle_state
 from shared.testing.clock import START as NOW
+from shared.wer_power import Holdout
 
-POLICY = Policy(min_error_cases=10, min_corrected_cases=5, cooldown_s=3600, min_trainable_clips=4, min_speakers=2)
+POLICY = Policy(min_error_cases=10, min_corrected_cases=5, cooldown_s=3600, min_trainable_clips=4, min_speakers=2, min_audio=3)
 BY_RATE = POLICY.model_copy(update={"trigger_on_error_rate": True, "error_rate_threshold": 0.15})
 BY_AGE = POLICY.model_copy(update={"max_age_s": 3600.0})
 ENOUGH = Totals(errors=10)
@@ -153,6 +156,7 @@ def test_a_cancelled_cycle_and_an_imported_model_need_no_rest() -> None:
         ({"trainable": 0}, "no clip can be trained on: not one error has a person's reference and readable audio"),
         ({"trainable": 3}, "3 trainable clips, at least 4 wanted"),
         ({"speakers": 1}, "1 speakers, at least 2 wanted"),
+        ({"audio": 2}, "2 different recordings, at least 3 wanted"),
     ],
 )
 def test_too_little_to_learn_from_holds(fields: dict[str, Any], reason: str) -> None:
@@ -162,8 +166,8 @@ def test_too_little_to_learn_from_holds(fields: dict[str, Any], reason: str) -> 
 
 
 def test_what_was_not_counted_holds_nothing_and_exactly_enough_is_enough() -> None:
-    assert decide(ENOUGH, trainable=None, speakers=None).should_trigger
-    assert decide(ENOUGH, trainable=4, speakers=2).should_trigger
+    assert decide(ENOUGH, trainable=None, speakers=None, audio=None).should_trigger
+    assert decide(ENOUGH, trainable=4, speakers=2, audio=3).should_trigger
 
 
 def test_every_brake_that_holds_is_named() -> None:
@@ -179,8 +183,8 @@ def test_every_brake_that_holds_is_named() -> None:
     ]
 
 
-def test_force_skips_thresholds_cooldown_and_the_minimum_of_clips_and_speakers() -> None:
-    decision = decide(Totals(), history=[cycle_state(Status.REJECTED)], trainable=1, speakers=1, forced=True)
+def test_force_skips_thresholds_cooldown_and_the_minimum_of_clips_recordings_and_speakers() -> None:
+    decision = decide(Totals(), history=[cycle_state(Status.REJECTED)], trainable=1, speakers=1, audio=1, forced=True)
     assert decision.should_trigger
     assert (decision.crossed, decision.held, decision.not_before) == (("forced by a person",), (), None)
 
@@ -189,6 +193,82 @@ def test_force_skips_neither_the_stable_model_nor_something_to_train_on() -> Non
     decision = decide(ENOUGH, stable=None, trainable=0, forced=True)
     assert not decision.should_trigger
     assert [reason.split(":")[0] for reason in decision.held] == ["no model is stable yet", "no clip can be trained on"]
+
+
+# budget
+
+
+def spent(hours: float, *, days_ago: float, cycle: int = 1) -> AttemptCost:
+    return AttemptCost(cycle=cycle, ended_at=NOW - timedelta(days=days_ago), gpu_s=3600 * hours)
+
+
+TEN_HOURS = POLICY.model_copy(update={"budget": BudgetPolicy(max_gpu_hours=10)})
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_cycle_that_would_exceed_the_budget_is_held_forced_or_not_until_the_window_frees(forced: bool) -> None:
+    # 6 + 3 spent, the median of both is 4.5: 13.5 of 10; in 20 days the first is out of the window: 3 + 4.5
+    costs = (spent(6, days_ago=10), spent(3, days_ago=5, cycle=2))
+    decision = decide(ENOUGH, TEN_HOURS, costs=costs, forced=forced)
+    assert not decision.should_trigger
+    assert [reason.split(";")[0] for reason in decision.held] == [
+        "budget of 10.00 GPU-hours in 30 days: 9.00 spent, a cycle takes about 4.50"
+    ]
+    assert decision.not_before == NOW + timedelta(days=20)
+    assert (decision.metrics["gpu_hours_spent"], decision.metrics["gpu_hours_expected"]) == (9.0, 4.5)
+
+
+def test_within_the_budget_and_without_one_nothing_is_held() -> None:
+    assert decide(ENOUGH, TEN_HOURS, costs=(spent(5, days_ago=10),)).should_trigger
+    assert decide(ENOUGH, TEN_HOURS, costs=None).should_trigger
+    assert decide(ENOUGH, POLICY, costs=(spent(500, days_ago=10),)).should_trigger
+
+
+def test_where_two_brakes_open_with_time_the_later_one_counts() -> None:
+    rests = [cycle_state(Status.REJECTED, at=NOW - HOUR / 2)]
+    decision = decide(ENOUGH, TEN_HOURS, rests, costs=(spent(6, days_ago=10),))
+    assert len(decision.held) == 2
+    assert decision.not_before == NOW + timedelta(days=20)
+
+
+# power
+
+SMALL = Holdout(100, 100)
+SEEN = Measured(sd_d=0.1, utterances=400, clusters=400, wer=0.04)
+"""With it, a holdout of 100 shows 63% of the WER: 2.5056 * 0.1 / sqrt(100) / 0.04, quantiles 1.6604 + 0.8452 at 99 degrees of freedom."""
+
+
+def test_a_holdout_too_small_for_the_gain_holds_once_two_cycles_have_been_measured() -> None:
+    decision = decide(ENOUGH, holdout=SMALL, measured=(SEEN, SEEN))
+    assert not decision.should_trigger
+    assert len(decision.held) == 1
+    assert "shows a fall of the WER by 63%" in decision.held[0]
+    assert "to show 25% it takes" in decision.held[0]
+    assert decision.notes == ()
+    assert decision.metrics["detectable_gain"] == pytest.approx(0.626, abs=1e-3)
+    assert decision.metrics["further_holdout_utterances"] == pytest.approx(520, abs=2)
+
+
+@pytest.mark.parametrize("measured", [(), (SEEN,)])
+def test_before_that_it_is_advice_and_the_threshold_fires(measured: tuple[Measured, ...]) -> None:
+    decision = decide(ENOUGH, holdout=Holdout(10, 10), measured=measured)
+    assert decision.should_trigger
+    assert len(decision.notes) == 1
+    assert decision.notes[0].startswith("advice until 2 cycles have been measured: a holdout of 10 utterances of 10 speakers or calls")
+
+
+def test_force_skips_the_power_and_says_so() -> None:
+    decision = decide(ENOUGH, holdout=SMALL, measured=(SEEN, SEEN), forced=True)
+    assert decision.should_trigger
+    assert len(decision.notes) == 1
+    assert decision.notes[0].startswith("skipped by force: a holdout of 100 utterances")
+
+
+def test_a_large_enough_holdout_or_a_smaller_wish_is_not_spoken_of() -> None:
+    assert decide(ENOUGH, holdout=Holdout(700, 700), measured=(SEEN, SEEN)).notes == ()
+    bold = POLICY.model_copy(update={"min_detectable_gain": 0.7})
+    decision = decide(ENOUGH, bold, holdout=SMALL, measured=(SEEN, SEEN))
+    assert (decision.should_trigger, decision.notes) == (True, ())
 
 
 def test_a_forced_decision_still_names_the_thresholds_that_were_reached() -> None:
@@ -211,6 +291,15 @@ def test_the_metrics_are_told_with_their_limits() -> None:
         "error_rate_threshold": 0.15,
         "trainable": 2,
         "speakers": 1,
+        "different_recordings": None,
+        "gpu_hours_spent": None,
+        "gpu_hours_expected": None,
+        "holdout_utterances": None,
+        "holdout_speakers": None,
+        "cycles_measured": None,
+        "detectable_gain": None,
+        "min_detectable_gain": 0.25,
+        "further_holdout_utterances": None,
     }
 
 

@@ -19,8 +19,8 @@ from infra.suites import MANY_LOOKS, add_suite, show_suite, write_suite
 from shared import keys
 from shared.cas import find
 from shared.corpora import DEFAULT_MARGIN, CorpusClip, find_info, load_corpus, suite_names
-from shared.dataset import cluster_of, split_of
 from shared.policy import SuitePolicy, ValidationPolicy
+from shared.splits import cluster_of, split_of
 from shared.testing import builders
 from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines, sha256_hex
 from shared.verdict import dump_report, parse_report

@@ -1,0 +1,174 @@
+"""What `decide_trigger` looks at, read exactly: the de-duplicated count, the holdout to come, and what earlier cycles cost and measured."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+
+from functions.launcher.seal import Lineage, awaiting_gold, draft, read_history, read_lineage, read_split_key
+from functions.runtime import Ports
+from shared import keys, ledger
+from shared.budget import AttemptCost, attempt_costs
+from shared.cas import find
+from shared.cycle import CODEC, CycleState, Status
+from shared.dataset import Row, accumulate, judging_stratum
+from shared.events import Event
+from shared.placement import as_member, estimated_rate, fit_to_judge, told_in
+from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
+from shared.sizing import Measured
+from shared.splits import History, Split, audio_digest, linked, place, split_of
+from shared.training import Clip, Heartbeat, TrainingResult, parse_document, parse_lines
+from shared.verdict import SetNumbers, ValidationReport, parse_report
+from shared.wer_power import Holdout, weights_effect
+
+MEASURED_CYCLES = 10
+"""Costs and spreads of at least so many newest cycles are looked at, beyond the period of the budget."""
+
+
+def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced: bool) -> TriggerDecision:
+    """Decide on the exact, de-duplicated count; writes nothing."""
+    events = ledger.read_events(ports.store, cycle)
+    rows = draft(ports, cycle, events)
+    fresh = {row.event_id for row in rows if row.origin == "fresh" and row.set_aside is None}
+    totals = ledger.count_events(event for event in events if event.event_id in fresh or _is_joined(event, rows))
+    lineage = read_lineage(ports)
+    history = read_history(ports, cycle)
+    placed = _foreseen(ports, rows, history)
+    evidence = Evidence(
+        totals=totals,
+        stable=lineage.stable,
+        trainable=_trainable(ports, rows, placed, lineage),
+        speakers=len({row.speaker for row in rows if row.kind == "error" and row.speaker is not None}),
+        audio=different_recordings(rows),
+        costs=read_costs(ports, cycle),
+        holdout=_next_holdout(ports, rows, placed, history),
+        measured=read_measured(ports, cycle, lineage.stable),
+    )
+    return decide_trigger(evidence, ports.settings.policy, states, ports.clock.now(), forced=forced)
+
+
+def _is_joined(event: Event, rows: list[Row]) -> bool:
+    """Tell whether a correction was joined to its utterance: it counts, though nothing waits for it any more."""
+    return any(row.event_id == event.event_id and row.kind == "correction" and row.origin == "fresh" for row in rows)
+
+
+def _foreseen(ports: Ports, rows: Sequence[Row], history: History) -> dict[str, frozenset[Split]]:
+    """Return for each usable row the split that a seal will give it; none = to be known with its audio, several = to be set aside."""
+    split_key, policy = read_split_key(ports), ports.settings.policy
+    usable = [row for row in rows if row.kind in {"error", "sample"} and row.set_aside is None]
+    known = linked(history.splits, told_in(rows, split_key))
+    placed = place([as_member(row, split_key) for row in usable], known, lambda cluster: split_of(cluster, policy))
+    return {row.event_id: splits for row, splits in zip(usable, placed, strict=True)}
+
+
+def _trainable(ports: Ports, rows: Sequence[Row], placed: dict[str, frozenset[Split]], lineage: Lineage) -> int:
+    """Count the errors that will train; one of which neither speaker nor session is known is counted until its audio is.
+
+    An error needs a reference, or somebody to ask for one: what the trainer's gold comes to, nobody can know before.
+    """
+    errors = [row for row in rows if row.kind == "error" and row.set_aside is None]
+    askable = awaiting_gold(ports, [row for row in errors if row.reference is None], lineage.learned)
+    good = [*(row for row in errors if row.reference is not None), *askable]
+    return sum(placed[row.event_id] <= {"train"} for row in good)
+
+
+def different_recordings(rows: Iterable[Row]) -> int:
+    """Count the recordings among the errors: by digest where the audio is known, else by address, of which one may be the other."""
+    errors = [row for row in rows if row.kind == "error" and row.set_aside is None and row.audio_uri is not None]
+    digests = {row.audio_uri: audio_digest(row.audio) for row in errors if row.audio is not None}
+    return len({digests.get(row.audio_uri, row.audio_uri) for row in errors})
+
+
+def _next_holdout(ports: Ports, rows: Sequence[Row], placed: dict[str, frozenset[Split]], history: History) -> Holdout:
+    """Return the holdout that the next cycle is expected to be judged on.
+
+    Nobody knows it before the seal. It is what has accumulated in `corpora/holdout/` and may still judge, and of the rows that the seal
+    would take now: those whose speaker, session or utterance is held out, and the holdout's share of those of which none is known. What
+    datasets that never came to a spec will add is not counted.
+    """
+    policy = ports.settings.policy
+    split_key = read_split_key(ports)
+    batches = [
+        parse_lines(Clip, ports.store.get(info.key).data, what=info.key)
+        for info in sorted(ports.store.list(keys.HOLDOUT), key=lambda info: info.key)
+    ]
+    clips = accumulate([fit_to_judge(batch, split_key, history) for batch in batches], policy.holdout_cap)
+    present = {item.utterance_id for item in clips}
+    clusters = {item.cluster for item in clips}
+    weights = Counter(item.weight for item in clips)
+    unknown = 0
+    for row, weight in _joining(rows, policy):
+        splits = placed[row.event_id]
+        if not splits:
+            unknown += 1
+        elif splits == {"holdout"} and row.utterance_id not in present:
+            present.add(row.utterance_id or "")
+            clusters.add(as_member(row, split_key).cluster or row.event_id)
+            weights[weight] += 1
+    expected = round(unknown * policy.holdout_share)
+    utterances = min(len(present) + expected, policy.holdout_cap)
+    return Holdout(utterances, min(len(clusters) + expected, utterances), weights_effect(weights))
+
+
+def _joining(rows: Sequence[Row], policy: Policy) -> Iterable[tuple[Row, float]]:
+    """Yield the rows that can judge if they are held out, with their weights."""
+    reported = {row.utterance_id for row in rows if row.kind == "error"}
+    rate = estimated_rate(rows)
+    for row in rows:
+        weight = row.weight or (1.0 / rate if rate else None)
+        weighed = row.model_copy(update={"weight": weight})
+        stratum = judging_stratum(weighed, reported, judge_on_llm_gold=policy.judge_on_llm_gold)
+        if row.set_aside is None and weight is not None and stratum is not None:
+            yield row, weight
+
+
+def read_costs(ports: Ports, before: int) -> tuple[AttemptCost, ...]:
+    """Return what the attempts of earlier cycles cost: all within the budget's period, and of the newest cycles in any case."""
+    now = ports.clock.now()
+    since = now - ports.settings.policy.budget.period
+    costs: list[AttemptCost] = []
+    cycles = 0
+    for number in range(before - 1, ledger.FIRST_CYCLE - 1, -1):
+        found = find(ports.store, keys.state(number))
+        if found is None:
+            continue
+        state = CODEC.parse(found.data)
+        if cycles >= MEASURED_CYCLES and state.ended and _trained_until(state) <= since:
+            break
+        cycles += 1
+        costs.extend(_costs_of(ports, state, now))
+    return tuple(costs)
+
+
+def _trained_until(state: CycleState) -> datetime:
+    """Return when the last attempt can have ended; a later rollback of the model makes no run younger."""
+    later = [after.at for entry, after in zip(state.history, state.history[1:], strict=False) if entry.status == Status.TRAINING]
+    return max(later, default=state.history[0].at)
+
+
+def _costs_of(ports: Ports, state: CycleState, now: datetime) -> list[AttemptCost]:
+    result = find(ports.store, keys.result(state.cycle))
+    beat = find(ports.store, keys.heartbeat(state.cycle))
+    return attempt_costs(
+        state,
+        parse_document(TrainingResult, result.data, what=result.info.key) if result else None,
+        parse_document(Heartbeat, beat.data, what=beat.info.key) if beat else None,
+        now,
+    )
+
+
+def read_measured(ports: Ports, before: int, stable: int | None) -> tuple[Measured, ...]:
+    """Return what the verdicts of the newest cycles measured on their holdouts, newest first."""
+    found = (find(ports.store, keys.report(number)) for number in range(before - 1, ledger.FIRST_CYCLE - 1, -1))
+    newest = islice((stored for stored in found if stored is not None), MEASURED_CYCLES)
+    return tuple(seen for stored in newest for seen in _measured(parse_report(stored.data), stable))
+
+
+def _measured(report: ValidationReport, stable: int | None) -> Iterable[Measured]:
+    """Yield the measurement of a report's deciding comparison, if it permitted one."""
+    numbers: SetNumbers | None = next((each for each in report.sets if each.name == keys.HOLDOUT_SET and each.decides), None)
+    if numbers is None or numbers.sd_d is None:
+        return
+    wer = (numbers.candidate if report.version == stable else numbers.base).wer
+    if wer is not None:
+        yield Measured(sd_d=numbers.sd_d, utterances=numbers.utterances, clusters=numbers.clusters, wer=wer.estimate)

@@ -1,0 +1,77 @@
+"""Reads who was trained on and who judged so far, from what is written once: datasets, and the sets of corpora that specs named."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from shared import keys, ledger
+from shared.cas import find
+from shared.dataset import Row
+from shared.objectstore import ObjectStore
+from shared.placement import clip_member, reported_in, told_in, uses_of
+from shared.splits import History, Member, Split, assignments, linked, merged, place
+from shared.training import Clip, parse_lines
+
+READ_THREADS = 16
+_CORPUS_SETS: dict[str, Split] = {"train-replay": "train", "dev-replay": "dev"}
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """The clips that people brought, as they are now.
+
+    Attributes:
+        suites: of all regression suites: they judge.
+        replay: of the replay corpus: a clip goes where its speaker is, else where the hash says.
+    """
+
+    suites: Sequence[Member]
+    replay: Sequence[Member]
+
+
+def past_uses(store: ObjectStore, split_key: bytes, before: int, corpora: Corpora, by_hash: Callable[[str], Split]) -> History:
+    """Return who was trained on and who judged in cycles below `before`, and whom the corpora hold now.
+
+    Nothing is forgotten with time, unlike what a seal carries over: every dataset is read, however old.
+
+    Args:
+        store: the bucket.
+        split_key: key of the hash.
+        before: the first cycle that is not looked at.
+        corpora: suites and replay.
+        by_hash: split of a speaker that was never met.
+    """
+    former = [(clip_member(item, split_key), split) for item, split in _corpus_clips(store, before)]
+    uses = [(one.identities, split) for one, split in former]
+    told = {*(one for one, _ in former), *corpora.suites, *corpora.replay}
+    reported: frozenset[str] = frozenset()
+    for rows in _datasets(store, before):
+        uses.extend(uses_of(rows, split_key))
+        told |= told_in(rows, split_key)
+        reported |= reported_in(rows, split_key)
+    past = linked(assignments([*uses, *((one.identities, "holdout") for one in corpora.suites)]), told)
+    placed = place(corpora.replay, past, by_hash)
+    sure = [(one.identities, splits) for one, splits in zip(corpora.replay, placed, strict=True) if len(splits) == 1]
+    trusted = assignments((identities, next(iter(splits))) for identities, splits in sure)
+    return History(splits=linked(merged(past, trusted), told), reported=reported)
+
+
+def _datasets(store: ObjectStore, before: int) -> Iterator[list[Row]]:
+    wanted = [keys.dataset(cycle) for cycle in range(ledger.FIRST_CYCLE, before)]
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        for found in pool.map(lambda key: find(store, key), wanted):
+            if found is not None:
+                yield parse_lines(Row, found.data, what=found.info.key)
+
+
+def _corpus_clips(store: ObjectStore, before: int) -> Iterator[tuple[Clip, Split]]:
+    """Yield the clips of replay and suite sets of earlier cycles; sets of the same bytes once."""
+    seen: set[tuple[Split, str, int]] = set()
+    for info in store.list(keys.CYCLES):
+        folder, _, name = info.key.removesuffix(".jsonl").partition("/clips/")
+        split = "holdout" if name.startswith(keys.SUITE_SET) else _CORPUS_SETS.get(name)
+        if split is None or keys.cycle_of(folder + "/") >= before or (split, info.crc32c, info.size_bytes) in seen:
+            continue
+        seen.add((split, info.crc32c, info.size_bytes))
+        for item in parse_lines(Clip, store.get(info.key).data, what=info.key):
+            yield item, split

@@ -1,0 +1,115 @@
+"""The last step of a seal: audio, splits, and what has to be set aside; and what earlier datasets say about both. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from shared.audio_source import AudioPin
+from shared.dataset import Row, identified, without_duplicates
+from shared.policy import Policy
+from shared.splits import Assignments, History, Member, Split, audio_digest, linked, member, place, split_of, splits_of
+from shared.training import Clip, SetAsideReason
+
+PinOutcome: TypeAlias = AudioPin | tuple[SetAsideReason, str]
+
+
+def finish(rows: Sequence[Row], pins: Mapping[str, PinOutcome], split_key: bytes, policy: Policy, *, past: Assignments) -> list[Row]:
+    """Pin, split and set aside: the last step of a seal.
+
+    Args:
+        rows: from `join`.
+        pins: outcome of pinning each audio_uri that has no pin yet.
+        split_key: key of the speaker hash.
+        policy: the shares.
+        past: the splits that earlier datasets, suites and the replay corpus gave to identities.
+    """
+    rate = estimated_rate(rows)
+    pinned = [_pinned(row, pins, rate) for row in rows]
+    unique = without_duplicates(identified(pinned, _digest), _digest, "same audio as")
+    return _split([_clustered(row, split_key) for row in unique], split_key, policy, past)
+
+
+def _pinned(row: Row, pins: Mapping[str, PinOutcome], rate: float | None) -> Row:
+    if row.audio_uri is None or row.set_aside is not None:
+        return row
+    outcome = row.audio or pins[row.audio_uri]
+    if isinstance(outcome, tuple):
+        return row.model_copy(update={"set_aside": outcome[0], "detail": outcome[1][:300], "split": None})
+    return row.model_copy(update={"audio": outcome, "weight": row.weight or (1.0 / rate if rate else None)})
+
+
+def _digest(row: Row) -> str | None:
+    return audio_digest(row.audio) if row.audio else None
+
+
+def _clustered(row: Row, split_key: bytes) -> Row:
+    return row.model_copy(update={"cluster": as_member(row, split_key).cluster}) if row.audio is not None else row
+
+
+def _split(rows: Sequence[Row], split_key: bytes, policy: Policy, past: Assignments) -> list[Row]:
+    """Give each usable row its split; set aside what would tie two splits together."""
+    wanting = [row for row in rows if row.set_aside is None and row.audio is not None]
+    known = linked(past, told_in(rows, split_key))
+    placed = place([as_member(row, split_key) for row in wanting], known, lambda cluster: split_of(cluster, policy))
+    found = {row.event_id: splits for row, splits in zip(wanting, placed, strict=True)}
+    return [_in_split(row, found.get(row.event_id, frozenset())) for row in rows]
+
+
+def _in_split(row: Row, splits: frozenset[Split]) -> Row:
+    if len(splits) > 1:
+        detail = f"its speaker, session, audio or id is in {' and in '.join(sorted(splits))}: what trained never judges, nor the reverse"
+        return row.model_copy(update={"split": None, "set_aside": "split_conflict", "detail": detail})
+    split = next(iter(splits), None)
+    return row if row.split == split else row.model_copy(update={"split": split})
+
+
+def as_member(row: Row, split_key: bytes) -> Member:
+    """Return a row as the firewall between the splits sees it."""
+    return member(split_key, utterance_id=row.utterance_id, audio=row.audio, speaker=row.speaker, session=row.session)
+
+
+def told_in(rows: Iterable[Row], split_key: bytes) -> set[Member]:
+    """Return all that rows tell of recordings, also rows that are set aside."""
+    return {as_member(row, split_key) for row in rows if row.kind in {"error", "sample"}}
+
+
+def uses_of(rows: Iterable[Row], split_key: bytes) -> list[tuple[frozenset[str], Split]]:
+    """Return the identities of every row that has a split, and the split."""
+    return [(as_member(row, split_key).identities, row.split) for row in rows if row.split is not None and row.set_aside is None]
+
+
+def reported_in(rows: Iterable[Row], split_key: bytes) -> frozenset[str]:
+    """Return the identities of the recordings that somebody reported as errors."""
+    return frozenset[str]().union(*(as_member(row, split_key).recording for row in rows if row.kind == "error"))
+
+
+def clip_member(item: Clip, split_key: bytes) -> Member:
+    """Return a clip as the firewall sees it; its cluster counts as a speaker, which it is in every corpus."""
+    recording = member(split_key, utterance_id=item.utterance_id, audio=item.audio, speaker=None).recording
+    return Member(recording=recording, company=frozenset({item.cluster}), cluster=item.cluster, spoken=True)
+
+
+def estimated_rate(rows: Sequence[Row]) -> float | None:
+    """Return the share of counted traffic that was sampled, for samples that did not tell their rate; None = unknown."""
+    utterances = sum(row.utterances or 0 for row in rows if row.origin == "fresh")
+    samples = sum(row.kind == "sample" and row.origin == "fresh" and row.set_aside is None for row in rows)
+    return min(samples / utterances, 1.0) if samples and utterances else None
+
+
+def untrained(clips: Sequence[Clip], split_key: bytes, history: History) -> list[Clip]:
+    """Return the clips that may judge: nothing of theirs was trained or tuned on, as far as was told until now."""
+    return [item for item in clips if splits_of(clip_member(item, split_key).identities, history.splits) <= {"holdout"}]
+
+
+def fit_to_judge(clips: Sequence[Clip], split_key: bytes, history: History) -> list[Clip]:
+    """Return the clips of the accumulated holdout that may still judge, in the stratum in which they do.
+
+    A sample whose utterance was reported later is an error: the served hypothesis is not its reference, and with a person's reference it
+    is known with certainty, weight 1.
+    """
+    judging = []
+    for item in untrained(clips, split_key, history):
+        reported = item.stratum == "traffic" and not clip_member(item, split_key).recording.isdisjoint(history.reported)
+        if reported and item.provenance == "champion":
+            continue
+        judging.append(item.model_copy(update={"stratum": "errors", "weight": 1.0}) if reported else item)
+    return judging

@@ -1,0 +1,217 @@
+"""The firewall between what trains and what judges: no speaker, session, recording or utterance is in two splits. Pure.
+
+Everything that can tie an utterance to another one is an *identity*: its speaker, its session, the digest of its audio, its own id. An
+identity is known by its keyed hash alone. The first split that an identity is used in is its split for ever: what was trained on never
+judges, and what judged is never trained on. What would tie two splits together is set aside, and ties nothing. Who spoke is sometimes told
+late: the speaker and the session of a recording that was trained on count as trained on from then, and no longer judge.
+
+A speaker whom nobody has met falls where the hash says, so that one agent who speaks in every call does not draw all callers into one
+split; of a call whose speakers fall into different splits, the one who was met first keeps the session, and what the others said in it is
+set aside.
+"""
+
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from shared.audio_source import AudioPin
+from shared.policy import Policy
+
+Split = Literal["train", "dev", "holdout"]
+Assignments: TypeAlias = Mapping[str, frozenset[Split]]
+"""Identity -> the split it is in; more than one where data from before the firewall is at odds with itself."""
+
+SPEAKER = "speaker:"
+
+
+def cluster_of(split_key: bytes, *, speaker: str | None) -> str:
+    """Return the keyed hash that stands for a speaker everywhere but in the events themselves.
+
+    Args:
+        split_key: `corpora/split_key`, made once.
+        speaker: `speaker:<id>`, else `session:<id>`, else `audio:<digest>`.
+    """
+    return hmac.digest(split_key, (speaker or "").encode(), "sha256").hex()[:32]
+
+
+def split_of(cluster: str, policy: Policy) -> Split:
+    """Return the split that the hash of a cluster falls into: the same for errors, samples and replay alike."""
+    position = int(cluster[:16], 16) / 2**64
+    if position < policy.holdout_share:
+        return "holdout"
+    return "dev" if position < policy.holdout_share + policy.dev_share else "train"
+
+
+def audio_digest(audio: AudioPin) -> str:
+    """Return what tells one recording from another, wherever its copies lie."""
+    return f"{audio.crc32c}:{audio.size_bytes}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """Something that wants a split.
+
+    Attributes:
+        recording: identities of the recording itself: the utterance's id, the digest of its audio.
+        company: identities that it shares with other recordings: its speaker, its session.
+        cluster: the identity that decides where none was met before: the speaker, else the session, else the audio; None = not known yet.
+        spoken: `cluster` is a speaker.
+    """
+
+    recording: frozenset[str]
+    company: frozenset[str]
+    cluster: str | None
+    spoken: bool
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """All that is known of it."""
+        return self.recording | self.company
+
+
+def member(
+    split_key: bytes, *, utterance_id: str | None, audio: AudioPin | None, speaker: str | None, session: str | None = None
+) -> Member:
+    """Return what is known of an utterance, as the firewall sees it.
+
+    Args:
+        split_key: key of the hash.
+        utterance_id: the service's name of the utterance.
+        audio: its pinned audio; None = not pinned yet.
+        speaker: `speaker:<id>`, else `session:<id>`; None = unknown.
+        session: `session:<id>`; None = unknown.
+    """
+
+    def hashed(*names: str | None) -> frozenset[str]:
+        return frozenset(cluster_of(split_key, speaker=name) for name in names if name is not None)
+
+    sound = f"audio:{audio_digest(audio)}" if audio is not None else None
+    unit = speaker or session or sound
+    return Member(
+        recording=hashed(sound, f"utterance:{utterance_id}" if utterance_id is not None else None),
+        company=hashed(speaker, session),
+        cluster=cluster_of(split_key, speaker=unit) if unit is not None else None,
+        spoken=speaker is not None and speaker.startswith(SPEAKER),
+    )
+
+
+def assignments(uses: Iterable[tuple[Iterable[str], Split]]) -> dict[str, frozenset[Split]]:
+    """Return the splits of identities from every use that was made of them: the identities of one utterance, and its split."""
+    found: dict[str, frozenset[Split]] = {}
+    for identities, split in uses:
+        for identity in identities:
+            found[identity] = found.get(identity, frozenset()) | {split}
+    return found
+
+
+def merged(*parts: Assignments) -> dict[str, frozenset[Split]]:
+    """Return several assignments as one."""
+    return {name: frozenset[Split]().union(*(part.get(name, ()) for part in parts)) for part in parts for name in part}
+
+
+def splits_of(identities: Iterable[str], known: Assignments) -> frozenset[Split]:
+    """Return every split that one of the identities is in."""
+    return frozenset[Split]().union(*(known.get(identity, ()) for identity in identities))
+
+
+def linked(known: Assignments, told: Iterable[Member]) -> dict[str, frozenset[Split]]:
+    """Return the assignments with all that follows from what was told of recordings.
+
+    Ids and digests that were told of one recording stand for it alike, with every speaker and session that was ever told of it. Where the
+    recording was trained or tuned on, so were they; and where they were, what is known of them holds for each recording of theirs. Who is
+    in the holdout besides is in conflict from then on, and neither judges nor trains.
+    """
+    found = dict(known)
+    groups = _recordings(told)
+    for names, company in groups:
+        trained = splits_of(names, known) - {"holdout"}
+        for identity in company if trained else ():
+            found[identity] = found.get(identity, frozenset()) | trained
+    for names, company in groups:
+        met = [found[identity] for identity in company if found.get(identity, frozenset()) - {"holdout"}]
+        splits = splits_of(names, known).union(*met)
+        if splits:
+            found.update(dict.fromkeys(names, splits))
+    return found
+
+
+def _recordings(told: Iterable[Member]) -> list[tuple[set[str], set[str]]]:
+    """Return each recording's names (ids and digests that some member has in common) and its company."""
+    group_of: dict[str, tuple[set[str], set[str]]] = {}
+    for one in told:
+        names, company = set(one.recording), set(one.company)
+        for group in {id(group_of[name]): group_of[name] for name in one.recording if name in group_of}.values():
+            names |= group[0]
+            company |= group[1]
+        group_of.update(dict.fromkeys(names, (names, company)))
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+def place(members: Sequence[Member], past: Assignments, by_hash: Callable[[str], Split]) -> list[frozenset[Split]]:
+    """Return for each member the one split it belongs to; several = it would tie them together; none = not enough is known of it.
+
+    Recordings that were met before come first, then known speakers, then the rest, each in the order given: a speaker whom nobody has met
+    goes where a recording of theirs is, else where the hash says; a session goes where its first speaker is. A member that is placed gives
+    its split to all its identities, so that no later one can take them elsewhere; one in conflict gives them nothing.
+
+    Args:
+        members: what wants a split.
+        past: the identities that have one; see `linked`.
+        by_hash: split of a cluster that was never met: `split_of` with the policy's shares.
+    """
+    known = dict(past)
+    met = [bool(splits_of(one.recording, past)) for one in members]
+    placed: dict[int, frozenset[Split]] = {}
+    for number in sorted(range(len(members)), key=lambda number: (not met[number], not members[number].spoken)):
+        one = members[number]
+        votes = splits_of(one.identities, known)
+        lone = one.cluster is not None and one.cluster not in known and not splits_of(one.recording, known)
+        if one.cluster is not None and lone and (one.spoken or not votes):
+            votes |= {by_hash(one.cluster)}
+        if len(votes) == 1:
+            known.update(dict.fromkeys(one.identities, votes))
+        placed[number] = votes
+    return [placed[number] for number in range(len(members))]
+
+
+@dataclass(frozen=True)
+class History:
+    """What every dataset and corpus so far says about who trains and who judges.
+
+    Attributes:
+        splits: of every identity that has one.
+        reported: identities of the utterances that somebody reported as errors: what production heard there is nobody's reference.
+    """
+
+    splits: Assignments = field(default_factory=dict)
+    reported: frozenset[str] = frozenset()
+
+
+def speakers_in_training(members: Mapping[str, Member], splits: Assignments) -> dict[str, str]:
+    """Return why clips may not be added to a suite or any other set that judges: name -> reason, for those that may not.
+
+    Args:
+        members: name of a clip (for people) -> what is known of it; see `member`.
+        splits: `History.splits` of all that was sealed or trained so far.
+    """
+    return _refused(members, splits, {"train", "dev"}, "was trained or tuned on: what a model has learned cannot judge it")
+
+
+def speakers_that_judge(members: Mapping[str, Member], splits: Assignments) -> dict[str, str]:
+    """Return why clips may not be added to what trains (the replay corpus): name -> reason, for those that may not.
+
+    Args:
+        members: name of a clip (for people) -> what is known of it; see `member`.
+        splits: `History.splits` of all that was sealed or judged so far.
+    """
+    return _refused(members, splits, {"holdout"}, "is in the holdout or a suite: what judges is never trained on")
+
+
+def _refused(members: Mapping[str, Member], splits: Assignments, forbidden: set[Split], reason: str) -> dict[str, str]:
+    refused = {}
+    for name, one in members.items():
+        if splits_of(one.identities, splits) & forbidden:
+            who = "its speaker" if one.cluster is not None and splits.get(one.cluster, frozenset()) & forbidden else "the same recording"
+            refused[name] = f"{who} {reason}"
+    return refused

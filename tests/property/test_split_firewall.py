@@ -1,0 +1,198 @@
+"""No speaker, session, recording or utterance ever both trains and judges: over cycles, carry-over, samples, replay and suites.
+
+What is checked is the truth as far as it was told by then, also where a speaker was told late; the model is a set of plain names.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from functions.launcher.seal import CorpusClip, read_history, read_split_key
+from shared import keys, ledger
+from shared.audio_source import AudioPin
+from shared.cas import find
+from shared.splits import audio_digest, member, speakers_in_training, speakers_that_judge
+from shared.testing import builders
+from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines
+from tests.world import POLICY, World
+
+POLICY_HERE = POLICY.model_copy(update={"min_error_cases": 10_000, "holdout_share": 0.4, "dev_share": 0.2})
+SOUNDS = {3: 2, 8: 7}
+"""Utterances whose audio is that of another one."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One event of an utterance, with what it happens to tell."""
+
+    kind: Literal["error", "sample", "correction"]
+    number: int
+    speaker: str | None
+    session: str | None
+    referenced: bool
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A clip that a person adds to replay or to a suite; its audio may be that of a reported utterance."""
+
+    corpus: Literal["replay", "suite"]
+    number: int
+    speaker: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What happens until a cycle is forced, and what comes of it."""
+
+    reports: Sequence[Report]
+    brought: Sequence[Brought]
+    replay_is_emptied: bool
+    accepted: bool
+
+
+PEOPLE = ["ana", "ben", "eva", "kim"]
+numbers = st.integers(0, 9)
+reports = st.builds(
+    Report,
+    kind=st.sampled_from(["error", "error", "sample", "correction"]),
+    number=numbers,
+    speaker=st.sampled_from([None, *PEOPLE]),
+    session=st.sampled_from([None, None, "monday", "tuesday"]),
+    referenced=st.booleans(),
+)
+brought = st.builds(Brought, corpus=st.sampled_from(["replay", "suite"]), number=numbers, speaker=st.sampled_from([*PEOPLE, "lou"]))
+chapters = st.builds(
+    Chapter,
+    reports=st.lists(reports, min_size=1, max_size=8),
+    brought=st.lists(brought, max_size=2),
+    replay_is_emptied=st.booleans(),
+    accepted=st.booleans(),
+)
+
+
+def sound(number: int) -> AudioPin:
+    return builders.pin(SOUNDS.get(number, number)).model_copy(update={"uri": f"{builders.CALLS}/u{number}.wav"})
+
+
+@dataclass
+class Life:
+    """The loop in memory, and in plain names what was told and what was used."""
+
+    world: World = field(default_factory=lambda: World(POLICY_HERE))
+    events: int = 0
+    untold: list[Report] = field(default_factory=list)
+    corpora: dict[str, list[CorpusClip]] = field(default_factory=lambda: {"replay": [], "suite": []})
+    company: dict[str, set[str]] = field(default_factory=dict)
+    trained: list[Clip] = field(default_factory=list)
+    used: dict[str, set[str]] = field(default_factory=lambda: {"train": set(), "dev": set(), "judge": set()})
+
+    def begin(self) -> None:
+        self.world.install_model()
+        for number in range(10):
+            self.world.calls.put(f"u{number}.wav", builders.audio_bytes(SOUNDS.get(number, number)))
+
+    def report(self, report: Report) -> None:
+        self.events += 1
+        name, at = f"event-{self.events}", self.world.clock.now()
+        told = {"event_id": name, "at": at, "speaker_id": report.speaker, "session_id": report.session}
+        reference = "fall back" if report.referenced else None
+        if report.kind == "correction":
+            self.world.publish(builders.correction(report.number, event_id=name, at=at))
+        elif report.kind == "sample":
+            self.world.publish(builders.sample(report.number, **told, reference=reference))
+        else:
+            self.world.publish(builders.error(report.number, **told, reference=reference))
+        self.untold.append(report)
+
+    def bring(self, item: Brought) -> None:
+        """Add a clip as `retune suite add` and `retune replay add` do: not where the firewall refuses it."""
+        ports = self.world.ports
+        made = CorpusClip(
+            utterance_id=f"{item.corpus}-{item.number}-{item.speaker}",
+            audio=sound(item.number),
+            reference="fall back",
+            speaker=f"speaker:{item.speaker}",
+        )
+        one = member(read_split_key(ports), utterance_id=made.utterance_id, audio=made.audio, speaker=made.speaker)
+        splits = read_history(ports, ledger.read_head(ports.store) + 1).splits
+        refuse = speakers_in_training if item.corpus == "suite" else speakers_that_judge
+        if refuse({made.utterance_id: one}, splits) or made in self.corpora[item.corpus]:
+            return
+        self.corpora[item.corpus].append(made)
+        self.write_corpora()
+
+    def write_corpora(self) -> None:
+        self.world.store.put(keys.REPLAY, lines_bytes(self.corpora["replay"]))
+        self.world.store.put(keys.suite("clean"), lines_bytes(self.corpora["suite"]))
+
+    def force(self, *, accepted: bool) -> None:
+        """Force a cycle; check what it trains and judges on; let it be accepted or cancelled."""
+        cycle = ledger.read_head(self.world.store)
+        self.world.type("finetune-triggers", '{"force": true}')
+        self.world.settle()
+        stored = find(self.world.store, keys.spec(cycle))
+        if stored is None:
+            return
+        self.hear()
+        self.check(parse_document(TrainingSpec, stored.data, what="spec"))
+        if accepted:
+            self.world.train(cycle)
+            self.world.settle()
+            self.world.type("model-commands", f'{{"promote": {cycle}, "override": true, "reason": "so that it is learned", "by": "ana"}}')
+        else:
+            self.world.type("finetune-triggers", '{"cancel": true}')
+        self.world.settle()
+
+    def hear(self) -> None:
+        """Note what was told until this seal."""
+        for report in self.untold:
+            if report.kind != "correction":
+                names = {name for name in (report.speaker, report.session) if name is not None}
+                for recording in (f"u{report.number}", audio_digest(sound(report.number))):
+                    self.company.setdefault(recording, set()).update(names)
+        self.untold.clear()
+        for item in (*self.corpora["replay"], *self.corpora["suite"]):
+            for recording in (item.utterance_id, audio_digest(item.audio)):
+                self.company.setdefault(recording, set()).add(item.speaker.removeprefix("speaker:"))
+
+    def names(self, clips: Iterable[Clip]) -> set[str]:
+        """Return every identity of clips, as far as it was told."""
+        recordings = {name for item in clips for name in (item.utterance_id, audio_digest(item.audio))}
+        return recordings.union(*(self.company.get(name, set()) for name in recordings))
+
+    def check(self, spec: TrainingSpec) -> None:
+        now: dict[str, list[Clip]] = {"train": [], "dev": [], "judge": []}
+        for clip_set in spec.sets:
+            now[clip_set.role.split("_")[0]] += parse_lines(Clip, self.world.store.get(clip_set.ref.key).data, what=clip_set.name)
+        self.trained += [*now["train"], *now["dev"]]
+        event(f"cycle {spec.cycle} trains on {bool(now['train'])} and judges on {bool(now['judge'])}")
+        assert not self.names(self.trained) & self.names(now["judge"]), "what was trained on judges"
+        assert not self.names([*now["train"], *now["dev"]]) & self.used["judge"], "what judged is trained on"
+        assert not self.names(now["train"]) & self.used["dev"], "what was tuned on is trained on"
+        assert not self.names(now["dev"]) & (self.used["train"] | self.names(now["train"])), "what was trained on is tuned on"
+        for use, clips in now.items():
+            self.used[use] |= self.names(clips)
+
+
+SUITES = POLICY_HERE.validation.model_validate({"suites": {"clean": {}}})
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(chapters, min_size=2, max_size=4))
+def test_nothing_that_was_trained_on_ever_judges_and_nothing_that_judged_is_ever_trained_on(story: list[Chapter]) -> None:
+    life = Life(World(POLICY_HERE.model_copy(update={"validation": SUITES})))
+    life.begin()
+    for chapter in story:
+        if chapter.replay_is_emptied:
+            life.corpora["replay"].clear()
+            life.write_corpora()
+        for item in chapter.brought:
+            life.bring(item)
+        for report in chapter.reports:
+            life.report(report)
+        life.world.settle()
+        life.force(accepted=chapter.accepted)
