@@ -3,7 +3,7 @@
     python -m tests.benchmarks.trainer [--shapes tiny,base,large] [--quick] [--device auto] [--out bench-results/trainer.json]
 
 Every variant runs in a process of its own, one after another; those that the targets name run again in the same order, since machines
-are noisy. Nothing is asserted: targets are printed as met or not met. The whole of it takes about an hour on two cores.
+are noisy. Nothing is asserted: targets are printed as met or not met. The whole of it takes an hour and more on two cores.
 """
 
 import argparse

@@ -72,7 +72,7 @@ class Size:
 
 
 def size_of(shape: ShapeName, device: Device, *, quick: bool) -> Size:
-    """Return how much to measure: on two cores all of it takes about an hour."""
+    """Return how much to measure: on two cores all of it takes an hour and more."""
     if quick:
         few = SpeechCounts(errors=48, replay=48, held_out=60, held_out_clean=30)
         return Size(clips=8, epochs=2, repetitions=1, depth="targets", speech=few)
