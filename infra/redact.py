@@ -109,7 +109,20 @@ def emptied(event: Event) -> Event:
     return event.model_copy(update={**gone, "utterance_id": utterance, "audio_uri": NOWHERE, "hypothesis": ""})
 
 
-_PERSONAL = ("reference", "reference_provenance", "confidence", "speaker_id", "session_id", "duration_s", "language", "error_type")
+_PERSONAL = (
+    "reference",
+    "reference_provenance",
+    "confidence",
+    "speaker_id",
+    "session_id",
+    "duration_s",
+    "language",
+    "error_type",
+    "device",
+    "noise",
+    "shadow_hypothesis",
+    "shadow_version",
+)
 
 
 def _rewrite_lines(data: bytes, target: Target, rewrite: Callable[[dict[str, Any]], bytes]) -> tuple[bytes, list[dict[str, Any]]]:

@@ -43,6 +43,12 @@ def test_only_what_must_be_counted_is_left_of_events() -> None:
     assert len({json.loads(line).get("utterance_id") for line in data.splitlines()}) == 4
 
 
+def test_a_sample_loses_what_another_version_heard_and_what_it_came_through() -> None:
+    sample = builders.sample(7, shadow_hypothesis="fall back", shadow_version=3, device="telephone", noise="street")
+    data, _ = redact_events(stored(sample), target("speaker", "s7"))
+    assert not {"shadow_hypothesis", "shadow_version", "device", "noise"} & json.loads(data).keys()
+
+
 def test_events_of_others_stay_to_the_byte() -> None:
     data = stored(builders.error(8), builders.correction(9))
     assert redact_events(data, target()) == (data, [])
