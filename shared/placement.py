@@ -6,13 +6,13 @@ from typing import TypeAlias
 from shared.audio_source import AudioPin
 from shared.dataset import Row, identified, without_duplicates
 from shared.policy import Policy
-from shared.splits import Assignments, History, Member, Split, audio_digest, linked, member, place, split_of, splits_of
+from shared.splits import History, Member, Split, accompanied, audio_digest, linked, member, place, split_of, splits_of
 from shared.training import Clip, SetAsideReason
 
 PinOutcome: TypeAlias = AudioPin | tuple[SetAsideReason, str]
 
 
-def finish(rows: Sequence[Row], pins: Mapping[str, PinOutcome], split_key: bytes, policy: Policy, *, past: Assignments) -> list[Row]:
+def finish(rows: Sequence[Row], pins: Mapping[str, PinOutcome], split_key: bytes, policy: Policy, *, past: History) -> list[Row]:
     """Pin, split and set aside: the last step of a seal.
 
     Args:
@@ -20,7 +20,7 @@ def finish(rows: Sequence[Row], pins: Mapping[str, PinOutcome], split_key: bytes
         pins: outcome of pinning each audio_uri that has no pin yet.
         split_key: key of the speaker hash.
         policy: the shares.
-        past: the splits that earlier datasets, suites and the replay corpus gave to identities.
+        past: what earlier datasets, suites and the replay corpus say.
     """
     rate = estimated_rate(rows)
     pinned = [_pinned(row, pins, rate) for row in rows]
@@ -45,11 +45,12 @@ def _clustered(row: Row, split_key: bytes) -> Row:
     return row.model_copy(update={"cluster": as_member(row, split_key).cluster}) if row.audio is not None else row
 
 
-def _split(rows: Sequence[Row], split_key: bytes, policy: Policy, past: Assignments) -> list[Row]:
+def _split(rows: Sequence[Row], split_key: bytes, policy: Policy, past: History) -> list[Row]:
     """Give each usable row its split; set aside what would tie two splits together."""
     wanting = [row for row in rows if row.set_aside is None and row.audio is not None]
-    known = linked(past, told_in(rows, split_key))
-    placed = place([as_member(row, split_key) for row in wanting], known, lambda cluster: split_of(cluster, policy))
+    told = past.told | told_in(rows, split_key)
+    members = accompanied([as_member(row, split_key) for row in wanting], told)
+    placed = place(members, linked(past.splits, told), lambda cluster: split_of(cluster, policy))
     found = {row.event_id: splits for row, splits in zip(wanting, placed, strict=True)}
     return [_in_split(row, found.get(row.event_id, frozenset())) for row in rows]
 

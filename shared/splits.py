@@ -12,7 +12,7 @@ set aside.
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from shared.audio_source import AudioPin
@@ -136,6 +136,12 @@ def linked(known: Assignments, told: Iterable[Member]) -> dict[str, frozenset[Sp
     return found
 
 
+def accompanied(members: Iterable[Member], told: Iterable[Member]) -> list[Member]:
+    """Return members with every speaker and session that was ever told of their recordings: each of them follows the recording's split."""
+    company: dict[str, set[str]] = {name: others for names, others in _recordings(told) for name in names}
+    return [replace(one, company=one.company.union(*(company.get(name, ()) for name in one.recording))) for one in members]
+
+
 def _recordings(told: Iterable[Member]) -> list[tuple[set[str], set[str]]]:
     """Return each recording's names (ids and digests that some member has in common) and its company."""
     group_of: dict[str, tuple[set[str], set[str]]] = {}
@@ -181,10 +187,12 @@ class History:
 
     Attributes:
         splits: of every identity that has one.
+        told: all that was told of recordings.
         reported: identities of the utterances that somebody reported as errors: what production heard there is nobody's reference.
     """
 
     splits: Assignments = field(default_factory=dict)
+    told: frozenset[Member] = frozenset()
     reported: frozenset[str] = frozenset()
 
 

@@ -9,7 +9,7 @@ from shared.cas import find
 from shared.dataset import Row
 from shared.objectstore import ObjectStore
 from shared.placement import clip_member, reported_in, told_in, uses_of
-from shared.splits import History, Member, Split, assignments, linked, merged, place
+from shared.splits import History, Member, Split, accompanied, assignments, linked, merged, place
 from shared.training import Clip, parse_lines
 
 READ_THREADS = 16
@@ -50,10 +50,10 @@ def past_uses(store: ObjectStore, split_key: bytes, before: int, corpora: Corpor
         told |= told_in(rows, split_key)
         reported |= reported_in(rows, split_key)
     past = linked(assignments([*uses, *((one.identities, "holdout") for one in corpora.suites)]), told)
-    placed = place(corpora.replay, past, by_hash)
+    placed = place(accompanied(corpora.replay, told), past, by_hash)
     sure = [(one.identities, splits) for one, splits in zip(corpora.replay, placed, strict=True) if len(splits) == 1]
     trusted = assignments((identities, next(iter(splits))) for identities, splits in sure)
-    return History(splits=linked(merged(past, trusted), told), reported=reported)
+    return History(splits=linked(merged(past, trusted), told), told=frozenset(told), reported=reported)
 
 
 def _datasets(store: ObjectStore, before: int) -> Iterator[list[Row]]:

@@ -112,8 +112,7 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
     if cycle > ledger.FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
     rows = draft(ports, cycle, ledger.read_events(ports.store, cycle))
-    past = read_history(ports, cycle).splits
-    rows = finish(rows, _pins(rows, audio.pin), read_split_key(ports), ports.settings.policy, past=past)
+    rows = finish(rows, _pins(rows, audio.pin), read_split_key(ports), ports.settings.policy, past=read_history(ports, cycle))
     stored = create(ports.store, keys.dataset(cycle), lines_bytes(rows), content_type="application/x-ndjson")
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
 

@@ -200,11 +200,19 @@ TWO_IN_A_CALL = [
 ]
 
 
+# One recording of which two speakers were told before it had a split.
+TWO_TOLD_OF_ONE = [
+    Chapter([Report("error", 0, None, None, True), Report("error", 0, "ana", None, False)], [], False, accepted=False),
+    Chapter([Report("error", 0, "eva", None, False), Report("error", 1, "ana", None, True)], [], False, accepted=False),
+]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(TOLD_LATE)
 @example(TOLD_LATE_OF_A_SUITE)
 @example(REPLAY_THAT_IS_GONE)
 @example(TWO_IN_A_CALL)
+@example(TWO_TOLD_OF_ONE)
 @given(st.lists(chapters, min_size=2, max_size=4))
 def test_nothing_that_was_trained_on_ever_judges_and_nothing_that_judged_is_ever_trained_on(story: list[Chapter]) -> None:
     life = Life(World(POLICY_HERE.model_copy(update={"validation": SUITES})))

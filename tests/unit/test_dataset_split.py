@@ -17,7 +17,7 @@ from shared.dataset import Row, accumulate, clip, holdout_clips, join
 from shared.events import Event
 from shared.placement import PinOutcome, estimated_rate, finish, uses_of
 from shared.policy import Policy
-from shared.splits import Assignments, Split, assignments, cluster_of, merged, split_of
+from shared.splits import History, Split, assignments, cluster_of, merged, split_of
 from shared.testing.builders import CALLS, correction, error, pin, sample, traffic
 from shared.testing.clock import START
 from shared.training import Clip
@@ -27,10 +27,10 @@ POLICY = Policy(holdout_share=0.25, dev_share=0.25)
 PINS: dict[str, PinOutcome] = {f"{CALLS}/u{number}.wav": pin(number) for number in range(100)}
 
 
-NO_PAST: Assignments = {}
+NO_PAST = History()
 
 
-def seal(*events: Event, pins: Mapping[str, PinOutcome] = PINS, policy: Policy = POLICY, past: Assignments = NO_PAST) -> list[Row]:
+def seal(*events: Event, pins: Mapping[str, PinOutcome] = PINS, policy: Policy = POLICY, past: History = NO_PAST) -> list[Row]:
     return finish(join(events, [], frozenset(), [], START), pins, KEY, policy, past=past)
 
 
@@ -90,7 +90,7 @@ def test_a_speaker_of_a_regression_suite_neither_trains_nor_tunes(split: Split) 
     speaker = someone(split)
     event = error(1, speaker_id=speaker)
     assert seal(event)[0].split == split
-    suite = assignments([({cluster_of(KEY, speaker=f"speaker:{speaker}")}, "holdout")])
+    suite = History(splits=assignments([({cluster_of(KEY, speaker=f"speaker:{speaker}")}, "holdout")]))
     assert seal(event, past=suite)[0].split == "holdout"
 
 
@@ -264,7 +264,7 @@ def test_over_any_cycles_every_event_is_fresh_once_and_no_cluster_is_in_two_spli
     for number in range(len(ledgers)):
         arrived = [event for name, event in named.items() if int(name[0]) <= number]  # what came before is delivered again
         rows = join(arrived, sealed, frozenset(learned), range(1, number + 1), START + timedelta(days=number))
-        past = merged(of_suites, assignments(uses_of(itertools.chain(*sealed), KEY)))
+        past = History(splits=merged(of_suites, assignments(uses_of(itertools.chain(*sealed), KEY))))
         sealed.append(finish(rows, pins, KEY, POLICY, past=past))
     every = [each for rows in sealed for each in rows]
     assert sorted(each.event_id for each in every if each.origin == "fresh") == sorted(named)

@@ -12,6 +12,7 @@ from shared.splits import (
     History,
     Member,
     Split,
+    accompanied,
     assignments,
     cluster_of,
     linked,
@@ -172,3 +173,12 @@ def test_whoever_was_trained_on_judges_no_longer(trained: Member) -> None:
     history = History(splits=used((trained, "train"), (said(2, "speaker:other"), "holdout")))
     other = clip(2, speaker="speaker:other")
     assert fit_to_judge([clip(1), other], KEY, history) == [other]
+
+
+def test_every_speaker_that_was_told_of_a_recording_follows_its_split() -> None:
+    told = [said(1, JUDGES), said(1, TRAINS), said(2, JUDGES)]
+    first, second = accompanied([told[1], told[2]], told)
+    assert first.company == said(1, JUDGES).company | said(1, TRAINS).company
+    assert second == told[2]
+    placed = place([first, second], {}, by_hash)
+    assert placed == [frozenset({"train"}), frozenset({"train"})], "who was told first of what trains does not judge"
