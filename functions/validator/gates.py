@@ -173,7 +173,7 @@ def _conclude(tested: _Tested, alpha: float, *, failed: bool) -> tuple[GateNumbe
         result="failed" if failed else "not testable" if unsure else "passed" if known else "not measured",
         finding=text,
     )
-    finding = Finding("rejects", counted.set_name, text, f"{counted.gate} rise on {counted.set_name}") if failed else None
+    finding = Finding("rejects", counted.set_name, text, f"the rate of {counted.gate} rises on {counted.set_name}") if failed else None
     return numbers, finding
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from functions.validator.judged_set import JudgedSet
 from functions.validator.sizing import further_needed
+from shared import keys
 from shared.wer_compare import NonInferiority, NotTestable, Superiority
 from shared.wer_power import Spread
 from shared.wer_stats import minimum_clusters
@@ -124,19 +125,22 @@ def judge_suite(
     name: str, judged: JudgedSet | None, result: NonInferiority | NotTestable | None, further: str, policy: GatePolicy
 ) -> Finding:
     """Say whether a named suite stays good; `further` tells what it takes where that stays open."""
+    title = name.removeprefix(keys.SUITE_SET)
     if judged is None or result is None:
-        return Finding("leaves open", name, f"Suite {name}, which the policy names, was not evaluated.", f"suite {name} was not evaluated")
+        return Finding(
+            "leaves open", name, f"Suite {title}, which the policy names, was not evaluated.", f"suite {title} was not evaluated"
+        )
     if isinstance(result, NotTestable):
-        return Finding("leaves open", name, f"Suite {name} permits no test: {result.reason}.", f"suite {name} permits no test")
+        return Finding("leaves open", name, f"Suite {title} permits no test: {result.reason}.", f"suite {title} permits no test")
     change = f"WER changes by {interval_in_points(result.delta)}"
     margin = f"the margin of {100 * policy.suite_margins[name]:.2f} points"
     if result.worse:
-        text = f"Suite {name} gets worse: {change}; even the lower end exceeds {margin}."
-        return Finding("rejects", name, text, f"suite {name} gets worse by more than its margin")
+        text = f"Suite {title} gets worse: {change}; even the lower end exceeds {margin}."
+        return Finding("rejects", name, text, f"suite {title} gets worse by more than its margin")
     if result.non_inferior:
-        return Finding("supports", name, f"Suite {name} stays good: {change}; the upper end is within {margin}.")
-    text = f"Suite {name} is not shown to stay good: {change}; the upper end exceeds {margin}. {further}"
-    return Finding("leaves open", name, text.strip(), f"suite {name} is not shown to stay good")
+        return Finding("supports", name, f"Suite {title} stays good: {change}; the upper end is within {margin}.")
+    text = f"Suite {title} is not shown to stay good: {change}; the upper end exceeds {margin}. {further}"
+    return Finding("leaves open", name, text.strip(), f"suite {title} is not shown to stay good")
 
 
 def judge_evidence(judged: JudgedSet, policy: GatePolicy) -> Iterator[Finding]:
