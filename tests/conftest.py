@@ -1,8 +1,15 @@
-"""What every test needs: conflicts are tried again at once."""
+"""What every test needs: conflicts are tried again at once, and what Hypothesis draws is the same in every run.
+
+`pytest --hypothesis-profile=default` draws anew.
+"""
 
 import pytest
+from hypothesis import settings
 
 from shared import cas
+
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(autouse=True)
