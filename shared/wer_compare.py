@@ -42,7 +42,7 @@ class Superiority:
         better: all three say so: flip, the upper end of delta, and cautious_high.
         worse: flip_worse and the lower end of delta both say so.
         short_of_gain: even the upper limit of the gain is below the wanted relative gain.
-        sd_d: for `utterances_needed`, design effect included.
+        sd_d: for `shared.wer_power`, design effect included.
     """
 
     delta: Interval
@@ -64,7 +64,7 @@ class NonInferiority:
         margin: the rise of WER that is still bearable, as a rate (0.005 is half a point).
         non_inferior: the upper limit does not exceed the margin.
         worse: even the lower limit exceeds the margin.
-        sd_d: for `utterances_needed`, design effect included.
+        sd_d: for `shared.wer_power`, design effect included.
     """
 
     delta: Interval

@@ -10,7 +10,6 @@ D_g = sum w_i (b_i - a_i), N_g = sum w_i n_i over the cluster, G clusters. Negat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, fsum, isfinite, log2, sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -223,26 +222,8 @@ def minimum_clusters(alpha: float) -> int:
     return ceil(-log2(alpha))
 
 
-def utterances_needed(sd_d: float, delta: float, alpha: float, power: float = 0.8) -> int:
-    """Return N = ((z_alpha + z_beta) sd_d / delta)^2, the utterances needed to show a difference of WER `delta`, one-sided.
-
-    Args:
-        sd_d: standard deviation of the difference per utterance, over the mean words per utterance; see `effective_sd`.
-        delta: the difference to detect (a rate, as 0.01 for one point), or the margin where the models are alike.
-        alpha: one-sided level.
-        power: probability to show the difference if it is there.
-
-    Raises:
-        ValueError: `delta` is 0.
-    """
-    if delta == 0.0:
-        raise ValueError("delta: expected a difference other than 0")
-    normal = NormalDist()
-    return ceil(((normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * sd_d / delta) ** 2)
-
-
 def effective_sd(deltas: Array, words: Array, utterances: int) -> float:
-    """Return sd_d for `utterances_needed`: the cluster-based standard error of the difference in WER times sqrt(utterances).
+    """Return sd_d for `shared.wer_power`: the cluster-based standard error of the difference in WER times sqrt(utterances).
 
     More utterances of the same make-up (as many per cluster, the same weights) shrink the error by the square root of their number, so that
     the design effect 1 + (m - 1) rho of clusters and weights is inside.

@@ -161,6 +161,7 @@ def gate_policy(policy: Policy, spec: TrainingSpec) -> GatePolicy:
         critical_terms=validation.critical_terms,
         max_latency_ratio=validation.max_latency_ratio,
         max_size_ratio=validation.max_size_ratio,
+        gain_to_detect=policy.min_detectable_gain,
     )
 
 

@@ -19,7 +19,6 @@ from shared.wer_stats import (
     minimum_clusters,
     relative_change_interval,
     sign_flip_test,
-    utterances_needed,
     wer_interval,
 )
 
@@ -207,16 +206,6 @@ def test_an_interval_without_two_clusters_or_words_is_refused(words: "np.ndarray
 def test_the_sign_flip_test_needs_so_many_clusters() -> None:
     # 2^-5 = 0.031 <= 0.05 < 2^-4; 2^-6 = 0.0156 <= 0.025 < 2^-5
     assert [minimum_clusters(alpha) for alpha in (0.5, 0.05, 0.025, 2**-7)] == [1, 5, 6, 7]
-
-
-def test_the_sample_size_of_a_difference() -> None:
-    # ((1.644854 + 0.841621) * 0.085 / 0.005)^2 = 42.27008^2 = 1786.76
-    assert utterances_needed(0.085, 0.005, alpha=0.05, power=0.8) == 1787
-    assert utterances_needed(0.085, -0.005, alpha=0.05, power=0.8) == 1787
-    # (2.486475 * 0.085 / 0.01)^2 = 446.69
-    assert utterances_needed(0.085, 0.01, alpha=0.05) == 447
-    with pytest.raises(ValueError, match="other than 0"):
-        utterances_needed(0.085, 0.0, alpha=0.05)
 
 
 def test_the_effective_sd_without_clusters_is_that_of_the_utterances() -> None:
