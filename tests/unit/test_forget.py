@@ -418,5 +418,5 @@ def test_the_command_says_what_it_did_what_learned_and_what_is_left_to_do(retune
 
 
 def test_the_command_wants_one_name(retune: Callable[..., str]) -> None:
-    retune(code=2)
-    retune("--speaker", "a", "--session", "b", code=2)
+    for arguments in ((), ("--speaker", "a", "--session", "b")):
+        assert "say who: one of --speaker, --session" in " ".join(retune(*arguments, code=2).split())
