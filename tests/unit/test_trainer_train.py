@@ -11,17 +11,12 @@ import torch
 
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, SpecAugment, TrainingConfig
-from trainer.adapted import Adapted, adapt
-from trainer.batching import pad_features
-from trainer.data import UsableClip
 from trainer.failures import RunFailed
-from trainer.loss import ctc_loss
-from trainer.model import AcousticModel, load_model
-from trainer.network import convolve, encode
+from trainer.model import load_model
 from trainer.progress import Progress
 from trainer.settings import default_learning_rate, resolve
-from trainer.testing import tones, usable_clips, write_tiny_model
-from trainer.train import TrainingRun, TrainingSets, train
+from trainer.testing import usable_clips, write_tiny_model
+from trainer.train import TrainingRun, TrainingSets, Tuned, train
 
 pytestmark = pytest.mark.torch
 
@@ -35,31 +30,10 @@ def base_folder(tmp_path: Path) -> Path:
     return write_tiny_model(tmp_path / "base")
 
 
-def load_clips(model: AcousticModel, folder: Path) -> list[UsableClip]:
-    return usable_clips(model, folder, {f"clip-{number}": text for number, text in enumerate(TEXTS)}, config=CONFIG)
-
-
-def trained(base_folder: Path, folder: Path, config: TrainingConfig = CONFIG) -> tuple[AcousticModel, Adapted]:
-    torch.set_num_threads(1)
+def fine_tune(base_folder: Path, folder: Path, config: TrainingConfig) -> Tuned:
     model = load_model(base_folder, CPU)
-    run = TrainingRun(Progress(folder / "log.jsonl", FakeClock()))
-    return model, train(model, TrainingSets(load_clips(model, folder)), config, run).adapted
-
-
-def logits(model: AcousticModel) -> torch.Tensor:
-    with torch.inference_mode():
-        return encode(model.network, *pad_features(convolve(model, [tones(text) for text in TEXTS])))
-
-
-def fresh(base_folder: Path, **changes: Any) -> tuple[AcousticModel, Adapted]:
-    model = load_model(base_folder, CPU)
-    return model, adapt(model, resolve(CONFIG.model_copy(update=changes), model))
-
-
-def backward(model: AcousticModel) -> None:
-    features, lengths = pad_features(convolve(model, [tones(text) for text in TEXTS]))
-    labels = [model.vocabulary.encode(text) for text in TEXTS]
-    ctc_loss(encode(model.network, features, lengths), lengths, labels, model.vocabulary.blank).sum().backward()
+    clips = usable_clips(model, folder, {f"clip-{number}": text for number, text in enumerate(TEXTS)}, config=CONFIG)
+    return train(model, TrainingSets(clips), config, TrainingRun(Progress(folder / "log.jsonl", FakeClock())))
 
 
 @pytest.mark.parametrize(
@@ -75,16 +49,14 @@ def backward(model: AcousticModel) -> None:
     ids=["lora", "full", "bf16", "checkpointing", "top layer", "spec augment"],
 )
 def test_training_lowers_the_loss(base_folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
-    model = load_model(base_folder, CPU)
-    config = CONFIG.model_copy(update={"epochs": 12, **changes})
-    tuned = train(model, TrainingSets(load_clips(model, tmp_path)), config, TrainingRun(Progress(tmp_path / "log.jsonl", FakeClock())))
+    tuned = fine_tune(base_folder, tmp_path, CONFIG.model_copy(update={"epochs": 12, **changes}))
     assert tuned.figures["last_epoch_loss"] < 0.6 * tuned.figures["first_loss"]
     assert (tmp_path / "log.jsonl").read_text().count('"event": "step"') == tuned.figures["steps"] == 24
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(base_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFailed) as caught:
-        trained(base_folder, tmp_path, CONFIG.model_copy(update={"learning_rate": 1e30}))
+        fine_tune(base_folder, tmp_path, CONFIG.model_copy(update={"learning_rate": 1e30}))
     assert caught.value.reason == "diverged"
 
 
@@ -98,7 +70,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(base_folder: Path, tmp_path: Pat
 )
 def test_settings_that_exclude_each_other_are_refused_by_name(base_folder: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(RunFailed, match=message) as caught:
-        fresh(base_folder, **changes)
+        resolve(CONFIG.model_copy(update=changes), load_model(base_folder, CPU))
     assert caught.value.reason == "bad_spec"
 
 
