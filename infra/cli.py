@@ -1,35 +1,28 @@
 """Retune's command line. The same commands work on the local stack and on Google Cloud: the environment says which."""
 
 import json
-import re
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 
 import infra.dlq
 import infra.explain
 import infra.forget
-import infra.model_check
-import infra.model_diff
-import infra.model_gc
-import infra.models
 import infra.people
 import infra.review
 import infra.shadow
 import infra.status
 from infra.corpora_cli import replay, suite
 from infra.errors import EXIT_CODES, OK, REFUSED
-from infra.model_tables import render_check, render_diff, render_gc, render_model, render_models
-from infra.options import By, Json
-from infra.people import Answer, Person
+from infra.models_cli import models
+from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
 from infra.session import open_session, read_policy
-from infra.terminal import answering, show
+from infra.terminal import answer_with, answering, show
 from shared.forgotten import Kind
 from shared.policy import Policy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, epilog=EXIT_CODES)
-models = typer.Typer(no_args_is_help=True, help="Models in the registry.")
 dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
 app.add_typer(models, name="models")
 app.add_typer(dlq, name="dlq")
@@ -39,14 +32,9 @@ app.add_typer(replay, name="replay")
 
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")]
-Reason = Annotated[str | None, typer.Option(help="Why; recorded.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")]
-VersionArgument = Annotated[str, typer.Argument(help="A version, such as v12.")]
 CycleArgument = Annotated[int | None, typer.Argument(min=1, help="A cycle; by default the one that runs.")]
 
 LOCAL = Path(".retune")
-TIMEOUT_S = 30.0
 
 
 def main() -> None:
@@ -131,8 +119,8 @@ def explain(
 def trigger(by: By, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
     """Start a cycle now: skips thresholds, cooldown and approval; nothing else."""
     with answering(), open_session() as session:
-        answer = infra.people.trigger(session.ports, _person(by, reason, wait, timeout))
-    _answer(answer, as_json=as_json)
+        answer = infra.people.trigger(session.ports, person(by, reason, wait, timeout))
+    answer_with(answer, as_json=as_json)
 
 
 @app.command()
@@ -146,8 +134,8 @@ def approve(
 ) -> None:
     """Let the cycle that awaits approval go on."""
     with answering(), open_session() as session:
-        answer = infra.people.approve(session.ports, _person(by, reason, wait, timeout), cycle)
-    _answer(answer, as_json=as_json)
+        answer = infra.people.approve(session.ports, person(by, reason, wait, timeout), cycle)
+    answer_with(answer, as_json=as_json)
 
 
 @app.command()
@@ -161,8 +149,8 @@ def cancel(
 ) -> None:
     """Cancel the cycle that runs; its errors go into the next one."""
     with answering(), open_session() as session:
-        answer = infra.people.cancel(session.ports, _person(by, reason, wait, timeout), cycle)
-    _answer(answer, as_json=as_json)
+        answer = infra.people.cancel(session.ports, person(by, reason, wait, timeout), cycle)
+    answer_with(answer, as_json=as_json)
 
 
 @app.command()
@@ -176,12 +164,12 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make an accepted version stable."""
-    number = _version(version)
+    number = version_number(version)
     if override and not reason:
         raise typer.BadParameter("--override needs --reason: it stays in the audit log for ever")
     with answering(), open_session() as session:
-        answer = infra.people.promote(session.ports, _person(by, reason, wait, timeout), number, override=override)
-    _answer(answer, as_json=as_json)
+        answer = infra.people.promote(session.ports, person(by, reason, wait, timeout), number, override=override)
+    answer_with(answer, as_json=as_json)
 
 
 @app.command()
@@ -197,10 +185,10 @@ def canary(
     as_json: Json = False,
 ) -> None:
     """Serve an accepted version to a share of the sessions; its errors there decide whether it is promoted."""
-    number = _version(version)
+    number = version_number(version)
     with answering(), open_session() as session:
-        answer = infra.people.canary(session.ports, _person(by, reason, wait, timeout), number, percent)
-    _answer(answer, as_json=as_json)
+        answer = infra.people.canary(session.ports, person(by, reason, wait, timeout), number, percent)
+    answer_with(answer, as_json=as_json)
 
 
 @app.command()
@@ -209,7 +197,7 @@ def shadow(
     as_json: Json = False,
 ) -> None:
     """Show what a version heard that transcribes beside the stable one: where they agree, and who is right."""
-    number = None if version is None else _version(version)
+    number = None if version is None else version_number(version)
     with answering(), open_session() as session:
         report = infra.shadow.look(session.ports, number)
     show(report, infra.shadow.render(report), as_json=as_json)
@@ -226,115 +214,10 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Withdraw a live version and serve the last good one before it."""
-    number, target = (None if text is None else _version(text) for text in (version, to))
+    number, target = (None if text is None else version_number(text) for text in (version, to))
     with answering(), open_session() as session:
-        answer = infra.people.rollback(session.ports, _person(by, reason, wait, timeout), number, target)
-    _answer(answer, as_json=as_json)
-
-
-@models.command("list")
-def models_list(as_json: Json = False) -> None:
-    """List the models."""
-    with answering(), open_session() as session:
-        views = infra.models.list_models(session.ports)
-    show(views, render_models(views), as_json=as_json)
-
-
-@models.command("show")
-def models_show(version: VersionArgument, as_json: Json = False) -> None:
-    """Show one model."""
-    number = _version(version)
-    with answering(), open_session() as session:
-        view = infra.models.show_model(session.ports, number)
-    show(view, render_model(view), as_json=as_json)
-
-
-@models.command("import")
-def models_import(
-    by: By,
-    source: Annotated[str, typer.Argument(help="A folder with a Wav2Vec2ForCTC, or its name on the Hugging Face hub.")],
-    make_stable: Annotated[bool | None, typer.Option("--promote/--no-promote", help="Make it stable; by default the first one is.")] = None,
-    reason: Reason = None,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
-) -> None:
-    """Check a model, convert it to safetensors and bring it in: the first is v0, a later one takes the next cycle's number."""
-    with answering(), open_session() as session:
-        person = _person(by, reason, True, timeout)
-        imported = infra.models.import_model(
-            session.ports, source, person, make_stable=make_stable, tell=lambda line: typer.echo(line, err=True)
-        )
-    promotion, name = imported.promotion, f"v{imported.version}"
-    next_step = promotion.text if promotion else f"make it stable with `retune promote {name} --override --reason WHY`"
-    show(imported, f"{name} is imported; {next_step}", as_json=as_json)
-    raise typer.Exit(REFUSED if promotion is not None and promotion.outcome == "refused" else OK)
-
-
-@models.command("withdraw")
-def models_withdraw(
-    by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
-) -> None:
-    """Mark a version that serves nobody as one that comes back only by an override."""
-    number = _version(version)
-    with answering(), open_session() as session:
-        answer = infra.people.withdraw(session.ports, _person(by, reason, wait, timeout), number)
-    _answer(answer, as_json=as_json)
-
-
-@models.command("pin")
-def models_pin(
-    by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
-) -> None:
-    """Keep a version's files, whatever the retention says."""
-    number = _version(version)
-    with answering(), open_session() as session:
-        answer = infra.people.pin(session.ports, _person(by, reason, wait, timeout), number, pinned=True)
-    _answer(answer, as_json=as_json)
-
-
-@models.command("unpin")
-def models_unpin(
-    by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
-) -> None:
-    """Leave a version's files to the retention again."""
-    number = _version(version)
-    with answering(), open_session() as session:
-        answer = infra.people.pin(session.ports, _person(by, reason, wait, timeout), number, pinned=False)
-    _answer(answer, as_json=as_json)
-
-
-@models.command("verify")
-def models_verify(version: VersionArgument, as_json: Json = False) -> None:
-    """Download a model and check every file: size, CRC32C, SHA-256, suffix (exit code 1 if it is damaged)."""
-    number = _version(version)
-    with answering(), open_session() as session:
-        check = infra.model_check.check_stored_model(session.ports, number)
-    show(check, render_check(check), as_json=as_json)
-    raise typer.Exit(OK if check.whole else REFUSED)
-
-
-@models.command("diff")
-def models_diff(a: VersionArgument, b: VersionArgument, as_json: Json = False) -> None:
-    """Compare two models: configuration, lineage, files, validation."""
-    first, second = _version(a), _version(b)
-    with answering(), open_session() as session:
-        diff = infra.model_diff.diff_models(session.ports, first, second)
-    show(diff, render_diff(diff), as_json=as_json)
-
-
-@models.command("gc")
-def models_gc(
-    by: By,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the others stay.")] = False,
-    reason: Reason = None,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
-) -> None:
-    """Delete the files of models that nothing needs any more; manifests stay (exit code 1 if one had to be left)."""
-    with answering(), open_session() as session:
-        report = infra.model_gc.collect_models(session.ports, _person(by, reason, True, timeout), dry_run=dry_run)
-    show(report, render_gc(report), as_json=as_json)
-    raise typer.Exit(REFUSED if report.left else OK)
+        answer = infra.people.rollback(session.ports, person(by, reason, wait, timeout), number, target)
+    answer_with(answer, as_json=as_json)
 
 
 @dlq.command("list")
@@ -432,21 +315,6 @@ def _review(source: infra.review.ReviewSource, utterance: str | None, text: str 
         return
     items = source.waiting()
     show(items, infra.review.render(items, source.name), as_json=as_json)
-
-
-def _person(by: str, reason: str | None, wait: bool, timeout: float) -> Person:
-    return Person(by=by, reason=reason, wait_s=timeout if wait else None)
-
-
-def _version(text: str) -> int:
-    if not re.fullmatch(r"v?\d{1,6}", text):
-        raise typer.BadParameter(f"expected a version such as v12, found {text!r}")
-    return int(text.removeprefix("v"))
-
-
-def _answer(answer: Answer, *, as_json: bool) -> NoReturn:
-    show(answer, answer.text, as_json=as_json)
-    raise typer.Exit(REFUSED if answer.outcome == "refused" else OK)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Options that many commands have."""
+"""Options that many commands have, and what is read from them."""
 
 import getpass
 import os
+import re
 from typing import Annotated
 
 import typer
+
+from infra.people import Person
 
 
 def _me() -> str:
@@ -16,3 +19,24 @@ def _me() -> str:
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for machines.")]
 By = Annotated[str, typer.Option(default_factory=_me, help="Who asks; recorded as a claim.", show_default="you")]
+Reason = Annotated[str | None, typer.Option(help="Why; recorded.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")]
+VersionArgument = Annotated[str, typer.Argument(help="A version, such as v12.")]
+TIMEOUT_S = 30.0
+
+
+def person(by: str, reason: str | None, wait: bool, timeout: float) -> Person:  # noqa: FBT001
+    """Return who asks, and how long for an answer; None = not at all."""
+    return Person(by=by, reason=reason, wait_s=timeout if wait else None)
+
+
+def version_number(text: str) -> int:
+    """Return the number of a version such as v12.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    if not re.fullmatch(r"v?\d{1,6}", text):
+        raise typer.BadParameter(f"expected a version such as v12, found {text!r}")
+    return int(text.removeprefix("v"))

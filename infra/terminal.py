@@ -12,7 +12,8 @@ from google.auth.exceptions import GoogleAuthError
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
-from infra.errors import REFUSED, TIMEOUT, UNREACHABLE, NoAnswer, Refused, Unreachable
+from infra.errors import OK, REFUSED, TIMEOUT, UNREACHABLE, NoAnswer, Refused, Unreachable
+from infra.people import Answer
 from shared.errors import NotFound, Retryable, RetuneError
 from shared.wording import PIPE_COLUMNS
 
@@ -26,6 +27,12 @@ def show(document: BaseModel | Sequence[BaseModel], rendered: RenderableType, *,
         typer.echo(rendered)
     else:
         Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(rendered)
+
+
+def answer_with(answer: Answer, *, as_json: bool) -> NoReturn:
+    """Print what came of a person's command, and leave with its code."""
+    show(answer, answer.text, as_json=as_json)
+    raise typer.Exit(REFUSED if answer.outcome == "refused" else OK)
 
 
 @contextmanager

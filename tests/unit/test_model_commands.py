@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.model_gc
+import infra.models_cli
 from shared import keys
 from shared.objectstore import crc32c_base64
 from shared.registry import CODEC, Move
@@ -30,7 +31,8 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    monkeypatch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(world)))
+    for module in (infra.cli, infra.models_cli):
+        monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 
 
