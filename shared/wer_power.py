@@ -13,9 +13,10 @@ Formula: N utterances of G clusters (speakers, else calls), m = N / G each, show
 delta = (t(1 - alpha, G - 1) + t(power, G - 1)) * sd * sqrt(w (1 + (m - 1) rho) / N), one-sided, with sd the spread of the difference for
 one independent utterance, rho the correlation of the differences within a cluster and w the effect of unequal weights. It is the closed
 form N = ((z_alpha + z_beta) sd / delta)^2 with the design effect of clusters and Student's t in place of z: few speakers count as few.
+For a gain the quantiles are those of `_gate_quantiles`: the gate's limit allows for one more speaker who comes out worse.
 
-Assumes clusters of about the same size and a roughly normal mean; the gate's third condition (see `shared.wer_compare`) asks for more
-where a thin sample stands for much traffic. Resampling unit: the cluster.
+Assumes clusters of about the same size and a roughly normal mean; the gate asks for more where a thin sample stands for much traffic
+(see `shared.wer_compare`). Resampling unit: the cluster.
 
 Source: design effect: L. Kish, Survey Sampling (1965), section 5.4; least detectable difference with two t quantiles: J. H. Zar,
 Biostatistical Analysis, chapter 7.
@@ -31,6 +32,8 @@ PRIOR_SD_D = 0.085
 anew on a tenth of them and mends a fifth of the errors (`shared.testing.two_models`)."""
 PRIOR_RHO = 0.07
 """Correlation of the differences of one speaker's utterances in the same simulation, where a model suits some voices 10% better."""
+_MEDIAN_OF_NORMAL = 0.6745
+_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -215,15 +218,16 @@ def smallest_gain(holdout: Holdout, spread: Spread, alpha: float, power: float =
 
     Too small at the fewest clusters that the sign-flip test takes (5 at alpha 0.05): there all of them must agree.
     """
-    return inf if 2.0**-holdout.clusters > alpha else smallest_margin(holdout, spread, alpha, power)
+    if 2.0**-holdout.clusters > alpha:
+        return inf
+    return _gate_quantiles(holdout.clusters, alpha, power) * _standard_error(holdout, spread)
 
 
 def smallest_margin(suite: Holdout, spread: Spread, alpha: float, power: float = 0.8) -> float:
     """Return the smallest margin, a rate, within which a suite shows an unchanged WER to be no worse; infinite below two clusters."""
     if suite.clusters < 2:
         return inf
-    effect = _design_effect(suite.utterances / suite.clusters, spread.rho) * _weights(suite, spread)
-    return _quantiles(suite.clusters, alpha, power) * spread.sd_d * sqrt(effect / suite.utterances)
+    return _quantiles(suite.clusters, alpha, power) * _standard_error(suite, spread)
 
 
 def size_for_margin(suite: Holdout, spread: Spread, margin: float, alpha: float, power: float = 0.8) -> MarginSize:
@@ -268,7 +272,7 @@ def _further_of_the_same(holdout: Holdout, spread: Spread, wanted: Wanted, delta
     """Solve sqrt(w (1 + (m - 1) rho) / (m G)) = delta / (quantiles sd) for m; the left side never falls below sqrt(w rho / G)."""
     if holdout.clusters < 2 or 2.0**-holdout.clusters > wanted.alpha:
         return None
-    needed = (delta / (_quantiles(holdout.clusters, wanted.alpha, wanted.power) * spread.sd_d)) ** 2
+    needed = (delta / (_gate_quantiles(holdout.clusters, wanted.alpha, wanted.power) * spread.sd_d)) ** 2
     bearable = needed * holdout.clusters / _weights(holdout, spread)
     if bearable <= spread.rho:
         return None
@@ -277,6 +281,25 @@ def _further_of_the_same(holdout: Holdout, spread: Spread, wanted: Wanted, delta
 
 def _quantiles(clusters: int, alpha: float, power: float) -> float:
     return _t_quantile(clusters - 1, 1 - alpha) + _t_quantile(clusters - 1, power)
+
+
+def _gate_quantiles(clusters: int, alpha: float, power: float) -> float:
+    """Return how many standard errors of a gain the gate asks for: also its limit with one more usual cluster that came out worse.
+
+    k, the mean difference of a cluster over its spread, solves k G = v + t(1 - alpha) sqrt(G + v^2) + t(power) sqrt(G), where v, the median
+    of |D| over the spread, is 0.6745 (normal) where the mean is small and about k where it is not. Returned is k sqrt(G).
+    """
+    at_alpha, at_power = _t_quantile(clusters - 1, 1 - alpha), _t_quantile(clusters - 1, power)
+    usual = _MEDIAN_OF_NORMAL
+    for _ in range(_ROUNDS):
+        mean = (usual + at_alpha * sqrt(clusters + usual**2) + at_power * sqrt(clusters)) / clusters
+        usual = max(_MEDIAN_OF_NORMAL, mean)
+    return mean * sqrt(clusters)
+
+
+def _standard_error(holdout: Holdout, spread: Spread) -> float:
+    effect = _design_effect(holdout.utterances / holdout.clusters, spread.rho) * _weights(holdout, spread)
+    return spread.sd_d * sqrt(effect / holdout.utterances)
 
 
 def _weights(holdout: Holdout, spread: Spread) -> float:

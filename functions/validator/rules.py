@@ -101,6 +101,7 @@ def judge_superiority(judged: JudgedSet, result: Superiority | NotTestable, spre
 
 
 def _not_better(judged: JudgedSet, result: Superiority, change: str, spread: Spread, policy: GatePolicy) -> Finding:
+    further = further_needed(judged, spread, policy.gain_to_detect, policy.alpha)
     if result.delta.estimate < 0.0 and result.flip.smallest_p > policy.alpha:
         text = (
             f"Too few differences: the models differ on {result.flip.clusters} speakers or calls, and p <= {policy.alpha:g} takes at least "
@@ -108,13 +109,24 @@ def _not_better(judged: JudgedSet, result: Superiority, change: str, spread: Spr
         )
         return Finding("leaves open", judged.name, text, "the models differ on too few speakers or calls")
     if result.flip.p_value <= policy.alpha and result.delta.high < 0.0:
+        return _undone_by_one_more(judged, result, change, further)
+    text = f"No significant gain: {change}, {_sign_flip(result)}. {further}"
+    return Finding("leaves open", judged.name, text, "its gain is not significant")
+
+
+def _undone_by_one_more(judged: JudgedSet, result: Superiority, change: str, further: str) -> Finding:
+    upper_end = f"the upper end would be {100 * result.cautious_high:+.2f}"
+    if result.unseen == "utterance":
         text = (
-            f"The sample of unreported traffic is too thin: {change}, but had one more of its utterances come out worse, the upper end "
-            f"would be {100 * result.cautious_high:+.2f}. More sampled utterances, or a higher sampling rate, can settle it."
+            f"The sample of unreported traffic is too thin: {change}, but had one more of its utterances come out worse, {upper_end}. "
+            "More sampled utterances, or a higher sampling rate, can settle it."
         )
         return Finding("leaves open", judged.name, text, "the sample of unreported traffic is too thin")
-    text = f"No significant gain: {change}, {_sign_flip(result)}. {further_needed(judged, spread, policy.gain_to_detect, policy.alpha)}"
-    return Finding("leaves open", judged.name, text, "its gain is not significant")
+    text = (
+        f"Too few speakers or calls for how much they differ: {change}, but had one more come out worse, by as much as the usual one "
+        f"changes, {upper_end}. {further}"
+    )
+    return Finding("leaves open", judged.name, text, "too few speakers or calls were judged for how much they differ")
 
 
 def _sign_flip(result: Superiority) -> str:

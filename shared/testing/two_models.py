@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shared.wer_stats import PairedUtterance
+from shared.wer_stats import Array, PairedUtterance
+
+Counts = NDArray[np.int64]
+_ROUNDS = 30
+"""Enough for `_raised` to come within 1e-6 of what is wanted."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class Traffic:
         report_rate: share of the wrongly transcribed utterances that are reported.
         sample_rate: share of the unreported utterances that are sampled.
         fixed: share of the remaining errors that the candidate corrects; 0 makes the models equal.
-        interaction: spread (log scale) by which the candidate suits one speaker better and another worse, at the same mean.
+        interaction: spread (log scale) by which the candidate suits one speaker better and another worse, at the same mean: so many times
+            the errors come of that speaker, all utterances taken together.
     """
 
     speakers: int
@@ -43,7 +49,7 @@ def simulate(traffic: Traffic, rng: np.random.Generator) -> list[PairedUtterance
     anew = rng.binomial(words, traffic.redrawn)
     kept = base - rng.hypergeometric(base, words - base, anew)
     alike = kept - rng.binomial(kept, traffic.fixed) + rng.binomial(anew, chance)
-    spoilt = rng.binomial(words - alike, np.clip(chance * (suits - 1) / (1 - chance), 0.0, 1.0))
+    spoilt = rng.binomial(words - alike, np.maximum((_raised(chance, words, suits) - chance) / (1 - chance), 0.0))
     candidate = rng.binomial(alike, np.minimum(1.0, suits)) + spoilt
     reported = (base > 0) & (rng.random(shape) < traffic.report_rate)
     sampled = ~reported & (rng.random(shape) < traffic.sample_rate)
@@ -59,3 +65,16 @@ def simulate(traffic: Traffic, rng: np.random.Generator) -> list[PairedUtterance
         )
         for speaker, number in np.argwhere(reported | sampled).tolist()
     ]
+
+
+def _raised(chance: Array, words: Counts, suits: Array) -> Array:
+    """Return the chance of an error, `(speakers, utterances)`, where a speaker's expected errors are `suits` times as many.
+
+    No chance exceeds 1: what an utterance that fails anyway cannot take falls on the speaker's other utterances. Were it dropped, the mean
+    candidate would be better than the model that it is to equal (0.6% of the errors at a spread of 0.2).
+    """
+    wanted = suits * np.sum(words * chance, axis=1, keepdims=True)
+    factor = suits
+    for _ in range(_ROUNDS):
+        factor = factor * wanted / np.sum(words * np.minimum(1.0, factor * chance), axis=1, keepdims=True)
+    return np.minimum(1.0, factor * chance)

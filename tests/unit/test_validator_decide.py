@@ -186,6 +186,15 @@ def test_a_sample_too_thin_for_its_weight_decides_nothing() -> None:
     assert "too thin" in found.reasons[0]
 
 
+def test_speakers_of_whom_one_more_could_undo_the_gain_decide_nothing() -> None:
+    # five speakers -6 each, one +3 (worked out in test_wer_stats)
+    reported = [(5, 2)] * 5 + [(1, 2)] + [(5, 2)] * 5 + [(1, 2)] + [(1, 1)] * 5 + [(1, 2)]
+    found = verdict(together(part(reported, speakers=6), part(UNCHANGED, stratum="traffic", weight=1.5, speakers=6)), SUITE)
+    assert found.outcome == "inconclusive"
+    assert found.reasons[0].startswith("Too few speakers or calls for how much they differ")
+    assert "further speakers or calls" in found.reasons[0] or "was expected to show" in found.reasons[0]
+
+
 def test_too_few_speakers_decide_nothing_and_the_reason_says_how_many_are_needed() -> None:
     few = together(part(FIXED, speakers=4), part(UNCHANGED, stratum="traffic", weight=4.0, speakers=4))
     found = verdict(few, SUITE)
@@ -221,10 +230,11 @@ def test_an_open_question_is_sized() -> None:
     assert found.outcome == "inconclusive"
     # WER before: (12 * (5 + 3 + 5 + 4) + 2 * 48) / (480 + 2 * 480) = 300 / 1440; its tenth, 0.0208, is to be shown. Eleven speakers with 96
     # utterances of weights 1 and 2 (Kish: 96 * (48 + 4 * 48) / 144^2 = 1.11) show, by the prior of 0.085 and rho 0.07 at 96 / 11 each,
-    # (t(.95, 10) + t(.8, 10)) * 0.085 * sqrt(1.11 * (1 + 7.73 * 0.07) / 96) = (1.812 + 0.879) * 0.085 * 0.1336 = 0.0306: too little.
-    # Twice the speakers with twice the utterances: (1.721 + 0.859) * 0.085 * 0.0945 = 0.0207, just enough.
+    # c * 0.085 * sqrt(1.11 * (1 + 7.73 * 0.07) / 96) = 3.035 * 0.085 * 0.1336 = 0.0345: too little, with c from one more usual speaker.
+    # 25 speakers with 219: (0.6745 + 1.7109 sqrt(25.455) + 0.8569 * 5) / 5 = 2.718; 2.718 * 0.085 * 0.0884 = 0.0204, enough; 24 with 210
+    # show 0.0209.
     wanted = "To show a gain of 10.0% of the WER in 4 of 5 trials takes about"
-    assert f"{wanted} 96 further utterances, with 11 further speakers or calls among them, by the stated prior" in found.reasons[0]
+    assert f"{wanted} 123 further utterances, with 14 further speakers or calls among them, by the stated prior" in found.reasons[0]
     assert found.failure_reason == "The evidence does not decide because its gain is not significant."
 
 

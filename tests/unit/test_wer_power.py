@@ -41,32 +41,35 @@ def test_many_speakers_of_one_utterance_each_need_the_published_sizes() -> None:
 
 
 def test_few_speakers_pay_for_what_their_utterances_share() -> None:
-    # m = 10, rho = 0.07: design effect 1.63; t(0.95, 9 df) = 1.833113, t(0.8, 9 df) = 0.883404; 2.716517 * 0.085 * sqrt(1.63 / 100) = 0.029480
+    # m = 10, rho = 0.07: design effect 1.63; t(0.95, 9 df) = 1.833113, t(0.8, 9 df) = 0.883404. k = 0.985010 is above 0.6745 and solves
+    # 10 k = k + 1.833113 sqrt(10 + k^2) + 0.883404 sqrt(10): 9.850097 = 0.985010 + 6.071507 + 2.793568;
+    # k sqrt(10) = 3.114874, 3.114874 * 0.085 * sqrt(1.63 / 100) = 0.033803
     found = power_before(Holdout(100, 10), Spread(), Wanted(base_wer=0.146, relative_gain=0.25))
-    assert found.smallest_gain == pytest.approx(0.029480, abs=2e-6)
-    assert found.smallest_relative_gain == pytest.approx(0.029480 / 0.146, abs=2e-5)
+    assert found.smallest_gain == pytest.approx(0.033803, abs=2e-6)
+    assert found.smallest_relative_gain == pytest.approx(0.033803 / 0.146, abs=2e-5)
     assert found.enough
     assert (found.further_utterances, found.further_clusters, found.further_of_the_same) == (0, 0, 0)
 
 
 def test_what_is_lacking_is_told_in_utterances_and_speakers() -> None:
-    # 8 speakers of 5: design effect 1.28. To show 0.0365 at G speakers of 5: (t + t)(G - 1) * 0.085 * sqrt(1.28 / 5G) <= 0.0365.
-    # G = 10: 2.716517 * 0.085 * 0.16 = 0.036945, too much; G = 11: t = 1.812461 + 0.879058, 2.691519 * 0.085 * 0.152554 = 0.034901
+    # 8 speakers of 5: design effect 1.28. To show 0.0365 at G speakers of 5: k sqrt(G) * 0.085 * sqrt(1.28 / 5G) <= 0.0365.
+    # G = 12: k = 0.858382 solves 12 k = k + 1.795885 sqrt(12 + k^2) + 0.875530 sqrt(12), 2.973522 * 0.085 * 0.146059 = 0.036916, too much;
+    # G = 13: k = 0.811079 solves 13 k = k + 1.782288 sqrt(13 + k^2) + 0.872609 sqrt(13), 2.924389 * 0.085 * 0.140329 = 0.034882
     wanted = Wanted(base_wer=0.146, relative_gain=0.25)
     found = power_before(Holdout(40, 8), Spread(), wanted)
     assert not found.enough
-    assert (found.further_utterances, found.further_clusters) == (15, 3)
-    # of the same 8: t(0.95, 7) = 1.894579, t(0.8, 7) = 0.896030; v = (0.0365 / (2.790609 * 0.085))^2 = 0.023678, 8 v = 0.189423;
-    # m = 0.93 / (0.189423 - 0.07) = 7.78746, 8 m = 62.3: 63 - 40
-    assert found.further_of_the_same == 23
+    assert (found.further_utterances, found.further_clusters) == (25, 5)
+    # of the same 8: k sqrt(8) = 3.373953; (0.0365 / (3.373953 * 0.085))^2 = 0.016198, times 8 = 0.129586;
+    # m = 0.93 / (0.129586 - 0.07) = 15.60770, 8 m = 124.9: 125 - 40
+    assert found.further_of_the_same == 85
     assert found.in_words() == (
-        "a holdout of 40 utterances of 8 speakers or calls shows a fall of the WER by 29% (in 80% of trials, one-sided 5.0%); "
-        "to show 25% it takes 15 further utterances with 3 further speakers or calls among them"
+        "a holdout of 40 utterances of 8 speakers or calls shows a fall of the WER by 35% (in 80% of trials, one-sided 5.0%); "
+        "to show 25% it takes 25 further utterances with 5 further speakers or calls among them"
     )
 
 
 def test_no_number_of_utterances_of_five_speakers_shows_a_tenth() -> None:
-    # t(0.95, 4) + t(0.8, 4) = 2.131847 + 0.940965; even without end sd * 3.072812 * sqrt(0.07 / 5) = 0.0309 > 0.0146
+    # t(0.95, 4) + t(0.8, 4) = 2.131847 + 0.940965 alone: even without end sd * 3.072812 * sqrt(0.07 / 5) = 0.0309 > 0.0146
     found = power_before(Holdout(50, 5), Spread(), Wanted(base_wer=0.146, relative_gain=0.1))
     assert found.further_of_the_same is None
     assert found.further_clusters > 0

@@ -298,11 +298,26 @@ def test_a_gain_that_one_unseen_regression_would_undo_is_not_significant() -> No
     assert thin.flip.p_value <= 0.05
     assert thin.delta.high < 0.0
     # u = 100 * mean change 1; sd(D) = 0; t(0.95, 11 df) = 1.795885: (-12 + 100 + 1.795885 * 100) / (12 * 10 + 12 * 1000)
+    assert thin.unseen == "utterance"
     assert thin.cautious_high == pytest.approx((88 + 179.5885) / 12_120, abs=1e-6)
     assert not thin.better
     dense = compare(reported + [utterance(f"s{n}", 0, 0, weight=2.0, name=f"t{n}") for n in range(12)], alpha=0.05, seed=0)
     assert isinstance(dense, Superiority)
     assert dense.better  # (-12 + 2 + 1.795885 * 2) < 0
+
+
+def test_a_gain_that_one_more_usual_speaker_would_undo_is_not_significant() -> None:
+    # D = -6 five times, +3 once: of 64 sign patterns two sum to -27 or less; 6 var(D) = 81, t(0.95, 5 df) = 2.015048: -27 + 18.135 < 0.
+    # One more speaker of the median |D| = 6 who came out worse: -27 + 6 + 2.015048 * sqrt(81 + 36) = 0.79607 errors of 120 words.
+    better = [utterance(f"s{number}", 6, 3, name=f"{number}/{again}") for number in range(5) for again in range(2)]
+    worse = [utterance("s5", 1, 4, words=20)]
+    found = compare(better + worse, alpha=0.05, seed=0)
+    assert isinstance(found, Superiority)
+    assert found.flip.p_value == pytest.approx(2 / 64)
+    assert found.delta.high < 0.0
+    assert found.unseen == "cluster"  # one more utterance would weigh 3, the mean size of a change
+    assert found.cautious_high == pytest.approx(0.79607 / 120, abs=1e-6)
+    assert not found.better
 
 
 def test_a_gain_surely_smaller_than_the_wanted_one_is_short_of_it() -> None:
@@ -368,3 +383,17 @@ def test_a_model_that_is_no_better_does_not_pass_on_a_thin_sample() -> None:
 def test_a_model_that_corrects_a_fifth_of_the_errors_passes() -> None:
     _, gate = false_deploys(Traffic(speakers=30, utterances=40, redrawn=0.05, report_rate=0.3, sample_rate=0.1, fixed=0.2), trials=50)
     assert gate >= 0.8
+
+
+def test_the_simulated_model_that_is_no_better_makes_as_many_errors_also_where_it_suits_speakers_differently() -> None:
+    # 2,000 trials: the mean difference is within three standard errors of 0; it was 0.6% of the errors while chances above 1 were cut off
+    traffic = Traffic(speakers=10, utterances=100, redrawn=0.3, report_rate=0.0, sample_rate=1.0, interaction=0.2)
+    rng = np.random.default_rng(5)
+    base, deltas = [], []
+    for _ in range(2000):
+        found = cluster_totals(simulate(traffic, rng))
+        base.append(found.base_errors.sum())
+        deltas.append(found.deltas.sum())
+    error = np.std(deltas) / np.sqrt(len(deltas)) / np.mean(base)
+    assert abs(np.mean(deltas) / np.mean(base)) < 3 * error
+    assert error < 0.002
