@@ -1,7 +1,7 @@
 """What suites and replay have in common: the wall between training and judging, and clips on their way into the store [io]."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,15 @@ from functions.runtime import Ports
 from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, prepare, some
 from infra.errors import Refused
 from shared import keys, ledger
-from shared.cas import commit
-from shared.corpora import CorpusClip, Crossing, Known, copy_audio, crossings, judging, load_corpus, suite_names, trained
+from shared.corpora import CorpusClip, Crossing, Known, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
 from shared.errors import Conflict
 from shared.objectstore import Generation, ObjectStore
 from shared.splits import audio_digest
 from shared.stores import open_store
-from shared.training import Clip, lines_bytes, parse_lines
-from shared.wer import normalise
+from shared.suites import suite_names
+from shared.training import Clip, parse_lines
 
 UPLOADS = 16
-CONTENT_TYPE = "application/x-ndjson"
 
 
 @dataclass(frozen=True)
@@ -55,16 +53,6 @@ class Admitted:
     clips: tuple[CorpusClip, ...]
     left_out: tuple[str, ...]
     repeated: int
-
-
-def count_words(clips: Iterable[CorpusClip]) -> int:
-    """Return the reference words under the normaliser in force."""
-    return sum(len(normalise(item.reference).split()) for item in clips)
-
-
-def count_speakers(clips: Iterable[CorpusClip]) -> int:
-    """Return the speakers, sessions and lone recordings: the units that statistics resample."""
-    return len({item.speaker for item in clips})
 
 
 def known_to_training(ports: Ports) -> Known:
@@ -138,6 +126,6 @@ def replace_manifest(store: ObjectStore, key: str, clips: Sequence[CorpusClip], 
         Refused: somebody else replaced them meanwhile.
     """
     try:
-        commit(store, key, lines_bytes(clips), if_generation_match=read, content_type=CONTENT_TYPE)
+        replace_corpus(store, key, clips, read)
     except Conflict as error:
         raise Refused(f"{key}: somebody changed it at the same time; look and try again") from error

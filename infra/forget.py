@@ -20,7 +20,6 @@ from infra import redact
 from infra.errors import Refused
 from infra.people import read_production
 from infra.redact import Target
-from infra.suites import write_suite
 from infra.traces import COPIED, Step, find_steps, taught_in, their_utterances
 from shared import keys, ledger
 from shared.cas import Decision, apply_with_cas, commit, find
@@ -30,6 +29,7 @@ from shared.errors import Conflict, NotFound, Retryable
 from shared.forgotten import CODEC, ForgetRun, Forgotten, Kind, Redaction, record_redaction
 from shared.frozen import Frozen
 from shared.ids import version_name
+from shared.suites import Change, write_suite
 from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
 from shared.verdict import parse_report
 
@@ -167,7 +167,7 @@ def _apply(ports: Ports, step: Step, by: str) -> bool:
                 metadata={name: value for name, value in info.metadata.items() if name == ledger.TOTALS},
                 content_type=info.content_type,
             )
-    except (Conflict, NotFound, Refused):  # Refused: a suite that somebody changed at the same time
+    except (Conflict, NotFound):
         return False
     return True
 
@@ -189,7 +189,7 @@ def _rewrite_suite(ports: Ports, step: Step, by: str) -> None:
     read = Corpus(sha256=sha256_hex(step.found.data), generation=step.found.info.generation)
     clips = parse_lines(CorpusClip, step.data or b"", what=step.key)
     change = f"{len(step.theirs)} clips were forgotten at a person's wish"
-    write_suite(ports, name, clips, read, change=change, by=by, force=True)
+    write_suite(ports.store, name, Change(clips, read, change, by, force=True), ports.clock.now())
 
 
 def _disturb_compactors(ports: Ports, done: Sequence[Step]) -> None:

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from functions.launcher.seal import read_split_key
 from functions.runtime import Ports
-from infra.corpora import Adding, admit, count_words, known_to_judging, replace_manifest
+from infra.corpora import Adding, admit, known_to_judging, replace_manifest
 from infra.corpus_source import Offer, some
 from infra.errors import Refused
 from shared import keys
-from shared.corpora import load_corpus
+from shared.corpora import count_words, load_corpus
 from shared.frozen import Frozen
 from shared.splits import cluster_of, split_of
 

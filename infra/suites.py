@@ -4,28 +4,18 @@ import re
 from collections.abc import Sequence
 
 from functions.runtime import Ports
-from infra.corpora import Adding, admit, count_speakers, count_words, known_to_training, replace_manifest
+from infra.corpora import Adding, admit, known_to_training
 from infra.corpus_source import Offer, some
 from infra.errors import Refused
 from infra.suite_history import Look, looks_at
 from infra.suite_size import SuiteSize, what_it_shows
 from shared import keys
-from shared.cas import Decision, apply_with_cas, create, find
-from shared.corpora import (
-    DEFAULT_MARGIN,
-    INFO,
-    SUITE_NAME,
-    Corpus,
-    CorpusClip,
-    SuiteInfo,
-    SuiteVersion,
-    find_info,
-    load_corpus,
-    suite_names,
-)
+from shared.cas import Decision, apply_with_cas, find
+from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, load_corpus
 from shared.errors import Conflict
 from shared.frozen import Frozen
-from shared.training import lines_bytes, parse_lines, sha256_hex
+from shared.suites import DEFAULT_MARGIN, INFO, SUITE_NAME, Change, SuiteInfo, SuiteVersion, find_info, suite_names, write_suite
+from shared.training import parse_lines
 
 MANY_LOOKS = 10
 """So many verdicts on the very same clips, and they are no longer fresh evidence (adaptive reuse)."""
@@ -96,7 +86,8 @@ def add_suite(ports: Ports, name: str, offer: Offer, adding: Adding, margin: flo
     admitted = admit(ports, offer, present.clips, known_to_training(ports), name, adding)
     clips = (*present.clips, *admitted.clips)
     if clips:
-        write_suite(ports, name, clips, present, change=f"added {len(admitted.clips)} clips of {offer.source}", by=adding.by, margin=margin)
+        said = f"added {len(admitted.clips)} clips of {offer.source}"
+        _write(ports, name, Change(clips, present, said, adding.by, margin))
     return SuiteAdded(
         suite=show_suite(ports, name) if clips else _view(ports, name),
         added=len(admitted.clips),
@@ -106,67 +97,13 @@ def add_suite(ports: Ports, name: str, offer: Offer, adding: Adding, margin: flo
     )
 
 
-def write_suite(
-    ports: Ports,
-    name: str,
-    clips: Sequence[CorpusClip],
-    read: Corpus,
-    *,
-    change: str,
-    by: str,
-    margin: float | None = None,
-    force: bool = False,
-) -> SuiteVersion:
-    """Make a version of these clips and put it in force: the version, then what is known of the suite, then the manifest.
-
-    Args:
-        ports: the outside world.
-        name: of the suite.
-        clips: all that it shall hold; none = it goes, its versions stay.
-        read: what it held when the clips were chosen.
-        change: what was done, for people.
-        by: who did it.
-        margin: a new one; None = as it was.
-        force: also where it is frozen.
-
-    Raises:
-        Refused: it is frozen, or somebody else changed it meanwhile.
-    """
-    data = lines_bytes(clips)
-    made = SuiteVersion(
-        sha256=sha256_hex(data),
-        clips=len(clips),
-        speakers=count_speakers(clips),
-        words=count_words(clips),
-        created_at=ports.clock.now(),
-        by=by,
-        change=change[:500],
-    )
-    if clips:
-        create(ports.store, keys.suite_version(name, made.sha256), data, content_type="application/x-ndjson")
-
-    def decide(info: SuiteInfo | None) -> Decision[SuiteInfo]:
-        if info is not None and info.frozen and not force:
-            return Decision(None, reason="frozen")
-        known = info or SuiteInfo(name=name)
-        same = bool(known.versions) and known.versions[-1].sha256 == made.sha256
-        update = {"versions": known.versions if same else (*known.versions, made), "margin": margin or known.margin}
-        return Decision(known.model_copy(update=update))
-
-    if apply_with_cas(ports.store, keys.suite_info(name), INFO, decide).state is None:
-        _refuse_frozen(find_info(ports.store, name), name)
-    if clips:
-        replace_manifest(ports.store, keys.suite(name), clips, read.generation)
-    else:
-        _delete_manifest(ports, name, read)
-    return made
-
-
-def _delete_manifest(ports: Ports, name: str, read: Corpus) -> None:
+def _write(ports: Ports, name: str, change: Change) -> None:
     try:
-        ports.store.delete(keys.suite(name), if_generation_match=read.generation)
+        written = write_suite(ports.store, name, change, ports.clock.now())
     except Conflict as error:
         raise Refused(f"suite {name}: somebody changed it at the same time; look and try again") from error
+    if not written:
+        _refuse_frozen(find_info(ports.store, name), name)
 
 
 def remove_suite(ports: Ports, name: str, utterances: Sequence[str], *, by: str) -> SuiteView:
@@ -182,7 +119,7 @@ def remove_suite(ports: Ports, name: str, utterances: Sequence[str], *, by: str)
         raise Refused(f"suite {name}: expected clips that it has, found {some(unknown)}; see `retune suite show {name} --json`")
     kept = [item for item in present.clips if utterances and item.utterance_id not in set(utterances)]
     change = f"removed {len(present.clips) - len(kept)} clips" if kept else "removed"
-    write_suite(ports, name, kept, present, change=change, by=by)
+    _write(ports, name, Change(kept, present, change, by))
     return _view(ports, name)
 
 

@@ -1,41 +1,30 @@
-"""Clips that people bring: replay against forgetting and regression suites, and the wall between what trains and what judges.
+"""Clips that stay: replay against forgetting, regression suites, and the wall between what trains and what judges.
 
-corpora/suites/<name>/manifest.jsonl            the clips in force: what the launcher reads
-corpora/suites/<name>/versions/<sha256>.jsonl   every version that there was, under the digest of its bytes
-corpora/suites/<name>/suite.json                margin, frozen or not, the versions in order; CAS
-corpora/replay/manifest.jsonl                   the replay in force
-corpora/audio/<sha256>                          audio of suites, replay and holdout
-
-A version is written first, then `suite.json` names it, then the manifest is replaced: whoever dies in between repeats the command.
+corpora/suites/<name>/manifest.jsonl    the clips of a regression suite in force; see `shared.suites`
+corpora/replay/manifest.jsonl           the replay in force
+corpora/memory/manifest.jsonl           errors that a version has learned and transcribes rightly
+corpora/audio/<sha256>                  audio of suites, replay and holdout
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from shared import keys
 from shared.audio_source import AudioPin
-from shared.cas import Codec, create, find
+from shared.cas import commit, create, find
 from shared.dataset import Row
-from shared.events import Digest
 from shared.frozen import Frozen
 from shared.objectstore import ABSENT, Generation, ObjectStore
 from shared.splits import audio_digest, cluster_of
-from shared.training import Clip, document_bytes, parse_document, parse_lines, sha256_hex
-
-DEFAULT_MARGIN = 0.015
-"""Rise of WER that a suite bears where nobody said otherwise: one and a half points."""
-SUITE_NAME = r"^[a-z0-9_-]{1,54}$"
-"""With `suite-` before it, it is the name of a set of clips."""
-_MANIFEST = "/manifest.jsonl"
-
-Margin = Annotated[float, Field(gt=0, le=1)]
+from shared.training import Clip, lines_bytes, parse_lines, sha256_hex
+from shared.wer import normalise
 
 
 class CorpusClip(Frozen):
-    """A clip of `corpora/replay/` or of a suite: trusted, pinned when it was added.
+    """A clip of the replay, the memory or a suite: trusted, pinned when it was added.
 
     Attributes:
         speaker: `speaker:<id>`, else `session:<id>`, else `audio:<digest>`: hashed like every other speaker, so that nobody is on both
@@ -49,44 +38,6 @@ class CorpusClip(Frozen):
     speaker: Annotated[str, Field(min_length=1)]
     session: str | None = None
     duration_s: float | None = None
-
-
-class SuiteVersion(Frozen):
-    """One state of a suite, for ever.
-
-    Attributes:
-        sha256: of its clips as stored, which names them.
-        words: reference words under the normaliser in force when it was made.
-        by: who made it, as they claim.
-        change: what they did.
-    """
-
-    sha256: Digest
-    clips: Annotated[int, Field(ge=0)]
-    speakers: Annotated[int, Field(ge=0)]
-    words: Annotated[int, Field(ge=0)]
-    created_at: AwareDatetime
-    by: str
-    change: str
-
-
-class SuiteInfo(Frozen):
-    """What is known of a suite beside its clips.
-
-    Attributes:
-        margin: how much WER may rise on it (absolute, one-sided upper confidence limit) and still count as no worse.
-        frozen: nothing is added or removed any more; a person's right to be forgotten goes before it.
-        versions: oldest first; one digest may come again.
-    """
-
-    v: int = 1
-    name: Annotated[str, Field(pattern=SUITE_NAME)]
-    margin: Margin = DEFAULT_MARGIN
-    frozen: bool = False
-    versions: tuple[SuiteVersion, ...] = ()
-
-
-INFO: Codec[SuiteInfo] = Codec(parse=lambda data: parse_document(SuiteInfo, data, what="suite.json"), dump=document_bytes)
 
 
 @dataclass(frozen=True)
@@ -105,29 +56,33 @@ class Corpus:
 
 
 def load_corpus(store: ObjectStore, key: str) -> Corpus:
-    """Read a replay or suite manifest; an absent one is empty."""
+    """Read a manifest of clips; an absent one is empty."""
     found = find(store, key)
     if found is None:
         return Corpus()
     return Corpus(tuple(parse_lines(CorpusClip, found.data, what=key)), sha256_hex(found.data), found.info.generation)
 
 
-def suite_names(store: ObjectStore) -> list[str]:
-    """Return the suites that have clips in force."""
-    found = (info.key.removeprefix(keys.SUITES) for info in store.list(keys.SUITES))
-    return [name.removesuffix(_MANIFEST) for name in found if name.endswith(_MANIFEST)]
+def replace_corpus(store: ObjectStore, key: str, clips: Sequence[CorpusClip], read: Generation) -> None:
+    """Replace the clips in force, on the generation that was read; without clips the manifest goes.
+
+    Raises:
+        Conflict: somebody else replaced them meanwhile.
+    """
+    if clips:
+        commit(store, key, lines_bytes(clips), if_generation_match=read, content_type="application/x-ndjson")
+    elif read != ABSENT:
+        store.delete(key, if_generation_match=read)
 
 
-def find_info(store: ObjectStore, name: str) -> SuiteInfo | None:
-    """Return what is known of a suite beside its clips; None where nothing is."""
-    found = find(store, keys.suite_info(name))
-    return parse_document(SuiteInfo, found.data, what=found.info.key) if found else None
+def count_words(clips: Iterable[CorpusClip]) -> int:
+    """Return the reference words under the normaliser in force."""
+    return sum(len(normalise(item.reference).split()) for item in clips)
 
 
-def margin_of(store: ObjectStore, name: str) -> float:
-    """Return the margin that is stored with a suite."""
-    info = find_info(store, name)
-    return info.margin if info else DEFAULT_MARGIN
+def count_speakers(clips: Iterable[CorpusClip]) -> int:
+    """Return the speakers, sessions and lone recordings: the units that statistics resample."""
+    return len({item.speaker for item in clips})
 
 
 def copy_audio(store: ObjectStore, data: bytes, content_type: str = "application/octet-stream") -> AudioPin:

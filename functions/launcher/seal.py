@@ -10,7 +10,7 @@ from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
-from shared.corpora import load_corpus, suite_names
+from shared.corpora import load_corpus
 from shared.cycle import CODEC
 from shared.dataset import CONSUME_HORIZON, Row, join
 from shared.errors import InvalidMessage, NotFound
@@ -20,6 +20,7 @@ from shared.objectstore import StoredObject
 from shared.placement import PinOutcome, finish
 from shared.registry import CODEC as PRODUCTION
 from shared.splits import History, Member, member, split_of
+from shared.suites import suite_names
 from shared.training import ModelManifest, lines_bytes, parse_document, parse_lines
 
 PIN_THREADS = 16

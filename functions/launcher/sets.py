@@ -8,12 +8,13 @@ from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.cas import create, find
-from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus, margin_of
+from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
 from shared.dataset import accumulate, apart, clip, holdout_clips, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
 from shared.placement import clip_member, fit_to_judge, untrained
 from shared.splits import History, cluster_of, splits_of
+from shared.suites import margin_of
 from shared.training import (
     BaseModelRef,
     Clip,

@@ -16,13 +16,13 @@ from functions.validator.sizing import seen_spreads
 from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
-from shared.corpora import DEFAULT_MARGIN
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.events import TrainingCompleted, TrainingFailed, TrainingPreempted, parse_event
 from shared.log import bind
 from shared.policy import Policy
+from shared.suites import DEFAULT_MARGIN
 from shared.training import (
     Clip,
     ClipSet,

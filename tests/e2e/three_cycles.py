@@ -14,7 +14,7 @@ import torch
 from infra.local.baseline import MODEL_DIR, TRAINING
 from infra.local.corpus import Caller, Domain, Utterance, callers, make_utterance
 from shared.clock import SystemClock
-from shared.corpora import DEFAULT_MARGIN
+from shared.suites import DEFAULT_MARGIN
 from shared.training import SetRole, TrainingConfig
 from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
 from shared.wer_compare import NonInferiority, non_inferiority

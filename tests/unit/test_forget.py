@@ -16,12 +16,13 @@ from infra.errors import Refused
 from infra.forget import ForgetReport, forget
 from infra.session import Session
 from shared import keys, ledger
-from shared.corpora import CorpusClip, find_info, load_corpus
+from shared.corpora import CorpusClip, load_corpus
 from shared.cycle import Status
 from shared.dataset import Row
 from shared.forgotten import CODEC, Kind, Redaction, became, record_redaction
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.splits import cluster_of, split_of
+from shared.suites import find_info
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.training import document_bytes, lines_bytes, parse_lines, sha256_hex

@@ -13,14 +13,15 @@ import infra.corpora_cli
 from functions.validator.handler import gate_policy
 from infra.corpora import Adding
 from infra.corpus_source import Converted, UnusableAudio, read_offer
-from infra.errors import Refused
 from infra.session import Session
-from infra.suites import MANY_LOOKS, add_suite, show_suite, write_suite
+from infra.suites import MANY_LOOKS, add_suite, show_suite
 from shared import keys
 from shared.cas import find
-from shared.corpora import DEFAULT_MARGIN, CorpusClip, find_info, load_corpus, suite_names
+from shared.corpora import CorpusClip, load_corpus
+from shared.errors import Conflict
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.splits import cluster_of, split_of
+from shared.suites import DEFAULT_MARGIN, Change, find_info, suite_names, write_suite
 from shared.testing import builders
 from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines, sha256_hex
 from shared.verdict import dump_report, parse_report
@@ -144,8 +145,9 @@ def test_a_frozen_suite_takes_and_loses_nothing(world: World, retune: Retune, tm
     ):
         assert (refused.exit_code, "it is frozen" in refused.stderr) == (1, True)
     present = load_corpus(world.store, keys.suite("clean"))
-    with pytest.raises(Refused, match="frozen"):
-        write_suite(world.ports, "clean", present.clips[:1], present, change="behind the command's back", by="bob")
+    behind_its_back = Change(present.clips[:1], present, said="behind the command's back", by="bob")
+    assert not write_suite(world.store, "clean", behind_its_back, world.clock.now())
+    assert load_corpus(world.store, keys.suite("clean")) == present
 
 
 def test_a_removed_suite_is_gone_and_its_versions_stay(world: World, retune: Retune, tmp_path: Path) -> None:
@@ -162,8 +164,8 @@ def test_two_people_at_once_do_not_lose_each_others_clips(world: World) -> None:
     present = load_corpus(world.store, keys.suite("clean"))
     world.add_suite("clean", range(300, 305))
     late = CorpusClip(utterance_id="x", audio=builders.pin(9), reference="fall back", speaker="speaker:s9")
-    with pytest.raises(Refused, match="somebody changed it"):
-        write_suite(world.ports, "clean", [late], present, change="late", by="bob")
+    with pytest.raises(Conflict):
+        write_suite(world.store, "clean", Change([late], present, said="late", by="bob"), world.clock.now())
     assert len(load_corpus(world.store, keys.suite("clean")).clips) == 5
 
 

@@ -7,10 +7,10 @@ from functions.runtime import Ports
 from infra.local.corpus import Utterance
 from infra.local.demo.plan import SUITE, DemoPlan
 from infra.local.demo.speech_source import People, duration_s, utterances, wav_bytes
-from infra.suites import write_suite
 from shared import keys
 from shared.corpora import Corpus, CorpusClip, copy_audio
 from shared.objectstore import ObjectStore
+from shared.suites import Change, write_suite
 from shared.training import lines_bytes
 
 Advance = Callable[[int], None]
@@ -22,7 +22,8 @@ def add_corpora(ports: Ports, plan: DemoPlan, people: People, advance: Advance) 
     replay = islice(utterances(plan, 2, people.calling[plan.suite_callers :], phone_share=0.0), plan.replay_clips)
     suite = islice(utterances(plan, 3, people.suite, phone_share=0.0), plan.suite_clips)
     store.put(keys.REPLAY, lines_bytes(_clips(store, "replay", replay, advance)))
-    write_suite(ports, SUITE, list(_clips(store, SUITE, suite, advance)), Corpus(), change="the demo's", by="retune demo")
+    clips = list(_clips(store, SUITE, suite, advance))
+    write_suite(store, SUITE, Change(clips, Corpus(), said="the demo's", by="retune demo"), ports.clock.now())
 
 
 def _clips(store: ObjectStore, prefix: str, spoken: Iterator[Utterance], advance: Advance) -> Iterator[CorpusClip]:
