@@ -10,7 +10,7 @@ from shared.clock import SystemClock
 from shared.training import TrainingConfig
 from tests.unit.test_trainer_group import group_sets
 from trainer.follow import Followers, follow
-from trainer.group import open_group
+from trainer.group import Group, left_in_order, open_group
 from trainer.model import load_model
 from trainer.progress import Progress
 from trainer.train import TrainingRun, train
@@ -18,7 +18,11 @@ from trainer.train import TrainingRun, train
 
 def main(folder: Path) -> int:
     torch.set_num_threads(1)
-    group = open_group()
+    with left_in_order():
+        return work(open_group(), folder)
+
+
+def work(group: Group, folder: Path) -> int:
     if not group.leads:
         return follow(group, folder)
     if (folder / "nothing-to-do").exists():

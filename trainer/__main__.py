@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from shared.pubsub import PubSubBus
     from trainer.attempt import Dependencies
     from trainer.follow import Followers, follow
-    from trainer.group import open_group
+    from trainer.group import left_in_order, open_group
     from trainer.model import hush_transformers, use_all_cores
     from trainer.preemption import Preemption
     from trainer.run import run
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         preemption.install()
     else:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # rank 0 leaves a checkpoint first, and is missed then
-    with TemporaryDirectory(prefix="retune-trainer-", dir=chosen.work_dir) as work_dir:
+    with left_in_order(), TemporaryDirectory(prefix="retune-trainer-", dir=chosen.work_dir) as work_dir:
         if not group.leads:
             return follow(group, Path(work_dir))
         followers = Followers(group)

@@ -7,7 +7,8 @@ others their work (`trainer.follow`) when base model and clips lie on the disk t
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -87,3 +88,13 @@ def open_group() -> Group:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     return Group(dist.get_rank(), size)
+
+
+@contextmanager
+def left_in_order() -> Iterator[None]:
+    """Leave the group at the end: a process that only exits now and then aborts in gloo's threads, and torchrun calls the run failed."""
+    try:
+        yield
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
