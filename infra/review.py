@@ -20,8 +20,8 @@ from shared.cas import find
 from shared.events import SttCorrection, outgoing
 from shared.gold import GoldRecord, ReviewItem
 from shared.ids import derived_event_id
+from shared.normalisation import normalise
 from shared.training import UnlabelledClip, parse_lines
-from shared.wer import normalise
 
 LOOK_BACK = 100
 

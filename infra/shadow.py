@@ -9,7 +9,8 @@ from shared import ledger
 from shared.events import Event, SttCorrection, SttError, SttSample
 from shared.frozen import Frozen
 from shared.ids import version_name
-from shared.wer import count_word_errors_batch, normalise, pooled_wer
+from shared.normalisation import normalise
+from shared.wer import count_word_errors_batch, pooled_wer
 
 
 class ShadowReport(Frozen):

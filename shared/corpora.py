@@ -17,10 +17,10 @@ from shared.audio_source import AudioPin
 from shared.cas import commit, create, find
 from shared.dataset import Row
 from shared.frozen import Frozen
+from shared.normalisation import normalise
 from shared.objectstore import ABSENT, Generation, ObjectStore
 from shared.splits import audio_digest, cluster_of
 from shared.training import Clip, lines_bytes, parse_lines, sha256_hex
-from shared.wer import normalise
 
 
 class CorpusClip(Frozen):

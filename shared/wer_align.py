@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import jiwer
 
-from shared.wer import BASIC, Normaliser
+from shared.normalisation import BASIC, Normaliser
 
 Kind = Literal["hit", "substitution", "deletion", "insertion"]
 

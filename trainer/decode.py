@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from shared.wer import normalise, unspeakable
+from shared.normalisation import normalise, unspeakable
 
 
 class Unspellable(ValueError):  # noqa: N818 - says the fact, as the taxonomy does

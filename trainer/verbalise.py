@@ -11,7 +11,7 @@ from itertools import islice, pairwise, product
 
 from num2words import num2words
 
-from shared.wer import normalise, unspeakable
+from shared.normalisation import normalise, unspeakable
 from trainer.align import LogProbs, viterbi
 from trainer.decode import Unspellable, Vocabulary
 from trainer.number_grammar import CURRENCIES, GRAMMARS, MAX_CARDINAL_DIGITS, Grammar, Rules

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
+from shared.normalisation import Normaliser
 from shared.training import Clip, EvaluationRow
-from shared.wer import Normaliser
 from shared.wer_align import Alignment, Kind, align_words_batch
 from shared.wer_classic import error_segments
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from functions.validator.changes import Changes
 from functions.validator.counting import DIMENSIONS, ROW, TERM, Pair, Table, Words, count_pairs, word_errors
 from functions.validator.pairing import paired
+from shared.normalisation import Normaliser
 from shared.training import Clip, ClipProvenance, EvaluationRow, SetAside, Stratum
-from shared.wer import Normaliser
 from shared.wer_compare import Sampling
 from shared.wer_stats import Array, ClusterTotals
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from functions.validator.counting import Pair
 from shared.errors import InvalidMessage
+from shared.normalisation import Normaliser
 from shared.training import Clip, EvaluationRow
-from shared.wer import Normaliser
 
 
 def paired(

@@ -17,8 +17,8 @@ from functions.validator.judged_set import judge_set
 from functions.validator.rules import GatePolicy
 from functions.validator.slices import judge_slices
 from shared.audio_source import AudioPin
+from shared.normalisation import BASIC
 from shared.training import Clip, EvaluationRow
-from shared.wer import BASIC
 
 TRIALS = 200
 SPEAKERS, CLIPS = 40, 10

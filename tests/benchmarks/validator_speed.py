@@ -162,7 +162,7 @@ def naive(said: list[tuple[str, str, str]]) -> float:
     """Return the seconds of processor time that WER and CER of both models take, one call of jiwer each."""
     import jiwer
 
-    from shared.wer import normalise
+    from shared.normalisation import normalise
 
     started = process_time()
     for reference, *heard in said:

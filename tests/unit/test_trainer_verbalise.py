@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
-from shared.wer import normalise, unspeakable
+from shared.normalisation import normalise, unspeakable
 from trainer.align import LogProbs
 from trainer.decode import Vocabulary
 from trainer.testing import VOCABULARY

@@ -14,8 +14,8 @@ from functions.validator.judged_set import JudgedSet, joined, judge_set
 from functions.validator.rules import GatePolicy
 from shared.audio_source import AudioPin
 from shared.errors import InvalidMessage
+from shared.normalisation import BASIC
 from shared.training import Clip, ClipProvenance, EvaluationRow, SetAside, Stratum
-from shared.wer import BASIC
 from shared.wer_compare import NonInferiority, NotTestable, Superiority
 from shared.wer_power import Spread
 

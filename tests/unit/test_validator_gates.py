@@ -15,9 +15,10 @@ from functions.validator.rules import GatePolicy
 from functions.validator.serving import judge_serving
 from functions.validator.slices import judge_slices
 from shared.audio_source import AudioPin
+from shared.normalisation import BASIC
 from shared.training import Clip, EvaluationRow, ServingFigures
 from shared.verdict import GateNumbers, SliceNumbers
-from shared.wer import BASIC, count_char_errors_batch, count_word_errors_batch
+from shared.wer import count_char_errors_batch, count_word_errors_batch
 from shared.wer_align import align_words
 
 AUDIO = AudioPin(uri="gs://calls/u.wav", generation=1, crc32c="AAAAAA==", size_bytes=1)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.wer import count_word_errors_batch, normalise
+from shared.normalisation import normalise
+from shared.wer import count_word_errors_batch
 from shared.wer_align import WordOp, align_words, align_words_batch
 
 texts = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=8).map(" ".join)

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from shared.errors import RetuneError
+from shared.normalisation import normalise
 from shared.training import sha256_hex
-from shared.wer import normalise
 from trainer.spec import sha256_of_file
 
 Condition = Literal["clean", "noisy"]

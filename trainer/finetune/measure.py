@@ -7,7 +7,7 @@ from typing import Protocol
 from shared.errors import InvariantBroken
 from shared.events import ReferenceProvenance
 from shared.gold import GoldRecord, ReviewItem
-from shared.wer import normalise
+from shared.normalisation import normalise
 from trainer.finetune.audio import DecodedClip
 from trainer.finetune.decisions import DecidedClip, Unreferenced
 from trainer.finetune.options import Options

@@ -10,8 +10,9 @@ from typing import Literal, Self
 from shared.events import ReferenceProvenance
 from shared.frozen import Frozen
 from shared.multiplicity import holm
+from shared.normalisation import normalise
 from shared.rates import Interval
-from shared.wer import ErrorCounts, count_char_errors_batch, count_word_errors_batch, normalise
+from shared.wer import ErrorCounts, count_char_errors_batch, count_word_errors_batch
 from shared.wer_stats import (
     Array,
     ClusterTotals,

@@ -8,8 +8,9 @@ from pydantic import AwareDatetime
 
 from shared.events import Digest, ReferenceProvenance
 from shared.frozen import Frozen
+from shared.normalisation import BASIC
 from shared.training import LambdaTrial, SetAside, TrainingConfig
-from shared.wer import BASIC, count_word_errors_batch
+from shared.wer import count_word_errors_batch
 from trainer.finetune.decisions import DecidedClip, RunDecisions
 from trainer.finetune.folder import CONDITIONS, Condition
 from trainer.finetune.numbers import SetNumbers, Verdict, decide_verdict, measure_sets

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 from shared.dir_store import DirStore
+from shared.normalisation import normalise
 from shared.training import TrainingConfig
-from shared.wer import normalise
 from trainer.adapted import LoraAdapted
 from trainer.checkpoint import Checkpoints
 from trainer.export import export

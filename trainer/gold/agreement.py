@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from shared.wer import normalise
+from shared.normalisation import normalise
 
 
 def agree(samples: Sequence[str]) -> tuple[str, float]:
     """Return the text that most samples say, and the share of the samples that say it.
 
-    Samples are compared after `shared.wer.normalise`. The text is, of those that say the same, the one that was written most often, as
-    it was written; the earlier one decides a tie, in both counts.
+    Samples are compared after `shared.normalisation.normalise`. The text is, of those that say the same, the one that was written most
+    often, as it was written; the earlier one decides a tie, in both counts.
 
     Raises:
         ValueError: there is no sample.

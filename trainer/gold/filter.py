@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from shared.gold import AcousticScores, GoldDecision
-from shared.wer import count_char_errors, normalise
+from shared.normalisation import normalise
+from shared.wer import count_char_errors
 from trainer.align import Alignment, LogProbs, viterbi, word_confidences
 from trainer.decode import Unspellable, Vocabulary, ctc_frames_needed
 

@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from shared.gold import AcousticScores, GoldRecord
+from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
-from shared.wer import normalise
 from trainer.align import LogProbs, word_confidences
 from trainer.gold.agreement import agree
 from trainer.gold.ask import GoldAnswer, GoldAnswers, GoldTotals, ask_all
