@@ -13,6 +13,7 @@ import infra.people
 import infra.review
 import infra.shadow
 import infra.status
+import infra.utterance
 from infra.corpora_cli import replay, suite
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.models_cli import models
@@ -106,9 +107,18 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def explain(
-    force: Annotated[bool, typer.Option("--force", help="Explain what a person's force would do.")] = False, as_json: Json = False
+    force: Annotated[bool, typer.Option("--force", help="Explain what a person's force would do.")] = False,
+    utterance: Annotated[str | None, typer.Option(help="Tell instead what became of this utterance.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Tell why a cycle would start now (exit code 0) or would not (1), on an exact count."""
+    """Tell why a cycle would start now (exit code 0) or would not (1), on an exact count; or what became of an utterance."""
+    if utterance is not None:
+        if force:
+            raise typer.BadParameter("expected --force or --utterance, found both")
+        with answering(), open_session() as session:
+            story = infra.utterance.tell(session.ports, utterance)
+        show(story, infra.utterance.render(story), as_json=as_json)
+        return
     with answering(), open_session() as session:
         explanation = infra.explain.explain(session.ports, forced=force)
     show(explanation, infra.explain.render(explanation), as_json=as_json)

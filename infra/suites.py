@@ -77,10 +77,12 @@ def add_suite(ports: Ports, name: str, offer: Offer, adding: Adding, margin: flo
         margin: how much WER may rise on it; None = as it was, or `DEFAULT_MARGIN`.
 
     Raises:
-        Refused: it is frozen, the name cannot be one, or a clip's speaker, session or recording was trained on.
+        Refused: it is frozen, the name is taken or cannot be one, or a clip's speaker, session or recording was trained on.
     """
     if not re.fullmatch(SUITE_NAME, name):
         raise Refused(f"suite {name!r}: expected 1-54 of a-z, 0-9, _ and -")
+    if name == keys.FIXED_SUITE:
+        raise Refused(f"suite {name}: it is made of the errors that versions fixed; give yours another name")
     _refuse_frozen(find_info(ports.store, name), name)
     present = load_corpus(ports.store, keys.suite(name))
     admitted = admit(ports, offer, present.clips, known_to_training(ports), name, adding)

@@ -49,6 +49,7 @@ PLACES: tuple[tuple[str, re.Pattern[str], Redactor], ...] = (
     ("cycle's clips", re.compile(r"cycles/\d+/clips/.*\.jsonl"), redact.prune_lines),
     ("holdout", re.compile(r"corpora/holdout/.*\.jsonl"), redact.prune_lines),
     ("replay", re.compile(re.escape(keys.REPLAY)), redact.prune_lines),
+    ("memory", re.compile(re.escape(keys.MEMORY)), redact.prune_lines),
     ("suite version", re.compile(r"corpora/suites/[^/]+/versions/.*\.jsonl"), redact.prune_lines),
     ("suite", re.compile(r"corpora/suites/[^/]+/manifest\.jsonl"), redact.prune_lines),
     ("dataset", re.compile(r"cycles/\d+/dataset\.jsonl"), redact.redact_rows),

@@ -318,6 +318,22 @@ class ModelRolledBack(RegistryEvent):
     type: Literal["ModelRolledBack"] = "ModelRolledBack"
 
 
+class ErrorsResolved(Event):
+    """`version` has become stable, stayed so, and transcribes these reported errors rightly: they are resolved by it.
+
+    One version's errors may come in several events.
+
+    Attributes:
+        held_out: utterances that it was not trained on.
+        learned: utterances that it was trained or tuned on.
+    """
+
+    type: Literal["ErrorsResolved"] = "ErrorsResolved"
+    version: Annotated[int, Field(ge=0)]
+    held_out: tuple[Id, ...] = ()
+    learned: tuple[Id, ...] = ()
+
+
 class Tick(Event):
     """A minute has passed."""
 
@@ -348,6 +364,7 @@ AnyEvent = Annotated[
     | CanaryStarted
     | CanaryEnded
     | ModelRolledBack
+    | ErrorsResolved
     | Tick,
     Field(discriminator="type"),
 ]
@@ -361,7 +378,7 @@ TOPIC_OF: dict[str, str] = {
     **dict.fromkeys(("CandidateAccepted", "CandidateRejected", "CandidateInconclusive"), VALIDATION_EVENTS),
     **dict.fromkeys(("PromoteRequested", "RollbackRequested", "CanaryRequested"), MODEL_COMMANDS),
     **dict.fromkeys(("WithdrawRequested", "PinRequested"), MODEL_COMMANDS),
-    **dict.fromkeys(("ModelDeployed", "CanaryStarted", "CanaryEnded", "ModelRolledBack"), MODEL_EVENTS),
+    **dict.fromkeys(("ModelDeployed", "CanaryStarted", "CanaryEnded", "ModelRolledBack", "ErrorsResolved"), MODEL_EVENTS),
     "Tick": TICKS,
 }
 

@@ -5,6 +5,7 @@ PRODUCTION = "registry/production.json"
 REGISTRY_LOG = "registry/log/"
 SPLIT_KEY = "corpora/split_key"
 REPLAY = "corpora/replay/manifest.jsonl"
+MEMORY = "corpora/memory/manifest.jsonl"
 CYCLES = "cycles/"
 MODELS = "models/"
 VERDICTS = "verdicts/"
@@ -17,6 +18,13 @@ HOLDOUT_SET = "holdout"
 UNLABELLED_SET = "train-unlabelled"
 SUITE_SET = "suite-"
 """Names of a cycle's sets of clips that several parts know, see `clips`; behind the last stands the suite's."""
+LEARNING_SET = "recheck-learning"
+FIXED_SET = "recheck-fixed"
+MEMORY_SET = "recheck-memory"
+"""Sets that both models hear and that decide nothing: the errors that the cycle trains and tunes with, and those that earlier versions
+fixed, held out or learned."""
+FIXED_SUITE = "fixed"
+"""The suite of held-out errors that a version fixed."""
 
 
 def padded(number: int) -> str:
@@ -120,8 +128,8 @@ def report_html(cycle: int) -> str:
 
 
 def closure(cycle: int) -> str:
-    """What became of each production error that was held out."""
-    return f"verdicts/{padded(cycle)}/closure.jsonl"
+    """What became of each production error."""
+    return f"{VERDICTS}{padded(cycle)}/closure.jsonl"
 
 
 def model(version: int) -> str:
@@ -157,6 +165,11 @@ def suite_info(name: str) -> str:
 def suite_version(name: str, sha256: str) -> str:
     """The clips of one version of a suite, under the digest of their lines."""
     return f"{SUITES}{name}/versions/{sha256}.jsonl"
+
+
+def resolved(version: int) -> str:
+    """That the errors which a version resolved are kept as cases and reported back."""
+    return f"corpora/resolved/{padded(version)}.json"
 
 
 def audio(sha256: str) -> str:

@@ -25,9 +25,11 @@ MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
 Stratum = Literal["errors", "traffic", "suite", "replay"]
 ClipProvenance = Literal["human", "llm", "champion"]
 Document = TypeVar("Document", bound=BaseModel)
-SetRole = Literal["train_errors", "train_replay", "train_unlabelled", "dev_errors", "dev_replay", "judge"]
+SetRole = Literal["train_errors", "train_replay", "train_unlabelled", "dev_errors", "dev_replay", "judge", "recheck"]
 TRAINING_ROLES: tuple[SetRole, ...] = ("train_errors", "train_replay", "dev_errors", "dev_replay")
 """What is trained on and tuned on."""
+HEARD_ROLES: tuple[SetRole, ...] = ("judge", "recheck")
+"""What base and candidate transcribe at the end."""
 
 
 class ObjectRef(Frozen):
@@ -84,7 +86,8 @@ class ClipSet(Frozen):
     """A named set of clips: JSON lines of `Clip`, of `UnlabelledClip` for the role `train_unlabelled`, at `ref.key`.
 
     A set of role `judge` is evaluated with base and candidate; `suite-<name>` are regression suites, `holdout` is the
-    accumulated holdout.
+    accumulated holdout. A set of role `recheck` is evaluated likewise and decides nothing: its clips were trained on, or chosen
+    because a model transcribes them rightly.
 
     Attributes:
         margin: of a suite: the rise of WER that was stored with it when the spec was made.

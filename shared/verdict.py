@@ -140,7 +140,7 @@ class ClassicTest(_Frozen):
 
 
 class ClosureCounts(_Frozen):
-    """What became of the production errors that were held out; `closure.jsonl` names them.
+    """What became of production errors; `closure.jsonl` names each.
 
     Attributes:
         fixed: errors of the base that the candidate transcribes without any error.
@@ -173,6 +173,24 @@ class UtteranceChange(_Frozen):
     audio_uri: str = ""
 
 
+class RecheckNumbers(_Frozen):
+    """Errors that earlier versions fixed, heard again; they decide nothing.
+
+    Attributes:
+        name: `recheck-fixed` (held out when they were fixed) or `recheck-memory` (learned).
+        base_right, candidate_right: transcribed without any error.
+        came_back: right with the base and wrong with the candidate.
+        examples: some of these, the worst first.
+    """
+
+    name: str
+    utterances: int
+    base_right: int
+    candidate_right: int
+    came_back: int
+    examples: tuple[UtteranceChange, ...] = ()
+
+
 class ValidationReport(_Frozen):
     """Verdict on one candidate and all it rests on.
 
@@ -202,6 +220,8 @@ class ValidationReport(_Frozen):
         closure: what became of the production errors that were held out; None where the evidence could not be read.
         base_manifest_sha256: digest of the manifest of the model it was compared with.
         learned: cycles whose data the candidate has learned, its own among them.
+        learned_closure: what became of the errors that were trained or tuned on: a memory check, no evidence; None = it was not looked at.
+        rechecks: errors that earlier versions fixed.
     """
 
     cycle: int
@@ -229,6 +249,8 @@ class ValidationReport(_Frozen):
     closure: ClosureCounts | None = None
     base_manifest_sha256: Sha256 | None = None
     learned: tuple[int, ...] = ()
+    learned_closure: ClosureCounts | None = None
+    rechecks: tuple[RecheckNumbers, ...] = ()
 
     @property
     def verdict(self) -> str:

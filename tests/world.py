@@ -35,6 +35,7 @@ from shared.testing.clock import FakeClock
 from shared.testing.memory_bus import MemoryBus
 from shared.testing.memory_store import MemoryStore
 from shared.training import (
+    HEARD_ROLES,
     BaseModelRef,
     Clip,
     EvaluationRef,
@@ -249,7 +250,7 @@ class World:
         spec = parse_document(TrainingSpec, stored.data, what="spec")
         evaluations = []
         for clip_set in spec.sets:
-            if clip_set.role == "judge":
+            if clip_set.role in HEARD_ROLES:
                 clips = parse_lines(Clip, self.store.get(clip_set.ref.key).data, what=clip_set.name)
                 data = lines_bytes(_row(clip, base(clip), candidate(clip)) for clip in clips)
                 key = keys.evaluation(run.cycle, clip_set.name)

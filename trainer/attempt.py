@@ -2,7 +2,7 @@
 
 spec, base model, clips         each verified against its digest
 train, choose scale, export     left out when an earlier attempt died between its manifest and its result
-evaluate                        base and candidate as they would be served, on every set that judges
+evaluate                        base and candidate as they would be served, on every set that judges or is looked at again
 smoke test                      a fresh process hears the same
 models/n/..., manifest.json     create only, the manifest last
 result.json                     if absent
@@ -27,6 +27,7 @@ from shared.code_identity import code_identity
 from shared.errors import CorruptObject, InvalidMessage
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
+from shared.normalisation import BASIC
 from shared.objectstore import ObjectStore, StoredObject
 from shared.training import (
     EvaluationRef,
@@ -42,7 +43,6 @@ from shared.training import (
     parse_document,
     sha256_hex,
 )
-from shared.wer import BASIC
 from trainer.checkpoint import Checkpoints
 from trainer.data import AudioFetcher, ClipLoader, UsableClip
 from trainer.dataset import Dataset, check_trainable, load_dataset, training_sets
@@ -156,7 +156,7 @@ def carry_out(attempt: Attempt) -> TrainingResult:
     standing = find(store, keys.manifest(attempt.cycle))
     outcome = _adopt(attempt, loaded, standing) if standing else _train(attempt, loaded.spec, model, dataset)
     candidate = _load_candidate(attempt)
-    evaluated = {name: evaluate(base, candidate, clips, name, progress) for name, clips in dataset.judges.items()}
+    evaluated = {name: evaluate(base, candidate, clips, name, progress) for name, clips in dataset.heard.items()}
     evaluations = tuple(_store_evaluation(attempt, name, each) for name, each in evaluated.items())
     if standing is None:
         _smoke_test(attempt, candidate, dataset)
@@ -267,7 +267,7 @@ def _store_evaluation(attempt: Attempt, name: str, evaluation: Evaluation) -> Ev
 
 def _smoke_test(attempt: Attempt, candidate: Recogniser, dataset: Dataset) -> None:
     attempt.progress.enter("smoke test")
-    clips = typical_clips(list(chain(*dataset.judges.values(), *dataset.by_role.values())))
+    clips = typical_clips(list(chain(*dataset.heard.values(), *dataset.by_role.values())))
     expected = candidate.transcribe([clip.waveform() for clip in clips])
     found = attempt.deps.smoke_test(attempt.candidate_folder, [clip.path for clip in clips])
     check_same_transcripts(expected, found)

@@ -16,8 +16,8 @@ import torch
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.training import AnyClip, Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
-from shared.wer import normalise
+from shared.normalisation import normalise
+from shared.training import HEARD_ROLES, AnyClip, Clip, SetAside, SetAsideReason, SetRole, TrainingConfig, UnlabelledClip
 from shared.whole_file import put_whole
 from trainer.align import LogProbs
 from trainer.batching import pad_features
@@ -221,6 +221,7 @@ class ClipLoader:
         self._bounds = training_bounds(config)
         self._folder = folder
         self._hearing = threading.Lock()
+        self._kept: dict[AudioPin, Path] = {}  # a clip may be in several sets: its audio is fetched once
         folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, clips: Sequence[Clip], set_name: str, role: SetRole) -> Iterator[UsableClip | SetAside]:
@@ -248,21 +249,23 @@ class ClipLoader:
             yield from pool.map(load_or_set_aside, clips)
 
     def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
-        judges = role == "judge"
-        bounds = JUDGED if judges else self._bounds
+        heard = role in HEARD_ROLES
+        bounds = JUDGED if heard else self._bounds
         path, samples = self._load_audio(clip.audio, bounds, spoken=bool(normalise(clip.reference)))
-        if judges:
+        if heard:
             return UsableClip(clip, path, samples, ())
         clip = self._written_out(clip, path)
         return UsableClip(clip, path, samples, check_labels(clip, samples, self._model, self._config))
 
     def _load_audio(self, pin: AudioPin, bounds: Bounds, *, spoken: bool) -> tuple[Path, int]:
         """Return where a clip's audio lies and its length; `spoken` audio must not be silent."""
-        data = self._fetch(pin)
+        known = self._kept.get(pin)
+        data = known.read_bytes() if known else self._fetch(pin)
         samples = decode_audio(data, self._model.sampling_rate_hz, bounds)
         if spoken:
             check_sound(samples)
-        return self._keep(data), samples.size
+        self._kept[pin] = path = known or self._keep(data)
+        return path, samples.size
 
     def _written_out(self, clip: Clip, path: Path) -> Clip:
         """Return the clip with the numbers in its reference written out; of several readings the one that the model hears best."""
@@ -306,4 +309,4 @@ def drop_repeated(clips: Sequence[AnyClip], set_name: str) -> tuple[list[AnyClip
 def leaked(by_role: Mapping[SetRole, Sequence[Clip | UnlabelledClip]]) -> list[str]:
     """Return the utterances that are trained or tuned on and also judge: there must be none."""
     judging = {clip.utterance_id for clip in by_role.get("judge", ())}
-    return sorted({clip.utterance_id for role, clips in by_role.items() if role != "judge" for clip in clips} & judging)
+    return sorted({clip.utterance_id for role, clips in by_role.items() if role not in HEARD_ROLES for clip in clips} & judging)

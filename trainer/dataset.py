@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from shared.objectstore import ObjectStore
-from shared.training import TRAINING_ROLES, Clip, SetAside, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
+from shared.training import HEARD_ROLES, TRAINING_ROLES, Clip, SetAside, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
 from trainer.data import ClipLoader, UnlabelledOnDisk, UsableClip, drop_repeated, leaked
 from trainer.failures import RunFailed
 from trainer.progress import Progress
@@ -24,14 +24,14 @@ class Dataset:
 
     Attributes:
         by_role: usable clips for training and for dev.
-        judges: usable clips of each set that judges, by its name.
+        heard: usable clips of each set that base and candidate transcribe at the end, by its name.
         set_aside: every clip that is left out.
         unlabelled: errors whose text nobody knows yet.
         gold: how many of the training errors have gold that was made here.
     """
 
     by_role: dict[SetRole, list[UsableClip]]
-    judges: dict[str, list[UsableClip]]
+    heard: dict[str, list[UsableClip]]
     set_aside: tuple[SetAside, ...]
     unlabelled: list[UnlabelledOnDisk] = field(default_factory=list)
     gold: int = 0
@@ -41,7 +41,7 @@ class Dataset:
         return {
             "clips": {role: len(clips) for role, clips in self.by_role.items()},
             "gold": self.gold,
-            "judged": {name: len(clips) for name, clips in self.judges.items()},
+            "heard": {name: len(clips) for name, clips in self.heard.items()},
             "set_aside": dict(Counter(f"{aside.set_name}: {aside.reason}" for aside in self.set_aside)),
         }
 
@@ -63,13 +63,14 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
         raise RunFailed("bad_dataset", f"expected no clip both to train and to judge, found {len(both)}: {', '.join(both[:3])}")
 
     usable: dict[SetRole, list[UsableClip]] = {role: [] for role in TRAINING_ROLES}
-    judges: dict[str, list[UsableClip]] = {}
+    heard: dict[str, list[UsableClip]] = {}
     without_text: list[UnlabelledOnDisk] = []
     set_aside: list[SetAside] = []
     for clip_set, clips in sets:
-        kept, repeated = (clips, []) if clip_set.role == "judge" else drop_repeated(clips, clip_set.name)
+        listens = clip_set.role in HEARD_ROLES
+        kept, repeated = (clips, []) if listens else drop_repeated(clips, clip_set.name)
         set_aside += repeated
-        target = judges.setdefault(clip_set.name, []) if clip_set.role == "judge" else usable[clip_set.role]
+        target = heard.setdefault(clip_set.name, []) if listens else usable[clip_set.role]
         loaded = loader.load(kept, clip_set.name, clip_set.role)
         _sort(progress.track(loaded, f"fetching {clip_set.name}", len(kept)), target, set_aside)
     for clip_set, wanted in unlabelled:
@@ -77,7 +78,7 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
         set_aside += repeated
         found = loader.load_unlabelled(kept_unlabelled, clip_set.name)
         _sort(progress.track(found, f"fetching {clip_set.name}", len(kept_unlabelled)), without_text, set_aside)
-    return Dataset(usable, judges, tuple(set_aside), without_text)
+    return Dataset(usable, heard, tuple(set_aside), without_text)
 
 
 def _sort(outcomes: Iterable[Item | SetAside], usable: list[Item], set_aside: list[SetAside]) -> None:

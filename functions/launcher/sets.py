@@ -1,6 +1,6 @@
 """From a sealed dataset to the spec: which clips train, which judge, and copies of the audio that must stay."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from functions.launcher.seal import Lineage, Sealed, awaiting_gold, find_dataset, read_history, read_split_key
@@ -107,8 +107,21 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     ]
     if unlabelled:
         sets.append((keys.UNLABELLED_SET, "train_unlabelled", unlabelled))
+    sets += _rechecks(ports, split_key, history, [*reported("train"), *reported("dev")])
     written = [_write_set(ports, cycle, name, role, clips) for name, role, clips in sets]
     return tuple(suites[each.name].mark(each, judge[each.name]) if each.name in suites else each for each in written)
+
+
+def _rechecks(ports: Ports, split_key: bytes, history: History, learning: Sequence[Clip]) -> Iterator[tuple[str, SetRole, Sequence[Clip]]]:
+    """Yield what both models hear beside what judges: the errors that are being learned, and those that earlier versions fixed."""
+
+    def cases(key: str) -> list[Clip]:
+        return [_corpus_clip(item, split_key, "errors") for item in load_corpus(ports.store, key).clips]
+
+    fixed = untrained(cases(keys.suite(keys.FIXED_SUITE)), split_key, history)
+    for name, clips in ((keys.LEARNING_SET, learning), (keys.FIXED_SET, fixed), (keys.MEMORY_SET, cases(keys.MEMORY))):
+        if clips:
+            yield name, "recheck", clips
 
 
 def _corpus_clip(item: CorpusClip, split_key: bytes, stratum: str) -> Clip:

@@ -1,4 +1,4 @@
-"""The sweeper: one tick in; triggers, compaction, cycles that stand still, trainers that nobody wants, garbage."""
+"""The sweeper: one tick in; triggers, compaction, cycles that stand still, trainers that nobody wants, resolved errors, garbage."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from functions.launcher import decide as launch
 from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch
 from functions.launcher.trainers import TrainerRun, parse_name
 from functions.sweeper.decide import Need, decide_need
+from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from functions.validator.announce import judged_event
 from shared import keys, ledger
@@ -50,6 +51,7 @@ def sweep(deps: LaunchDeps) -> str:
         if state is not None and not state.ended:
             done.extend(_carry(deps, state))
     done.extend(watch_versions(ports))  # counts ledgers, so before they are collected
+    done.extend(resolve_errors(ports))
     done.extend(_collect_garbage(deps, head))
     return "; ".join(done) or "nothing to do"
 

@@ -1,40 +1,21 @@
-"""What becomes of each production error that was held out; those that are fixed may become regression cases.
+"""What becomes of each production error, and of those that earlier versions fixed. Nothing here decides.
 
-Errors that were trained on are not among them: that a model repeats what it has learned is no evidence.
+An error that was held out and is fixed becomes a regression case. An error that was learned is a memory check: that a model repeats what
+it was taught is no evidence. Nor is a case of an earlier version: it was chosen because that version is right on it, so that any other
+model seems worse (the mirror image of what selects errors).
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
 
 from functions.validator.judged_set import JudgedSet
-from shared.frozen import Frozen
-from shared.verdict import ClosureCounts
-
-Fate = Literal["fixed", "improved", "unchanged", "worse"]
+from shared.cases import Closed, Fate
+from shared.verdict import ClosureCounts, RecheckNumbers
 
 
-class Closed(Frozen):
-    """One line of `closure.jsonl`.
-
-    Attributes:
-        fate: fixed = the base erred and the candidate does not.
-        resolved_by: the version that fixes it, where it does: a case for the regression suite, held out from training.
-    """
-
-    utterance_id: str
-    fate: Fate
-    base_version: int
-    version: int
-    words: int
-    base_errors: int
-    candidate_errors: int
-    resolved_by: int | None = None
-
-
-def close_errors(holdout: JudgedSet, base_version: int, version: int) -> Iterator[Closed]:
-    """Tell of each reported error of the holdout what the candidate makes of it, in the holdout's order."""
-    errors = holdout.where(holdout.is_stratum("errors"))
+def close_errors(judged: JudgedSet, base_version: int, version: int, *, learned: bool) -> Iterator[Closed]:
+    """Tell of each reported error of a set what the candidate makes of it, in the set's order."""
+    errors = judged.where(judged.is_stratum("errors"))
     counts = zip(
         errors.utterance_ids,
         errors.rows["words"].tolist(),
@@ -52,6 +33,7 @@ def close_errors(holdout: JudgedSet, base_version: int, version: int) -> Iterato
             words=words,
             base_errors=base,
             candidate_errors=candidate,
+            learned=learned,
             resolved_by=version if fate == "fixed" else None,
         )
 
@@ -65,9 +47,23 @@ def fate_of(base_errors: int, candidate_errors: int) -> Fate:
     return "improved" if candidate_errors else "fixed"
 
 
-def count_fates(holdout: JudgedSet) -> ClosureCounts:
+def count_fates(judged: JudgedSet) -> ClosureCounts:
     """Count what became of the reported errors."""
-    reported = holdout.is_stratum("errors")
-    pairs = zip(holdout.errors("base")[reported].tolist(), holdout.errors("candidate")[reported].tolist(), strict=True)
+    reported = judged.is_stratum("errors")
+    pairs = zip(judged.errors("base")[reported].tolist(), judged.errors("candidate")[reported].tolist(), strict=True)
     fates = Counter(fate_of(base, candidate) for base, candidate in pairs)
     return ClosureCounts(fixed=fates["fixed"], improved=fates["improved"], unchanged=fates["unchanged"], worse=fates["worse"])
+
+
+def recheck(judged: JudgedSet) -> RecheckNumbers:
+    """Tell whether the errors that earlier versions fixed stay fixed."""
+    base, candidate = judged.errors("base"), judged.errors("candidate")
+    back = (base == 0) & (candidate > 0)
+    return RecheckNumbers(
+        name=judged.name,
+        utterances=judged.utterances,
+        base_right=int((base == 0).sum()),
+        candidate_right=int((candidate == 0).sum()),
+        came_back=int(back.sum()),
+        examples=tuple(change for change in judged.changes.regressions if change.base_errors == 0),
+    )

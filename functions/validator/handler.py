@@ -6,21 +6,23 @@ from dataclasses import dataclass
 
 from functions.runtime import Ports
 from functions.validator.announce import judged_event
-from functions.validator.closure import Closed, close_errors, count_fates
+from functions.validator.closure import close_errors, count_fates, recheck
 from functions.validator.decide import Verdict, decide_verdict
 from functions.validator.evidence import Evidence, Serving
 from functions.validator.judged_set import JudgedSet, judge_set
-from functions.validator.report import Lineage, build_report, render_html
+from functions.validator.report import Closures, Lineage, build_report, render_html
 from functions.validator.rules import GatePolicy
 from functions.validator.sizing import seen_spreads
 from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
+from shared.cases import Closed
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.events import TrainingCompleted, TrainingFailed, TrainingPreempted, parse_event
 from shared.log import bind
+from shared.normalisation import BASIC
 from shared.policy import Policy
 from shared.suites import DEFAULT_MARGIN
 from shared.training import (
@@ -37,7 +39,6 @@ from shared.training import (
     sha256_hex,
 )
 from shared.verdict import ValidationReport, dump_report, parse_report
-from shared.wer import BASIC
 from shared.wer_compare import NotTestable
 
 SEED = 20_110
@@ -124,7 +125,7 @@ def judge(ports: Ports, cycle: int) -> tuple[ValidationReport, tuple[Closed, ...
     """Recompute everything from the stored hypotheses; evidence that contradicts itself is inconclusive, with the reason.
 
     Returns:
-        The report, and what became of each production error that was held out.
+        The report, and what became of each production error.
 
     Raises:
         NotFound: there is no result or spec yet.
@@ -133,11 +134,20 @@ def judge(ports: Ports, cycle: int) -> tuple[ValidationReport, tuple[Closed, ...
     gate = gate_policy(ports.settings.policy, documents.spec)
     try:
         evidence = _evidence(ports, documents, gate)
+        rechecked = {each.name: _judged(ports, each, documents.result, ()) for each in documents.spec.sets if each.role == "recheck"}
         verdict = decide_verdict(evidence, gate, SEED, critical_words(gate))
     except (InvalidMessage, CorruptObject, NotFound) as error:
         return build_report(_broken(str(error)), documents.lineage, gate, ports.clock.now()), ()
-    closed = tuple(close_errors(evidence.holdout, documents.spec.base.version, cycle))
-    return build_report(verdict, documents.lineage, gate, ports.clock.now(), count_fates(evidence.holdout)), closed
+    base = documents.spec.base.version
+    learning = rechecked.get(keys.LEARNING_SET)
+    closures = Closures(
+        held_out=count_fates(evidence.holdout),
+        learned=count_fates(learning) if learning else None,
+        rechecks=tuple(recheck(judged) for name, judged in rechecked.items() if name != keys.LEARNING_SET),
+    )
+    closed = [*close_errors(evidence.holdout, base, cycle, learned=False)]
+    closed += close_errors(learning, base, cycle, learned=True) if learning else ()
+    return build_report(verdict, documents.lineage, gate, ports.clock.now(), closures), tuple(closed)
 
 
 def critical_words(gate: GatePolicy) -> tuple[tuple[str, ...], ...]:

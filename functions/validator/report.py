@@ -11,11 +11,13 @@ from functions.validator.decide import Verdict
 from functions.validator.diffs import shown
 from functions.validator.plot import interval_plot, lines_of
 from functions.validator.rules import GatePolicy
+from shared import keys
 from shared.pages import Filters, render_page
-from shared.verdict import ClosureCounts, ValidationReport
+from shared.verdict import ClosureCounts, RecheckNumbers, ValidationReport
 from shared.wording import interval_in_percent, interval_in_points, percent, relative_change
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+RECHECK_NAMES = {keys.FIXED_SET: "held out when they were fixed", keys.MEMORY_SET: "learned"}
 FILTERS: Filters = {"percent": percent, "rate": interval_in_percent, "points": interval_in_points, "relative": relative_change}
 
 
@@ -36,10 +38,20 @@ class Lineage:
     learned: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Closures:
+    """What became of errors; see `ValidationReport`."""
+
+    held_out: ClosureCounts | None = None
+    learned: ClosureCounts | None = None
+    rechecks: tuple[RecheckNumbers, ...] = ()
+
+
 def build_report(
-    verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime, closure: ClosureCounts | None = None
+    verdict: Verdict, lineage: Lineage, policy: GatePolicy, created_at: datetime, closures: Closures | None = None
 ) -> ValidationReport:
     """Return the document that the deployer verifies before it moves production."""
+    closures = closures or Closures()
     return ValidationReport(
         cycle=lineage.cycle,
         version=lineage.version,
@@ -63,9 +75,11 @@ def build_report(
         slices=verdict.slices,
         gates=verdict.gates,
         classic=verdict.classic,
-        closure=closure,
+        closure=closures.held_out,
         base_manifest_sha256=lineage.base_manifest_sha256,
         learned=lineage.learned,
+        learned_closure=closures.learned,
+        rechecks=closures.rechecks,
     )
 
 
@@ -76,6 +90,8 @@ def render_html(report: ValidationReport) -> str:
         FILTERS,
         report=report,
         plot=Markup(interval_plot(lines_of(report))),  # noqa: S704  # drawn by us, its labels escaped
+        recheck_names=RECHECK_NAMES,
+        came_back=[shown(change) for each in report.rechecks for change in each.examples],
         regressions=[shown(change) for change in report.worst_regressions],
         fixes=[shown(change) for change in report.best_fixes],
     )

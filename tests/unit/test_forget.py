@@ -153,13 +153,13 @@ def test_nothing_of_somebody_who_taught_a_model_is_left(taught: World) -> None:
     assert traces(world.store, TAUGHT) == []
     assert done.removed == {
         "copied audio": 1,
-        "cycle's clips": 2,
+        "cycle's clips": 3,
         "dataset": 3,
         "gold answers": 1,
         "ledger": 4,
         "quarantine": 2,
         "replay": 1,
-        "run": 1,
+        "run": 3,
     }
     assert [(model.version, model.live, model.cycles) for model in done.models] == [(1, False, (1,))]
     assert done.addresses == ("gs://calls/u200.wav", "gs://calls/u201.wav", "gs://calls/u202.wav")

@@ -150,6 +150,11 @@ def test_a_frozen_suite_takes_and_loses_nothing(world: World, retune: Retune, tm
     assert load_corpus(world.store, keys.suite("clean")) == present
 
 
+def test_the_suite_of_fixed_errors_is_nobodys_to_fill(retune: Retune, tmp_path: Path) -> None:
+    refused = retune("suite", "add", "fixed", "--audio-dir", str(ten_speakers(tmp_path)))
+    assert (refused.exit_code, "give yours another name" in refused.stderr) == (1, True)
+
+
 def test_a_removed_suite_is_gone_and_its_versions_stay(world: World, retune: Retune, tmp_path: Path) -> None:
     retune("suite", "add", "clean", "--audio-dir", str(ten_speakers(tmp_path)))
     version = load_corpus(world.store, keys.suite("clean")).sha256

@@ -168,3 +168,8 @@ def test_a_clip_that_judges_may_not_train(bench: Bench) -> None:
     one, two = (stored_clip(bench.store, name, "hello") for name in ("one", "two"))
     assert leaked({"train_errors": [one], "dev_replay": [two], "judge": [two]}) == ["two"]
     assert leaked({"train_errors": [one], "judge": [two]}) == []
+
+
+def test_a_clip_that_decides_nothing_may_also_train_or_judge(bench: Bench) -> None:
+    one, two = (stored_clip(bench.store, name, "hello") for name in ("one", "two"))
+    assert leaked({"train_errors": [one], "judge": [two], "recheck": [one, two]}) == []

@@ -155,6 +155,23 @@ def test_a_run_leaves_a_model_its_hypotheses_and_a_result(cycle: Cycle) -> None:
     assert [(evaluation.name, evaluation.rows) for evaluation in result.evaluations] == [("holdout", 4), ("suite-plain", 2)]
 
 
+def test_what_is_learned_is_heard_again_under_its_own_name_and_fetched_once(cycle: Cycle) -> None:
+    errors, held_out = cycle.clips("e", 6), cycle.clips("h", 4)
+    sets: dict[tuple[str, SetRole], list[Clip]] = {
+        ("train-errors", "train_errors"): errors,
+        ("holdout", "judge"): held_out,
+        ("recheck-learning", "recheck"): errors,
+        ("recheck-fixed", "recheck"): held_out[:2],
+    }
+    cycle.store_sets(sets)
+    fetched: list[str] = []
+    cycle.memory.before = lambda operation, key: fetched.append(key) if operation == "get" and key.endswith(".wav") else None
+    assert cycle.run() == Ending.COMPLETED
+    heard = [(evaluation.name, evaluation.rows) for evaluation in cycle.result.evaluations]
+    assert heard == [("holdout", 4), ("recheck-learning", 6), ("recheck-fixed", 2)]
+    assert sorted(fetched) == sorted({clip.audio.uri.rsplit("/", 1)[1] for clips in sets.values() for clip in clips})
+
+
 def test_a_result_tells_what_serving_costs_on_the_machine_that_judged(cycle: Cycle) -> None:
     cycle.run()
     figures = cycle.result.serving

@@ -13,14 +13,14 @@ from functions.validator.diffs import audio_link, shown
 from functions.validator.evidence import Evidence
 from functions.validator.judged_set import JudgedSet, judge_set
 from functions.validator.plot import Line, interval_plot
-from functions.validator.report import Lineage, build_report, render_html
+from functions.validator.report import Closures, Lineage, build_report, render_html
 from functions.validator.rules import GatePolicy
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject
+from shared.normalisation import BASIC
 from shared.rates import Interval
 from shared.training import Clip, EvaluationRow, SetAside
 from shared.verdict import UtteranceChange, ValidationReport, dump_report, parse_report
-from shared.wer import BASIC
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 LINEAGE = Lineage(
@@ -71,7 +71,7 @@ def holdout(candidate: str = "call mister smith", reference: str = "call mister 
 def report(judged: JudgedSet | None = None) -> ValidationReport:
     evidence = Evidence(holdout=judged or holdout())
     verdict = decide_verdict(evidence, POLICY, seed=12)
-    return build_report(verdict, LINEAGE, POLICY, NOW, count_fates(evidence.holdout))
+    return build_report(verdict, LINEAGE, POLICY, NOW, Closures(held_out=count_fates(evidence.holdout)))
 
 
 class Page(HTMLParser):

@@ -4,18 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.wer import (
-    BASIC,
-    ErrorCounts,
-    count_char_errors,
-    count_char_errors_batch,
-    count_word_errors,
-    count_word_errors_batch,
-    normalise,
-    pooled_wer,
-    unspeakable,
-)
-from shared.wer import _spelled as spelled_out
+from shared.normalisation import BASIC, normalise, unspeakable
+from shared.normalisation import _spelled as spelled_out
+from shared.wer import ErrorCounts, count_char_errors, count_char_errors_batch, count_word_errors, count_word_errors_batch, pooled_wer
 
 WAV2VEC2 = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ'|", "<pad>", "<s>", "</s>", "<unk>"]
 
