@@ -144,6 +144,8 @@ class Life:
             self.world.train(cycle)
             self.world.settle()
             self.world.type("model-commands", f'{{"promote": {cycle}, "override": true, "reason": "so that it is learned", "by": "ana"}}')
+            self.world.settle()
+            self.world.tick(POLICY_HERE.canary.guard_s + 60)  # what it fixed becomes cases, which judge here
         else:
             self.world.type("finetune-triggers", '{"cancel": true}')
         self.world.settle()
@@ -167,7 +169,7 @@ class Life:
 
     def check(self, spec: TrainingSpec) -> None:
         now: dict[str, list[Clip]] = {"train": [], "dev": [], "judge": []}
-        for clip_set in spec.sets:
+        for clip_set in (each for each in spec.sets if each.role != "recheck"):  # these decide nothing
             now[clip_set.role.split("_")[0]] += parse_lines(Clip, self.world.store.get(clip_set.ref.key).data, what=clip_set.name)
         self.trained += [*now["train"], *now["dev"]]
         event(f"cycle {spec.cycle} trains on {bool(now['train'])} and judges on {bool(now['judge'])}")
@@ -179,7 +181,7 @@ class Life:
             self.used[use] |= self.names(clips)
 
 
-SUITES = POLICY_HERE.validation.model_validate({"suites": {"clean": {}}})
+SUITES = POLICY_HERE.validation.model_validate({"suites": {"clean": {}, keys.FIXED_SUITE: {}}})
 
 
 def error(number: int, speaker: str | None = None, session: str | None = None) -> Report:
