@@ -85,7 +85,9 @@ def _needed(now: Production, models: Sequence[StoredModel], running: Mapping[int
 
 
 def decide_withdraw(production: Production | None, version: int, command: Command, *, collect: bool = False) -> Decision[Production]:
-    """Decide that a version never comes back by itself: refused while it serves, is a place to roll back to, or is pinned.
+    """Decide that a version never comes back by itself: refused while it serves, or is pinned.
+
+    A person may so take a version out of the line for a rollback. A collection may not: what could serve again keeps its files.
 
     Args:
         production: the alias now.
@@ -96,15 +98,20 @@ def decide_withdraw(production: Production | None, version: int, command: Comman
     now = production or Production()
     if (done := now.applied(command.cause)) is not None:
         return Decision(None, events_of(done), "already applied")
-    if version in {now.stable, now.canary.version if now.canary else None, *now.previous}:
-        return Decision(None, reason=f"{version_name(version)} is live or in the rollback window")
+    if version in {now.stable, now.canary.version if now.canary else None}:
+        return Decision(None, reason=f"{version_name(version)} is live: roll it back")
+    if collect and version in now.previous:
+        return Decision(None, reason=f"{version_name(version)} is in line for a rollback")
     if version in now.collected or (version in now.withdrawn and not collect):
         return Decision(None, reason=f"{version_name(version)} is {'collected' if version in now.collected else 'withdrawn'} already")
     if version in now.pinned:
         return Decision(None, reason=f"{version_name(version)} is pinned: unpin it first")
     withdrawn = now.withdrawn if version in now.withdrawn else (*now.withdrawn, version)
     collected = (*now.collected, version) if collect else now.collected
-    return moved(now, command, kind="withdraw", version=version, withdrawn=withdrawn, collected=collected)
+    line = tuple(item for item in now.previous if item != version)
+    if now.previous and not line:
+        command = command.model_copy(update={"reason": f"a rollback has nowhere to go from now on; {command.reason}"})
+    return moved(now, command, kind="withdraw", version=version, previous=line, withdrawn=withdrawn, collected=collected)
 
 
 def decide_pin(production: Production | None, version: int, command: Command, *, pinned: bool) -> Decision[Production]:

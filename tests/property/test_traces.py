@@ -196,7 +196,7 @@ def test_trace_10_a_model_is_garbage_only_after_a_swap_that_a_promotion_would_se
     other = command.model_copy(update={"cause": "d"})
     assert decide_promote(world.production(), 7, other, champion=0).reason == GONE
     assert decide_promote(world.production(), 7, other, champion=None, override=True).reason == GONE
-    assert decide_withdraw(world.production(), 0, other, collect=True).reason == "v0 is live or in the rollback window"
+    assert decide_withdraw(world.production(), 0, other, collect=True).reason == "v0 is live: roll it back"
 
 
 def test_a_rollback_without_a_good_version_before_it_is_refused() -> None:

@@ -316,14 +316,28 @@ def test_a_reason_that_became_too_long_is_cut_where_an_event_would_refuse_it() -
 
 def test_only_what_is_neither_live_nor_in_line_for_a_rollback_is_garbage() -> None:
     serving = SERVING.model_copy(update={"canary": canary(5)})
-    assert [decide_withdraw(serving, version, because()).state for version in (0, 1, 2, 5)] == [None] * 4
-    assert decide_withdraw(serving, 1, because()).reason == "v1 is live or in the rollback window"
+    assert [decide_withdraw(serving, version, because(), collect=True).state for version in (0, 1, 2, 5)] == [None] * 4
+    assert decide_withdraw(serving, 1, because(), collect=True).reason == "v1 is in line for a rollback"
+    assert [decide_withdraw(serving, version, because()).reason for version in (2, 5)] == [
+        "v2 is live: roll it back",
+        "v5 is live: roll it back",
+    ]
     assert decide_withdraw(serving, 3, because()).reason == "v3 is withdrawn already"
     decision = decide_withdraw(serving, 4, because())
     state = made(decision)
     assert (state.seq, state.stable, state.canary, state.withdrawn, state.collected) == (5, 2, canary(5), (3, 4), ())
     assert (state.moves[-1].kind, state.moves[-1].by, decision.events) == ("withdraw", "ana (claimed)", ())
     assert made(decide_withdraw(None, 4, because())).withdrawn == (4,)
+
+
+def test_a_person_takes_a_version_out_of_the_line_for_a_rollback() -> None:
+    assert SERVING.previous == (1, 0)
+    without = made(decide_withdraw(SERVING, 1, because()))
+    assert (without.stable, without.previous, without.withdrawn) == (2, (0,), (3, 1))
+    assert made(decide_rollback(without, None, because("worse"))).stable == 0
+    last = decide_withdraw(without, 0, because("and v0"))
+    assert (made(last).previous, last.reason.startswith("a rollback has nowhere to go from now on; ")) == ((), True)
+    assert "has no good version before it" in decide_rollback(last.state, None, because("worse")).reason
 
 
 def test_what_is_collected_was_withdrawn_and_nothing_brings_it_back() -> None:
