@@ -32,6 +32,7 @@ class Look(Frozen):
         base, candidate: WER with its 95% interval; None where fewer than two speakers or no words permit one.
         delta: WER of the candidate minus the base's, at the level that was tested.
         suite_version: digest of the clips; None = an older spec, which did not say.
+        sd_d: spread of the differences, which sizes the suite from then on.
     """
 
     cycle: int
@@ -47,6 +48,7 @@ class Look(Frozen):
     delta: Interval | None
     margin: float | None
     suite_version: str | None
+    sd_d: float | None = None
 
 
 class SuiteHistory(Frozen):
@@ -82,6 +84,7 @@ def _look(ports: Ports, report: ValidationReport, numbers: SetNumbers) -> Look:
         delta=numbers.delta,
         margin=numbers.margin,
         suite_version=_suite_version(ports, report.cycle, numbers.name),
+        sd_d=numbers.sd_d,
     )
 
 

@@ -1,9 +1,10 @@
 """What a test on a suite of some size can show, before any model was judged on it."""
 
+from collections.abc import Iterable
 from math import isfinite
 
 from shared.frozen import Frozen
-from shared.wer_power import Holdout, pool_spreads, size_for_margin
+from shared.wer_power import Holdout, SeenSpread, pool_spreads, size_for_margin
 
 
 class SuiteSize(Frozen):
@@ -14,6 +15,7 @@ class SuiteSize(Frozen):
         shows: the least rise of WER (a rate) that it excludes in 4 of 5 trials where the models are alike; None = too few speakers.
         margin: what it should exclude.
         further_clips, further_speakers: that it lacks for it.
+        measured: verdicts whose spread of differences it rests on; 0 = the stated prior.
     """
 
     clips: int
@@ -23,6 +25,7 @@ class SuiteSize(Frozen):
     margin: float
     further_clips: int
     further_speakers: int
+    measured: int = 0
 
     @property
     def enough(self) -> bool:
@@ -30,9 +33,19 @@ class SuiteSize(Frozen):
         return self.shows is not None and self.shows <= self.margin
 
 
-def what_it_shows(clips: int, speakers: int, words: int, margin: float, alpha: float) -> SuiteSize:
-    """Return what a one-sided non-inferiority test at `alpha` can show on a suite, by the stated prior (see `shared.wer_power`)."""
-    found = size_for_margin(Holdout(clips, speakers), pool_spreads([]), margin, alpha)
+def what_it_shows(clips: int, speakers: int, words: int, margin: float, alpha: float, seen: Iterable[SeenSpread] = ()) -> SuiteSize:
+    """Return what a one-sided non-inferiority test at `alpha` can show on a suite (see `shared.wer_power`).
+
+    Args:
+        clips: in the suite.
+        speakers: or sessions, or lone clips among them.
+        words: reference words.
+        margin: what it should exclude.
+        alpha: one-sided level of the test.
+        seen: spreads that verdicts on the suite measured; none = the stated prior.
+    """
+    spread = pool_spreads(seen)
+    found = size_for_margin(Holdout(clips, speakers), spread, margin, alpha)
     return SuiteSize(
         clips=clips,
         speakers=speakers,
@@ -41,4 +54,5 @@ def what_it_shows(clips: int, speakers: int, words: int, margin: float, alpha: f
         margin=margin,
         further_clips=found.further_utterances,
         further_speakers=found.further_clusters,
+        measured=spread.measured,
     )

@@ -18,7 +18,7 @@ def render_suites(views: Sequence[SuiteView]) -> RenderableType:
         return Text("No suite yet: `retune suite add NAME --audio-dir DIR` brings clips that a model must stay good on.")
     table = Table("suite", "clips", "speakers", "words", "margin", "shows", "policy", "looks", "version", box=None)
     for view in views:
-        policy = "must pass" if view.named else "reported only if named"
+        policy = "must pass" if view.named else "not judged"
         frozen = " (frozen)" if view.frozen else ""
         size = view.size
         version = f"{view.version[:8]}{frozen}" if view.version else "no clips"
@@ -33,7 +33,8 @@ def render_suite(view: SuiteView) -> RenderableType:
         f"suite {view.name}{' (frozen)' if view.frozen else ''}: version {view.version or 'none in force'}",
         f"  {size_in_words(view.size)}",
     ]
-    lines.append(f"  the policy {'names it: a candidate must stay good on it' if view.named else 'does not name it: it decides nothing'}")
+    policy = "names it: a candidate must stay good on it" if view.named else "does not name it: no candidate is judged on it"
+    lines.append(f"  the policy {policy}")
     lines.append(f"  looks: {len(view.looks)} verdicts used it, {view.looks_at_version} of them this version")
     if view.worn:
         lines.append("  WARNING: models come to be chosen for suiting these very clips; add fresh ones, or make a new suite")
@@ -58,8 +59,13 @@ def size_in_words(size: SuiteSize) -> str:
         return counted
     if size.shows is None:
         return f"{counted} One speaker permits no test: at least 2 are needed, and better 20."
-    prior = f"prior: spread {PRIOR_SD_D} a clip, correlation {PRIOR_RHO} within a speaker"
-    able = f"It excludes a rise by {_points(size.shows)} points in 4 of 5 trials where the models are alike ({prior})."
+    spread = (
+        f"prior: spread {PRIOR_SD_D} a clip"
+        if not size.measured
+        else f"by the spread that {size.measured} verdict{'s' if size.measured > 1 else ''} on it measured"
+    )
+    basis = f"{spread}, correlation {PRIOR_RHO} within a speaker"
+    able = f"It excludes a rise by {_points(size.shows)} points in 4 of 5 trials where the models are alike ({basis})."
     if size.enough:
         return f"{counted} {able}"
     return f"{counted} {able} For the margin it lacks about {size.further_clips} clips of {size.further_speakers} speakers."

@@ -16,9 +16,14 @@ from shared.errors import Conflict
 from shared.frozen import Frozen
 from shared.suites import DEFAULT_MARGIN, INFO, SUITE_NAME, Change, SuiteInfo, SuiteVersion, find_info, suite_names, write_suite
 from shared.training import parse_lines
+from shared.wer_power import SeenSpread
 
 MANY_LOOKS = 10
 """So many verdicts on the very same clips, and they are no longer fresh evidence (adaptive reuse)."""
+
+
+SIZED_BY = 10
+"""So many newest verdicts tell how much the differences on a suite spread."""
 
 
 class SuiteView(Frozen):
@@ -195,13 +200,15 @@ def _view(ports: Ports, name: str) -> SuiteView:
     if name in validation.suites:
         margin = validation.suites[name].margin or margin
     looks = looks_at(ports, name)
+    seen = [SeenSpread(look.sd_d, look.utterances, look.speakers) for look in looks[-SIZED_BY:] if look.sd_d]
+    words, speakers = count_words(corpus.clips), count_speakers(corpus.clips)
     return SuiteView(
         name=name,
         named=name in validation.suites,
         frozen=info is not None and info.frozen,
         margin=margin,
         version=corpus.sha256,
-        size=what_it_shows(len(corpus.clips), count_speakers(corpus.clips), count_words(corpus.clips), margin, validation.alpha),
+        size=what_it_shows(len(corpus.clips), speakers, words, margin, validation.alpha, seen),
         versions=info.versions if info else (),
         looks=tuple(looks),
         looks_at_version=sum(look.suite_version == corpus.sha256 for look in looks if look.suite_version is not None),

@@ -64,5 +64,13 @@ def _in_words(size: Power | MarginSize, what: str, spread: Spread) -> str:
         return f"A set of this size was expected to show {what} in 4 of 5 trials, {basis}."
     return (
         f"To show {what} in 4 of 5 trials takes about {size.further_utterances} further utterances, with {size.further_clusters} further "
-        f"speakers or calls among them, {basis}."
+        f"speakers or calls among them{_of_the_same(size)}, {basis}."
     )
+
+
+def _of_the_same(size: Power | MarginSize) -> str:
+    if isinstance(size, MarginSize):
+        return ""
+    if size.further_of_the_same is None:
+        return " (no number of utterances of the present ones is enough)"
+    return f" (of the present ones alone, {size.further_of_the_same})"

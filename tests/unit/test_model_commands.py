@@ -13,6 +13,7 @@ import infra.cli
 import infra.model_gc
 import infra.models_cli
 from shared import keys
+from shared.cycle import Status
 from shared.objectstore import crc32c_base64
 from shared.registry import CODEC, Move
 from shared.testing import builders
@@ -84,7 +85,7 @@ def test_pin_unpin_and_withdraw_are_answered_and_refused_with_the_reason(world: 
     assert "pinned: its files stay" in retune("models", "show", "5").stdout
     assert retune("models", "unpin", "v5").exit_code == 0
     assert retune("models", "withdraw", "v5", "--by", "ana", "--reason", "it whispers").exit_code == 0
-    assert retune("models", "withdraw", "v0").stdout == "v0 is live or in the rollback window\n"
+    assert retune("models", "withdraw", "v0").stdout == "v0 is live: roll it back\n"
     assert retune("models", "withdraw", "v9").exit_code == 1
     last = world.production().moves[-1]
     assert (last.kind, last.by, last.reason, world.production().withdrawn) == ("withdraw", "ana (claimed)", "it whispers", (5,))
@@ -261,6 +262,19 @@ def test_a_collection_that_died_between_mark_and_delete_is_finished_by_the_next(
     assert (report["deleted"], files_of(world, 3), world.production().seq) == ([3], ["manifest.json"], 2)
 
 
+def test_what_a_dead_trainer_left_goes_when_its_cycle_has_ended_and_a_day_is_over(world: World, retune: Retune) -> None:
+    for version, status in ((1, Status.FAILED), (2, Status.TRAINING)):
+        world.store.put(f"{keys.model(version)}model.safetensors", b"half")
+        world.store.put(keys.state(version), document_bytes(builders.cycle_state(status, cycle=version)))
+    assert document(retune("models", "gc", "--json"))["abandoned"] == {}, "it may be on its way"
+    world.clock.advance(timedelta(days=1, seconds=1).total_seconds())
+    planned = retune("models", "gc", "--dry-run")
+    assert "whoever uploaded it died" in planned.stdout
+    assert files_of(world, 1) == ["model.safetensors"]
+    assert document(retune("models", "gc", "--json"))["abandoned"] == {"1": 4}
+    assert (files_of(world, 1), files_of(world, 2)) == ([], ["model.safetensors"]), "a cycle that runs keeps what it uploads"
+
+
 def test_what_became_needed_after_the_plan_is_left_with_the_reason(world: World, retune: Retune, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in (3, 5, 6):
         world.write_model(version, base=None, learned=())
@@ -270,5 +284,5 @@ def test_what_became_needed_after_the_plan_is_left_with_the_reason(world: World,
     monkeypatch.setattr(infra.model_gc, "plan", lambda _: planned)
     answered = retune("models", "gc", "--json")
     assert answered.exit_code == 1
-    assert document(answered)["left"] == {"3": "v3 is live or in the rollback window"}
+    assert document(answered)["left"] == {"3": "v3 is live: roll it back"}
     assert files_of(world, 3) == ["manifest.json", "model.safetensors"]

@@ -305,6 +305,19 @@ def test_replay_clips_are_removed_by_name_or_all(world: World, retune: Retune, t
 # the cycle, and its verdict
 
 
+def test_a_suite_is_sized_by_the_spread_that_verdicts_on_it_measured(world: World, retune: Retune, tmp_path: Path) -> None:
+    retune("suite", "add", "clean", "--audio-dir", str(ten_speakers(tmp_path)), "--margin", "0.3")
+    assert "prior: spread 0.085" in retune("suite", "show", "clean").stdout
+    # one of ten clips of two words gets one error: D = 1, 0 nine times; sd(D) = 0.316228, sd_d = 0.316228 * sqrt(10) / 20 * sqrt(10) = 0.158114
+    lost = load_corpus(world.store, keys.suite("clean")).clips[3].utterance_id
+    judged(world, candidate=lambda clip: "fall front" if clip.utterance_id == lost else right(clip))
+    size = show_suite(world.ports, "clean").size
+    # (1.833113 + 0.883404) * 0.158114 / sqrt(10)
+    assert size.measured == 1
+    assert size.shows == pytest.approx(0.135826, abs=1e-5)
+    assert "by the spread that 1 verdict on it measured" in " ".join(retune("suite", "show", "clean").stdout.split())
+
+
 def judged(world: World, *, candidate: Callable[[Clip], str] = right) -> TrainingSpec:
     world.publish(*(builders.sample(n, sample_rate=1.0) for n in range(100, 160)))
     world.publish(*(builders.error(n) for n in range(60)))

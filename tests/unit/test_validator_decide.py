@@ -232,9 +232,12 @@ def test_an_open_question_is_sized() -> None:
     # utterances of weights 1 and 2 (Kish: 96 * (48 + 4 * 48) / 144^2 = 1.11) show, by the prior of 0.085 and rho 0.07 at 96 / 11 each,
     # c * 0.085 * sqrt(1.11 * (1 + 7.73 * 0.07) / 96) = 3.035 * 0.085 * 0.1336 = 0.0345: too little, with c from one more usual speaker.
     # 25 speakers with 219: (0.6745 + 1.7109 sqrt(25.455) + 0.8569 * 5) / 5 = 2.718; 2.718 * 0.085 * 0.0884 = 0.0204, enough; 24 with 210
-    # show 0.0209.
+    # show 0.0209. Of the same eleven alone: (0.0208 / (3.035 * 0.085))^2 * 11 / 1.11 = 0.0645 is less than rho = 0.07, however many they say.
     wanted = "To show a gain of 10.0% of the WER in 4 of 5 trials takes about"
-    assert f"{wanted} 123 further utterances, with 14 further speakers or calls among them, by the stated prior" in found.reasons[0]
+    assert (
+        f"{wanted} 123 further utterances, with 14 further speakers or calls among them (no number of utterances of the present ones is enough), by the stated prior"
+        in found.reasons[0]
+    )
     assert found.failure_reason == "The evidence does not decide because its gain is not significant."
 
 
