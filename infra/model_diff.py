@@ -70,6 +70,7 @@ def _lineage(view: ModelView) -> dict[str, Value]:
         "cycles learned": ", ".join(map(str, manifest.learned)) or None,
         "dataset": manifest.dataset_sha256,
         "spec": manifest.spec_sha256,
+        "policy": manifest.policy_sha256,
         "normaliser": manifest.normaliser,
         "manifest judged": report.model_manifest_sha256 if report else None,
     }

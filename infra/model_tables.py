@@ -42,6 +42,11 @@ def render_model(view: ModelView) -> RenderableType:
         Text(f"{version_name(view.version)} {view.role}".rstrip(), style="bold"),
         Text(f"  {manifest.origin}{base} at {when(manifest.created_at)}, has learned {learned}"),
     ]
+    digests = {"dataset": manifest.dataset_sha256, "spec": manifest.spec_sha256, "policy": manifest.policy_sha256}
+    named = {**{name: digest[:16] for name, digest in digests.items() if digest}, **manifest.details.get("code", {})}
+    if named:
+        made_from = ", ".join(f"{name} {value}".replace("_", " ") for name, value in named.items())
+        lines.append(Text(f"  made from {made_from}"))
     if view.verdict is not None:
         lines.append(Text(f"  {view.verdict.outcome}: {'; '.join(view.verdict.reasons)}"))
     if view.pinned:

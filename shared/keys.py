@@ -77,6 +77,11 @@ def clips(cycle: int, name: str) -> str:
     return f"{CYCLES}{padded(cycle)}/clips/{name}.jsonl"
 
 
+def policy(cycle: int) -> str:
+    """The operator's numbers when the cycle's spec was made."""
+    return f"{CYCLES}{padded(cycle)}/policy.json"
+
+
 def spec(cycle: int) -> str:
     """All that the trainer needs to know."""
     return f"{CYCLES}{padded(cycle)}/spec.json"

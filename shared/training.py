@@ -213,6 +213,7 @@ class TrainingSpec(Frozen):
 
     Attributes:
         gold: whom to ask for the transcripts of `train_unlabelled` clips; None = nobody.
+        policy: the operator's numbers then; None in specs of older releases.
     """
 
     v: Literal[1] = 1
@@ -224,6 +225,7 @@ class TrainingSpec(Frozen):
     config: TrainingConfig = TrainingConfig()
     gold: GoldConfig | None = None
     audio_prefixes: tuple[str, ...]
+    policy: ObjectRef | None = None
 
 
 class EvaluationRow(Frozen):
@@ -353,6 +355,7 @@ class ModelManifest(Frozen):
         origin: trained by a cycle, or imported by a person.
         base_version: the version it was trained from; None for an import.
         learned: cycles whose datasets the model has learned: its own and those of its ancestors.
+        policy_sha256: of the policy that its cycle's spec was made under.
     """
 
     v: Literal[1] = 1
@@ -364,6 +367,7 @@ class ModelManifest(Frozen):
     learned: tuple[int, ...] = ()
     dataset_sha256: Digest | None = None
     spec_sha256: Digest | None = None
+    policy_sha256: Digest | None = None
     normaliser: str | None = None
     sampling_rate_hz: int = 16_000
     details: dict[str, Any] = {}

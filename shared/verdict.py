@@ -220,6 +220,9 @@ class ValidationReport(_Frozen):
         closure: what became of the production errors that were held out; None where the evidence could not be read.
         base_manifest_sha256: digest of the manifest of the model it was compared with.
         learned: cycles whose data the candidate has learned, its own among them.
+        policy_sha256: digest of the policy that the cycle was opened under; None where an older release opened it.
+        judged_under_sha256: digest of the policy that the verdict was reached under.
+        code: what the candidate was trained by: version of Retune, commit and image digest, as far as the trainer knew them.
         learned_closure: what became of the errors that were trained or tuned on: a memory check, no evidence; None = it was not looked at.
         rechecks: errors that earlier versions fixed.
     """
@@ -249,6 +252,9 @@ class ValidationReport(_Frozen):
     closure: ClosureCounts | None = None
     base_manifest_sha256: Sha256 | None = None
     learned: tuple[int, ...] = ()
+    policy_sha256: Sha256 | None = None
+    judged_under_sha256: Sha256 | None = None
+    code: dict[str, str] = {}
     learned_closure: ClosureCounts | None = None
     rechecks: tuple[RecheckNumbers, ...] = ()
 

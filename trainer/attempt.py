@@ -293,6 +293,7 @@ def _store_model(attempt: Attempt, loaded: LoadedSpec, base: ModelManifest, outc
         learned=tuple(sorted({*base.learned, attempt.cycle})),
         dataset_sha256=spec.dataset.sha256,
         spec_sha256=loaded.sha256,
+        policy_sha256=spec.policy.sha256 if spec.policy else None,
         normaliser=BASIC.name_version,
         sampling_rate_hz=spec.config.sampling_rate_hz,
         details={

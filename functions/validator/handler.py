@@ -33,6 +33,7 @@ from shared.training import (
     ObjectRef,
     TrainingResult,
     TrainingSpec,
+    document_bytes,
     iter_lines,
     lines_bytes,
     parse_document,
@@ -196,6 +197,9 @@ def _documents(ports: Ports, cycle: int) -> _Documents:
         left_out=left_out,
         base_manifest_sha256=spec.base.manifest.sha256,
         learned=parsed.learned,
+        policy_sha256=spec.policy.sha256 if spec.policy else None,
+        judged_under_sha256=sha256_hex(document_bytes(ports.settings.policy)),
+        code=parsed.details.get("code", {}),
     )
     return _Documents(spec, result, parsed, lineage, reported_share)
 

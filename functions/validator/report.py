@@ -1,7 +1,7 @@
 """The validation report: assembled from a verdict, and as one HTML page that needs nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -36,6 +36,9 @@ class Lineage:
     left_out: Mapping[str, Mapping[str, int]]
     base_manifest_sha256: str | None = None
     learned: tuple[int, ...] = ()
+    policy_sha256: str | None = None
+    judged_under_sha256: str | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ def build_report(
         closure=closures.held_out,
         base_manifest_sha256=lineage.base_manifest_sha256,
         learned=lineage.learned,
+        policy_sha256=lineage.policy_sha256,
+        judged_under_sha256=lineage.judged_under_sha256,
+        code=dict(lineage.code),
         learned_closure=closures.learned,
         rechecks=closures.rechecks,
     )

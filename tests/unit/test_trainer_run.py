@@ -147,6 +147,8 @@ def test_a_run_leaves_a_model_its_hypotheses_and_a_result(cycle: Cycle) -> None:
     assert result.manifest.sha256 == sha256_hex(cycle.store.get(keys.manifest(1)).data)
     assert result.spec_sha256 == manifest.spec_sha256 == sha256_hex(cycle.store.get(keys.spec(1)).data)
     assert (manifest.base_version, manifest.learned, manifest.dataset_sha256) == (0, (1,), cycle.spec.dataset.sha256)
+    assert cycle.spec.policy is not None
+    assert manifest.policy_sha256 == cycle.spec.policy.sha256
     assert {file.name for file in manifest.files} == COMPLETE
     for file in manifest.files:
         assert sha256_hex(cycle.store.get(file.key(keys.model(1))).data) == file.sha256

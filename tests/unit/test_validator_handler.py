@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from functions.validator.handler import judge
+from functions.validator.report import render_html
 from shared import keys
 from shared.cas import find
 from shared.cycle import Status
-from shared.policy import SuitePolicy, ValidationPolicy
+from shared.policy import Policy, SuitePolicy, ValidationPolicy
 from shared.testing import builders
-from shared.training import Clip, ServingFigures, TrainingResult, document_bytes, parse_document, sha256_hex
+from shared.training import Clip, ServingFigures, TrainingResult, TrainingSpec, document_bytes, parse_document, sha256_hex
 from shared.verdict import ValidationReport, parse_report
 from tests.world import POLICY, World, right, wrong
 
@@ -159,11 +162,29 @@ def test_a_critical_term_of_the_policy_that_is_lost_rejects() -> None:
     assert len(terms) == 2  # one term, written in two ways
 
 
+LATEST = ("policy_sha256", "judged_under_sha256", "code", "learned_closure", "rechecks")
+
+
+def test_the_report_names_the_policy_and_says_when_it_changed_before_the_verdict() -> None:
+    made = trained()
+    opened_under = parse_document(TrainingSpec, made.store.get(keys.spec(1)).data, what="spec").policy
+    assert opened_under is not None
+    assert parse_document(Policy, made.store.get(opened_under.key).data, what="policy") == made.ports.settings.policy
+    same, _ = judge(made.ports, 1)
+    assert same.policy_sha256 == same.judged_under_sha256 == opened_under.sha256
+    assert "it has changed since" not in render_html(same)
+    policy = made.ports.settings.policy.model_copy(update={"cooldown_s": 7.0})
+    other = made.ports.settings.model_copy(update={"policy": policy})
+    changed, _ = judge(replace(made.ports, settings=other), 1)
+    assert changed.judged_under_sha256 != opened_under.sha256 == changed.policy_sha256
+    assert "it has changed since" in render_html(changed)
+
+
 def test_the_report_that_was_judged_by_an_earlier_release_is_announced_with_its_own_digest() -> None:
     made = trained()
     made.settle()
     plain = json.loads(made.store.get(keys.report(1)).data)
-    for later in ("slices", "gates", "classic", "closure", "failure_reason", "learned", "base_manifest_sha256"):
+    for later in ("slices", "gates", "classic", "closure", "failure_reason", "learned", "base_manifest_sha256", *LATEST):
         del plain[later]
     made = trained()
     older = json.dumps(plain).encode()
