@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from functions.launcher.seal import find_dataset, read_split_key
+from functions.launcher.seal import find_dataset, read_history, read_split_key
 from functions.runtime import Ports
 from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, prepare, some
 from infra.errors import Refused
 from shared import keys, ledger
-from shared.corpora import CorpusClip, Crossing, Known, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
+from shared.corpora import CorpusClip, Crossing, Wall, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
 from shared.errors import Conflict
 from shared.objectstore import Generation, ObjectStore
 from shared.splits import audio_digest
@@ -55,29 +55,33 @@ class Admitted:
     repeated: int
 
 
-def known_to_training(ports: Ports) -> Known:
-    """Return who and what models were taught with, in any cycle and in the replay."""
-    sealed = {cycle: find_dataset(ports, cycle) for cycle in range(ledger.FIRST_CYCLE, ledger.read_head(ports.store) + 1)}
+def wall_to_training(ports: Ports) -> Wall:
+    """Return who and what models were taught with, in any cycle and in the replay: nobody of them may judge."""
+    head = ledger.read_head(ports.store)
+    sealed = {cycle: find_dataset(ports, cycle) for cycle in range(ledger.FIRST_CYCLE, head + 1)}
     datasets = {cycle: found.rows for cycle, found in sealed.items() if found is not None}
-    return trained(datasets, load_corpus(ports.store, keys.REPLAY).clips, read_split_key(ports))
+    known = trained(datasets, load_corpus(ports.store, keys.REPLAY).clips, read_split_key(ports))
+    return Wall(known, read_history(ports, head + 1).splits, frozenset({"train", "dev"}))
 
 
-def known_to_judging(ports: Ports) -> Known:
-    """Return who and what judges models: suites and holdout."""
+def wall_to_judging(ports: Ports) -> Wall:
+    """Return who and what judges models, in suites and the holdout: nobody of them may train."""
     store = ports.store
     suites = {name: load_corpus(store, keys.suite(name)).clips for name in suite_names(store)}
     held = [item for info in store.list(keys.HOLDOUT) for item in parse_lines(Clip, store.get(info.key).data, what=info.key)]
-    return judging(suites, held, read_split_key(ports))
+    # Without the replay itself: a speaker of it whom the hash holds out is not used, and judges nobody either.
+    splits = read_history(ports, ledger.read_head(store) + 1, replay=False).splits
+    return Wall(judging(suites, held, read_split_key(ports)), splits, frozenset({"holdout"}))
 
 
-def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], other_side: Known, prefix: str, adding: Adding) -> Admitted:
+def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], wall: Wall, prefix: str, adding: Adding) -> Admitted:
     """Convert what is offered, keep the wall, and store the audio of what is new.
 
     Args:
         ports: the outside world.
         offer: what a person brings.
         present: clips that are there already.
-        other_side: what the new clips must not share a speaker or a recording with.
+        wall: what the new clips must not share a speaker or a recording with.
         prefix: stands before every label in the utterance_id, so that no two corpora name two clips alike.
         adding: how.
 
@@ -86,7 +90,7 @@ def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], other_side:
     """
     with TemporaryDirectory(prefix="retune-corpus-") as scratch:
         ready, left_out = prepare(offer, Path(scratch), adding.convert, adding.open_store)
-        crossing = list(crossings((item.newcomer() for item in ready), other_side, read_split_key(ports)))
+        crossing = list(crossings((item.newcomer() for item in ready), wall, read_split_key(ports)))
         if crossing and not adding.skip_crossing:
             raise Refused(_refusal(crossing))
         across = {each.label for each in crossing}

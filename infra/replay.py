@@ -9,7 +9,7 @@ from rich.text import Text
 
 from functions.launcher.seal import read_split_key
 from functions.runtime import Ports
-from infra.corpora import Adding, admit, known_to_judging, replace_manifest
+from infra.corpora import Adding, admit, replace_manifest, wall_to_judging
 from infra.corpus_source import Offer, some
 from infra.errors import Refused
 from shared import keys
@@ -65,7 +65,7 @@ def add_replay(ports: Ports, offer: Offer, adding: Adding) -> ReplayChanged:
         Refused: the speaker, session or recording of a clip judges: it is in a suite or in the holdout.
     """
     present = load_corpus(ports.store, keys.REPLAY)
-    admitted = admit(ports, offer, present.clips, known_to_judging(ports), PREFIX, adding)
+    admitted = admit(ports, offer, present.clips, wall_to_judging(ports), PREFIX, adding)
     if admitted.clips:
         replace_manifest(ports.store, keys.REPLAY, (*present.clips, *admitted.clips), present.generation)
     return ReplayChanged(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from functions.runtime import Ports
-from infra.corpora import Adding, admit, known_to_training
+from infra.corpora import Adding, admit, wall_to_training
 from infra.corpus_source import Offer, some
 from infra.errors import Refused
 from infra.suite_history import Look, looks_at
@@ -90,7 +90,7 @@ def add_suite(ports: Ports, name: str, offer: Offer, adding: Adding, margin: flo
         raise Refused(f"suite {name}: it is made of the errors that versions fixed; give yours another name")
     _refuse_frozen(find_info(ports.store, name), name)
     present = load_corpus(ports.store, keys.suite(name))
-    admitted = admit(ports, offer, present.clips, known_to_training(ports), name, adding)
+    admitted = admit(ports, offer, present.clips, wall_to_training(ports), name, adding)
     clips = (*present.clips, *admitted.clips)
     if clips:
         said = f"added {len(admitted.clips)} clips of {offer.source}"

@@ -19,7 +19,7 @@ from shared.dataset import Row
 from shared.frozen import Frozen
 from shared.normalisation import normalise
 from shared.objectstore import ABSENT, Generation, ObjectStore
-from shared.splits import audio_digest, cluster_of
+from shared.splits import Assignments, Split, audio_digest, cluster_of, splits_of
 from shared.training import Clip, lines_bytes, parse_lines, sha256_hex
 
 
@@ -148,12 +148,15 @@ class Newcomer:
     audio: tuple[str, ...]
 
 
+SAME_RECORDING = "the same recording"
+
+
 @dataclass(frozen=True)
 class Crossing:
     """A newcomer that stands on the other side of the wall already.
 
     Attributes:
-        who: the speaker, session or `the same recording`.
+        who: the speaker, session or `SAME_RECORDING`.
         where: what holds it.
     """
 
@@ -162,13 +165,38 @@ class Crossing:
     where: str
 
 
-def crossings(newcomers: Iterable[Newcomer], other_side: Known, split_key: bytes) -> Iterator[Crossing]:
+@dataclass(frozen=True)
+class Wall:
+    """The other side of the wall, as somebody who adds clips meets it.
+
+    Attributes:
+        known: what it holds, in words.
+        splits: of every identity, as the next seal will see them: also what was told late, or under another name.
+        forbidden: the splits of the other side.
+    """
+
+    known: Known
+    splits: Assignments
+    forbidden: frozenset[Split]
+
+
+def crossings(newcomers: Iterable[Newcomer], wall: Wall, split_key: bytes) -> Iterator[Crossing]:
     """Yield each newcomer whose speaker, session or recording the other side holds: no model may be judged on what it has learned."""
     for newcomer in newcomers:
         names = {name: cluster_of(split_key, speaker=name) for name in newcomer.names}
-        known = next((name for name, cluster in names.items() if cluster in other_side.clusters), None)
-        heard = next((digest for digest in newcomer.audio if digest in other_side.audio), None)
+        recordings = [cluster_of(split_key, speaker=f"audio:{digest}") for digest in newcomer.audio]
+        heard = next((wall.known.audio[digest] for digest in newcomer.audio if digest in wall.known.audio), None)
+        met = next((name for name, cluster in names.items() if cluster in wall.known.clusters), None)
+        late = next((name for name, cluster in names.items() if splits_of([cluster], wall.splits) & wall.forbidden), None)
         if heard is not None:
-            yield Crossing(newcomer.label, "the same recording", other_side.audio[heard])
-        elif known is not None:
-            yield Crossing(newcomer.label, known.replace(":", " ", 1), other_side.clusters[names[known]])
+            yield Crossing(newcomer.label, SAME_RECORDING, heard)
+        elif met is not None:
+            yield Crossing(newcomer.label, met.replace(":", " ", 1), wall.known.clusters[names[met]])
+        elif late is not None:
+            yield Crossing(newcomer.label, late.replace(":", " ", 1), _told_later(wall))
+        elif splits_of(recordings, wall.splits) & wall.forbidden:
+            yield Crossing(newcomer.label, SAME_RECORDING, _told_later(wall))
+
+
+def _told_later(wall: Wall) -> str:
+    return f"{'what judges' if 'holdout' in wall.forbidden else 'what was trained on'}, by what was told of it later"

@@ -194,32 +194,3 @@ class History:
     splits: Assignments = field(default_factory=dict)
     told: frozenset[Member] = frozenset()
     reported: frozenset[str] = frozenset()
-
-
-def speakers_in_training(members: Mapping[str, Member], splits: Assignments) -> dict[str, str]:
-    """Return why clips may not be added to a suite or any other set that judges: name -> reason, for those that may not.
-
-    Args:
-        members: name of a clip (for people) -> what is known of it; see `member`.
-        splits: `History.splits` of all that was sealed or trained so far.
-    """
-    return _refused(members, splits, {"train", "dev"}, "was trained or tuned on: what a model has learned cannot judge it")
-
-
-def speakers_that_judge(members: Mapping[str, Member], splits: Assignments) -> dict[str, str]:
-    """Return why clips may not be added to what trains (the replay corpus): name -> reason, for those that may not.
-
-    Args:
-        members: name of a clip (for people) -> what is known of it; see `member`.
-        splits: `History.splits` of all that was sealed or judged so far.
-    """
-    return _refused(members, splits, {"holdout"}, "is in the holdout or a suite: what judges is never trained on")
-
-
-def _refused(members: Mapping[str, Member], splits: Assignments, forbidden: set[Split], reason: str) -> dict[str, str]:
-    refused = {}
-    for name, one in members.items():
-        if splits_of(one.identities, splits) & forbidden:
-            who = "its speaker" if one.cluster is not None and splits.get(one.cluster, frozenset()) & forbidden else "the same recording"
-            refused[name] = f"{who} {reason}"
-    return refused

@@ -118,8 +118,8 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
 
 
-def read_history(ports: Ports, before: int) -> History:
-    """Return who was trained on and who judged in cycles below `before`, and whom suites and the replay corpus hold now."""
+def read_history(ports: Ports, before: int, *, replay: bool = True) -> History:
+    """Return who was trained on and who judged in cycles below `before`, and whom suites and (`replay`) the replay corpus hold now."""
     split_key, policy = read_split_key(ports), ports.settings.policy
 
     def members(key: str) -> list[Member]:
@@ -127,7 +127,7 @@ def read_history(ports: Ports, before: int) -> History:
         return [member(split_key, utterance_id=item.utterance_id, audio=item.audio, speaker=item.speaker) for item in clips]
 
     suites = [one for name in suite_names(ports.store) for one in members(keys.suite(name))]
-    corpora = Corpora(suites=suites, replay=members(keys.REPLAY))
+    corpora = Corpora(suites=suites, replay=members(keys.REPLAY) if replay else [])
     return past_uses(ports.store, split_key, before, corpora, lambda cluster: split_of(cluster, policy))
 
 

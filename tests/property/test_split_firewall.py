@@ -10,12 +10,13 @@ from typing import Any, Literal
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
-from functions.launcher.seal import read_history, read_split_key
+from functions.launcher.seal import read_split_key
+from infra.corpora import wall_to_judging, wall_to_training
 from shared import keys, ledger
 from shared.audio_source import AudioPin
 from shared.cas import find
-from shared.corpora import CorpusClip
-from shared.splits import audio_digest, member, speakers_in_training, speakers_that_judge
+from shared.corpora import CorpusClip, Newcomer, crossings
+from shared.splits import audio_digest
 from shared.testing import builders
 from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines
 from tests.world import POLICY, World
@@ -118,10 +119,9 @@ class Life:
             reference="fall back",
             speaker=f"speaker:{item.speaker}",
         )
-        one = member(read_split_key(ports), utterance_id=made.utterance_id, audio=made.audio, speaker=made.speaker)
-        splits = read_history(ports, ledger.read_head(ports.store) + 1).splits
-        refuse = speakers_in_training if item.corpus == "suite" else speakers_that_judge
-        if refuse({made.utterance_id: one}, splits) or made in self.corpora[item.corpus]:
+        wall = wall_to_training(ports) if item.corpus == "suite" else wall_to_judging(ports)
+        offered = Newcomer(made.utterance_id, (made.speaker,), (audio_digest(made.audio),))
+        if [*crossings([offered], wall, read_split_key(ports))] or made in self.corpora[item.corpus]:
             return
         self.corpora[item.corpus].append(made)
         self.write_corpora()

@@ -1,8 +1,8 @@
 """Nobody who is trained on judges, and the other way round."""
 
-from shared.corpora import CorpusClip, Crossing, Known, Newcomer, crossings, judging, trained
+from shared.corpora import CorpusClip, Crossing, Known, Newcomer, Wall, crossings, judging, trained
 from shared.dataset import Row
-from shared.splits import cluster_of
+from shared.splits import Assignments, audio_digest, cluster_of
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.training import Clip
@@ -33,8 +33,8 @@ def newcomer(number: int, *names: str) -> Newcomer:
     return Newcomer(f"clip{number}", names or (f"speaker:s{number}",), (f"{pin.crc32c}:{pin.size_bytes}",))
 
 
-def met(known: Known, *newcomers: Newcomer) -> list[Crossing]:
-    return list(crossings(newcomers, known, KEY))
+def met(known: Known, *newcomers: Newcomer, splits: Assignments | None = None) -> list[Crossing]:
+    return list(crossings(newcomers, Wall(known, splits or {}, frozenset({"train", "dev"})), KEY))
 
 
 def test_train_and_dev_of_any_cycle_and_the_replay_are_known_to_training() -> None:
@@ -69,3 +69,18 @@ def test_a_session_is_a_name_as_well_as_a_speaker() -> None:
 def test_the_same_recording_under_another_name_is_found() -> None:
     (crossing,) = met(trained({1: [row(1, "train")]}, [], KEY), newcomer(1, "speaker:somebody else"))
     assert crossing.who == "the same recording"
+
+
+def test_what_was_told_late_is_found_by_what_the_next_seal_will_see() -> None:
+    """The speaker of a recording that was trained on was told later; another recording is known under a second digest."""
+    splits: Assignments = {
+        cluster_of(KEY, speaker="speaker:s1"): frozenset({"train"}),
+        cluster_of(KEY, speaker=f"audio:{audio_digest(builders.pin(2))}"): frozenset({"dev", "holdout"}),
+        cluster_of(KEY, speaker="speaker:s3"): frozenset({"holdout"}),
+    }
+    nothing = Known({}, {})
+    where = "what was trained on, by what was told of it later"
+    assert met(nothing, *(newcomer(n) for n in (1, 2, 3)), splits=splits) == [
+        Crossing("clip1", "speaker s1", where),
+        Crossing("clip2", "the same recording", where),
+    ]

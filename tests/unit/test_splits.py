@@ -18,8 +18,6 @@ from shared.splits import (
     linked,
     member,
     place,
-    speakers_in_training,
-    speakers_that_judge,
     split_of,
 )
 from shared.testing.builders import pin
@@ -117,28 +115,6 @@ def test_ids_and_digests_of_one_recording_carry_what_is_told_of_it_from_one_to_t
     splits = linked(used((said(1), "train"), (said(5, JUDGES), "holdout")), told)
     assert splits[cluster_of(KEY, speaker=JUDGES)] == {"train", "holdout"}
     assert splits[cluster_of(KEY, speaker="utterance:u2")] == {"train", "holdout"}
-
-
-# corpora
-
-
-def test_a_clip_of_somebody_who_was_trained_or_tuned_on_is_refused_for_a_suite_by_name() -> None:
-    splits = used((said(1, TRAINS), "train"), (said(2, "speaker:tuned"), "dev"), (said(3, JUDGES), "holdout"))
-    clips = {"a": said(11, TRAINS), "b": said(12, "speaker:tuned"), "c": said(13, JUDGES), "d": said(14, "speaker:new")}
-    copied = {"e": said(15, "speaker:new", audio=pin(1))}
-    reason = "was trained or tuned on: what a model has learned cannot judge it"
-    assert speakers_in_training({**clips, **copied}, splits) == {
-        "a": f"its speaker {reason}",
-        "b": f"its speaker {reason}",
-        "e": f"the same recording {reason}",
-    }
-
-
-def test_a_clip_of_somebody_who_judges_is_refused_for_replay() -> None:
-    splits = used((said(1, TRAINS), "train"), (said(3, JUDGES), "holdout"))
-    refused = speakers_that_judge({"a": said(11, TRAINS), "b": said(12, JUDGES), "c": said(3, "speaker:new")}, splits)
-    reason = "is in the holdout or a suite: what judges is never trained on"
-    assert refused == {"b": f"its speaker {reason}", "c": f"the same recording {reason}"}
 
 
 # the holdout in use
