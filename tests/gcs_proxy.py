@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from shared.dir_store import DirStore
+
 Plan = Callable[[int, str], str]
 """From the number of the request (from 1) and its request line to what happens: see `Proxy`."""
 
@@ -20,20 +22,27 @@ class Proxy(socketserver.ThreadingTCPServer):
     """Stands between client and server and breaks what `plan` says.
 
     PASS; CUT = the server does it and the reply is lost; REFUSED = the server never sees it; TRUNCATED = the reply breaks off
-    after half of it; SHORT = half of the body as if it were all of it; a number = that status instead.
+    after half of it; SHORT = half of the body as if it were all of it; a number = that status instead. `truth` is what is really in the
+    bucket that the server serves.
     """
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, truth: DirStore) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         parts = urlsplit(upstream)
         self.upstream = (parts.hostname, parts.port)
-        self.plan: Plan = lambda _number, _line: PASS
+        self.truth = truth
+        self.plan: Plan = self.passing
         self.lines: list[str] = []
         self._counting = threading.Lock()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    @staticmethod
+    def passing(_number: int, _line: str) -> str:
+        """Break nothing."""
+        return PASS
 
     def count(self, line: str) -> str:
         if "/o" not in line.partition("?")[0]:

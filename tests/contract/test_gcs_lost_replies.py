@@ -1,7 +1,5 @@
 """What `GcsStore` says when the network or the server fails: never "written" of what is not, never "not written" of what may be."""
 
-import gc
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from infra.local.gcs_server import GcsServer
 from shared.cas import commit
 from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, InvariantBroken, NotFound, Retryable
@@ -22,31 +19,8 @@ from tests.gcs_proxy import CUT, PASS, REFUSED, SHORT, TRUNCATED, Proxy, always,
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    root = tmp_path_factory.mktemp("gcs")
-    (root / "bucket").mkdir()
-    with GcsServer(root) as server, Proxy(server.url) as running:
-        running.truth = DirStore(root / "bucket")  # type: ignore[attr-defined]
-        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-        yield running
-        running.shutdown()
-        gc.collect()
-
-
 @pytest.fixture
-def truth(proxy: Proxy) -> Any:
-    """What is really there."""
-    store = proxy.truth  # type: ignore[attr-defined]
-    for key in store.keys(""):
-        store.delete(key)
-    return store
-
-
-@pytest.fixture
-def store(proxy: Proxy, truth: Any) -> Iterator[GcsStore]:
-    proxy.plan = lambda _number, _line: PASS
-    proxy.lines.clear()
+def store(proxy: Proxy, truth: DirStore) -> Iterator[GcsStore]:
     client = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url})
     made = GcsStore("bucket", client, deadline_s=2.0)
     made._retry = made._retry.with_delay(initial=0.02, maximum=0.1)
@@ -64,7 +38,7 @@ def hasty(proxy: Proxy, store: GcsStore) -> GcsStore:
 
 
 @pytest.mark.parametrize("fate", [CUT, TRUNCATED])
-def test_a_create_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: Any, fate: str) -> None:
+def test_a_create_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: DirStore, fate: str) -> None:
     proxy.plan = first(fate)
     with pytest.raises(Conflict):
         store.put("k", b"mine", if_generation_match=ABSENT, metadata={"write_id": "w"})
@@ -73,7 +47,7 @@ def test_a_create_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStor
     assert len(proxy.lines) == 2
 
 
-def test_a_replacement_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: Any) -> None:
+def test_a_replacement_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
     old = truth.put("k", b"old")
     proxy.plan = first(CUT)
     with pytest.raises(Conflict):
@@ -81,14 +55,16 @@ def test_a_replacement_whose_reply_was_lost_meets_itself(proxy: Proxy, store: Gc
     assert truth.get("k").data == b"new"
 
 
-def test_commit_recognises_its_own_write(proxy: Proxy, store: GcsStore, truth: Any) -> None:
+def test_commit_recognises_its_own_write(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
     proxy.plan = first(CUT)
     info = commit(store, "k", b"mine", if_generation_match=ABSENT)
     assert info == truth.stat("k")
 
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "503", "500", "429"])
-def test_a_conditional_write_that_nobody_answered_is_unknown(proxy: Proxy, hasty: GcsStore, truth: Any, fate: str, tmp_path: Path) -> None:
+def test_a_conditional_write_that_nobody_answered_is_unknown(
+    proxy: Proxy, hasty: GcsStore, truth: DirStore, fate: str, tmp_path: Path
+) -> None:
     proxy.plan = always(fate)
     with pytest.raises(CommitUnknown):
         hasty.put("k", b"1", if_generation_match=ABSENT)
@@ -106,14 +82,14 @@ def test_an_unconditional_write_that_nobody_answered_may_be_repeated(proxy: Prox
 
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "503", "429"])
-def test_an_unconditional_write_is_repeated(proxy: Proxy, store: GcsStore, truth: Any, fate: str) -> None:
+def test_an_unconditional_write_is_repeated(proxy: Proxy, store: GcsStore, truth: DirStore, fate: str) -> None:
     proxy.plan = first(fate)
     assert store.put("k", b"1") == truth.stat("k")
 
 
 @pytest.mark.parametrize("lost", range(1, 5))
 def test_a_file_arrives_whichever_reply_is_lost(
-    proxy: Proxy, store: GcsStore, truth: Any, tmp_path: Path, lost: int, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, store: GcsStore, truth: DirStore, tmp_path: Path, lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.gcs_store.CHUNK_BYTES", 4 << 20)
     data = b"0123456789abcdef" * (9 << 16)  # 9 MiB: one request to begin, three with data
@@ -125,7 +101,7 @@ def test_a_file_arrives_whichever_reply_is_lost(
     assert len(proxy.lines) == 5
 
 
-def test_a_file_that_lost_hears_so_even_if_that_reply_was_lost(proxy: Proxy, store: GcsStore, truth: Any, tmp_path: Path) -> None:
+def test_a_file_that_lost_hears_so_even_if_that_reply_was_lost(proxy: Proxy, store: GcsStore, truth: DirStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * (9 << 20))
 
     def plan(number: int, _line: str) -> str:
@@ -162,20 +138,20 @@ def test_a_refused_write_did_not_happen(proxy: Proxy, store: GcsStore) -> None:
 # Deletes
 
 
-def test_a_delete_whose_reply_was_lost_is_done(proxy: Proxy, store: GcsStore, truth: Any) -> None:
+def test_a_delete_whose_reply_was_lost_is_done(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
     info = truth.put("k", b"")
     proxy.plan = first(CUT)
     store.delete("k", if_generation_match=info.generation)
     assert list(truth.keys("")) == []
 
 
-def test_a_conditional_delete_of_what_is_gone_is_done_whatever_the_server_calls_it(proxy: Proxy, store: GcsStore, truth: Any) -> None:
+def test_a_conditional_delete_of_what_is_gone_is_done_whatever_the_server_calls_it(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
     proxy.plan = first("412", "DELETE")
     store.delete("k", if_generation_match=Generation(1))
     assert list(truth.list("")) == []
 
 
-def test_a_delete_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: Any) -> None:
+def test_a_delete_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: DirStore) -> None:
     info = truth.put("k", b"")
     proxy.plan = always(CUT)
     with pytest.raises(Retryable):
@@ -186,7 +162,7 @@ def test_a_delete_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsS
 
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "503", TRUNCATED])
-def test_a_read_is_repeated(proxy: Proxy, store: GcsStore, truth: Any, fate: str, tmp_path: Path) -> None:
+def test_a_read_is_repeated(proxy: Proxy, store: GcsStore, truth: DirStore, fate: str, tmp_path: Path) -> None:
     info = truth.put("k", b"0123456789" * 5000)
     proxy.plan = first(fate, "GET /download")
     assert store.get("k").data == b"0123456789" * 5000
@@ -198,7 +174,7 @@ def test_a_read_is_repeated(proxy: Proxy, store: GcsStore, truth: Any, fate: str
 
 
 @pytest.mark.parametrize("fate", [CUT, "503", "403"])
-def test_a_read_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: Any, fate: str, tmp_path: Path) -> None:
+def test_a_read_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: DirStore, fate: str, tmp_path: Path) -> None:
     truth.put("k", b"1")
     reads: list[Callable[[], Any]] = [
         lambda: hasty.get("k"),
@@ -216,7 +192,7 @@ def test_a_read_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsSto
 
 @pytest.mark.parametrize("fate", [TRUNCATED, SHORT])
 def test_a_download_that_breaks_off_twice_is_not_taken_for_whole(
-    proxy: Proxy, store: GcsStore, truth: Any, tmp_path: Path, fate: str
+    proxy: Proxy, store: GcsStore, truth: DirStore, tmp_path: Path, fate: str
 ) -> None:
     store._retry = store._retry.with_timeout(0.2)
     truth.put("k", bytes(range(256)) * 200)
@@ -228,7 +204,7 @@ def test_a_download_that_breaks_off_twice_is_not_taken_for_whole(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_replaced_between_description_and_data_is_read_again(proxy: Proxy, store: GcsStore, truth: Any) -> None:
+def test_an_object_replaced_between_description_and_data_is_read_again(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
     truth.put("k", b"old")
 
     def plan(number: int, _line: str) -> str:
@@ -245,7 +221,7 @@ def test_an_object_replaced_between_description_and_data_is_read_again(proxy: Pr
 
 
 def test_an_object_that_never_stands_still_may_be_read_later(
-    proxy: Proxy, store: GcsStore, truth: Any, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, store: GcsStore, truth: DirStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.gcs_store.READ_TRIES", 3)
     truth.put("k", b"0")
