@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 import infra.dlq
+import infra.doctor.command
+import infra.doctor.google
+import infra.doctor.report
 import infra.explain
 import infra.forget
 import infra.people
@@ -20,6 +23,7 @@ from infra.models_cli import models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
 from infra.session import open_session, read_policy
 from infra.terminal import answer_with, answering, show
+from shared.clock import SystemClock
 from shared.forgotten import Kind
 from shared.policy import Policy
 
@@ -123,6 +127,21 @@ def explain(
         explanation = infra.explain.explain(session.ports, forced=force)
     show(explanation, infra.explain.render(explanation), as_json=as_json)
     raise typer.Exit(OK if explanation.decision.should_trigger else REFUSED)
+
+
+@app.command()
+def doctor(
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="The project's id.")],
+    region: Annotated[str, typer.Option(help="Where everything runs, or will run.")],
+    machine_type: Annotated[list[str] | None, typer.Option(help="Ask about this machine; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at a project before and after terraform apply and say what to do for each problem (exit code 1); changes nothing."""
+    with answering():
+        google = infra.doctor.google.open_google(project)
+        diagnosis = infra.doctor.command.diagnose(google, project, region, SystemClock().now(), tuple(machine_type or ()))
+    show(diagnosis, infra.doctor.report.render(diagnosis), as_json=as_json)
+    raise typer.Exit(REFUSED if diagnosis.problems else OK)
 
 
 @app.command()

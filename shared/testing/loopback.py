@@ -10,6 +10,7 @@ class LoopbackServer(ThreadingHTTPServer):
     """Serves in its `with` block; its end waits for answers under way."""
 
     daemon_threads = False
+    request_queue_size = 64  # of five, a sixth who connects at the same moment is heard after a second
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], name: str) -> None:
         super().__init__(("127.0.0.1", 0), handler)

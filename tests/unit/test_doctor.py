@@ -1,0 +1,375 @@
+"""The doctor against a project of Google's answers: what is good, what is broken, and what it says to do."""
+
+import json
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import RefreshError
+from google.auth.transport.requests import AuthorizedSession
+from typer.testing import CliRunner, Result
+
+import infra.cli
+import infra.doctor.google
+from functions.wiring import READS, dead_letter_topic, subscription_name
+from infra.doctor.command import default_candidates, diagnose
+from infra.doctor.findings import Finding
+from infra.doctor.google import Google
+from infra.doctor.project_checks import quota_metric
+from infra.doctor.questions import NEEDED_TO_APPLY, SERVICES
+from infra.errors import Unreachable
+from shared.events import TOPICS
+from shared.policy import Policy
+from shared.testing.loopback import LoopbackHandler, LoopbackServer
+
+PROJECT, REGION = "speech-1", "europe-west4"
+IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/retune/trainer@sha256:{'a' * 64}"
+Answers = dict[str, Any]
+
+
+def project() -> Answers:
+    """Return the answers of a project that is ready for the first apply, by API and path."""
+    machine = {"accelerators": [{"guestAcceleratorType": "nvidia-l4", "guestAcceleratorCount": 1}]}
+    quotas = [{"metric": metric, "limit": 2, "usage": 0} for metric in ("NVIDIA_L4_GPUS", "PREEMPTIBLE_NVIDIA_L4_GPUS")]
+    services = [{"name": f"projects/7/services/{name}.googleapis.com", "state": "ENABLED"} for name in SERVICES]
+    place = f"compute/compute/v1/projects/{PROJECT}"
+    return {
+        f"serviceusage/v1/projects/{PROJECT}/services:batchGet": {"services": services},
+        f"cloudbilling/v1/projects/{PROJECT}/billingInfo": {"billingEnabled": True},
+        f"cloudresourcemanager/v1/projects/{PROJECT}:testIamPermissions": {"permissions": list(NEEDED_TO_APPLY)},
+        place: {"quotas": [{"metric": "GPUS_ALL_REGIONS", "limit": 1, "usage": 0}]},
+        f"{place}/regions/{REGION}": {"quotas": quotas},
+        **{f"{place}/zones/{REGION}-{letter}/machineTypes/g2-standard-8": machine for letter in "abc"},
+    }
+
+
+def function(name: str) -> dict[str, Any]:
+    variables = {"RETUNE_BUCKET": "gs://speech-1-retune", "RETUNE_POLICY": "{}", "RETUNE_TRAINER_IMAGE": IMAGE, "THREADS": "80"}
+    config = {
+        "uri": f"https://{name}.run.app",
+        "timeoutSeconds": 540,
+        "environmentVariables": variables,
+        "maxInstanceRequestConcurrency": 80,
+    }
+    return {"state": "ACTIVE", "serviceConfig": config}
+
+
+def system() -> Answers:
+    """Return the answers of a project in which everything is as it should be."""
+    place = f"projects/{PROJECT}/locations/{REGION}"
+    answers = project()
+    for name, topics in READS.items():
+        answers[f"cloudfunctions/v2/{place}/functions/{name}"] = function(name)
+        for topic in topics:
+            reader = subscription_name(name, topic)
+            answers[f"pubsub/v1/projects/{PROJECT}/subscriptions/{reader}"] = {
+                "pushConfig": {"pushEndpoint": f"https://{name}.run.app", "oidcToken": {"serviceAccountEmail": "push@x"}},
+                "ackDeadlineSeconds": 600,
+                "retryPolicy": {"minimumBackoff": "10s", "maximumBackoff": "600s"},
+                "deadLetterPolicy": {"deadLetterTopic": f"{reader}-dead", "maxDeliveryAttempts": 100},
+                "expirationPolicy": {},
+            }
+            answers[f"pubsub/v1/projects/{PROJECT}/subscriptions/{dead_letter_topic(reader)}"] = {"expirationPolicy": {}}
+    answers |= {f"pubsub/v1/projects/{PROJECT}/topics/{topic}": {"name": topic} for topic in TOPICS}
+    answers[f"cloudscheduler/v1/{place}/jobs/retune-tick"] = {"state": "ENABLED", "lastAttemptTime": "2026-01-05T09:00:00Z"}
+    answers["storage/storage/v1/b/speech-1-retune"] = {
+        "name": "speech-1-retune",
+        "location": "EUROPE-WEST4",
+        "versioning": {"enabled": True},
+        "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}, "publicAccessPrevention": "enforced"},
+    }
+    answers["storage/storage/v1/b/speech-1-retune/o/registry/production.json"] = {"stable": 3}
+    digest = IMAGE.rpartition("/")[2]
+    answers[f"artifactregistry/v1/{place}/repositories/retune/dockerImages/{digest}"] = {"uri": IMAGE}
+    return answers
+
+
+class Apis(LoopbackServer):
+    """Google's APIs, each under its name: answers what a test says, 404 for all else; an int stands for that error."""
+
+    def __init__(self) -> None:
+        self.answers: Answers = {}
+        super().__init__(_Handler, "google-apis")
+
+    def google(self) -> Google:
+        session = AuthorizedSession(AnonymousCredentials())
+        return Google(session, lambda api: f"{self.root}/{api}")
+
+    def diagnose(self, answers: Answers, *, ahead_s: float = 0.0, machine_types: tuple[str, ...] = ()) -> dict[str, Finding]:
+        self.answers = answers
+        now = datetime.now(UTC) + timedelta(seconds=ahead_s)
+        return {finding.subject: finding for finding in diagnose(self.google(), PROJECT, REGION, now, machine_types).findings}
+
+
+class _Handler(LoopbackHandler):
+    server: Apis
+
+    def do_GET(self) -> None:
+        found = self.server.answers.get(unquote(self.path.partition("?")[0].lstrip("/")), 404)
+        status, document = (found, {"error": {"message": "said so"}}) if isinstance(found, int) else (200, found)
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.posted()
+        self.do_GET()
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    with Apis() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RETUNE_POLICY", "RETUNE_TRAINER_CANDIDATES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_project_that_is_ready_has_no_problem_and_the_next_step_is_named(apis: Apis) -> None:
+    found = apis.diagnose(project())
+    assert {finding.level for finding in found.values()} == {"ok"}
+    assert set(found) == {
+        "clock",
+        "billing",
+        "APIs",
+        "your permissions",
+        "machine g2-standard-8",
+        f"quota PREEMPTIBLE_NVIDIA_L4_GPUS in {REGION}",
+        f"quota NVIDIA_L4_GPUS in {REGION}",
+        "quota GPUS_ALL_REGIONS",
+    }
+
+
+def test_a_system_that_is_whole_has_no_problem(apis: Apis) -> None:
+    found = apis.diagnose(system())
+    assert {finding.level for finding in found.values()} == {"ok"}, [each for each in found.values() if each.level != "ok"]
+    assert found["model in production"].found == "v3"
+
+
+def without(answers: Answers, path: str) -> Answers:
+    return {key: value for key, value in answers.items() if path not in key}
+
+
+def changed(answers: Answers, path: str, change: Callable[[dict[str, Any]], object]) -> Answers:
+    answers = deepcopy(answers)
+    key = next(key for key in answers if key.endswith(path))
+    change(answers[key])
+    return answers
+
+
+def _policy(found: dict[str, Any], text: str) -> None:
+    found["serviceConfig"]["environmentVariables"]["RETUNE_POLICY"] = text
+
+
+def quota(value: int) -> Callable[[dict[str, Any]], object]:
+    return lambda region: region["quotas"][0].update(limit=value)
+
+
+COLLECTOR, SUBSCRIPTION = "functions/collector", "subscriptions/collector-stt-errors"
+BROKEN: dict[str, tuple[Answers, str, str, str]] = {
+    "no billing": (changed(project(), "billingInfo", dict.clear), "billing", "no billing account", "billing projects link"),
+    "no quota": (changed(project(), f"regions/{REGION}", quota(0)), f"quota NVIDIA_L4_GPUS in {REGION}", "0, a machine needs 1", "ask for 1"),
+    "no such machine": (without(project(), "machineTypes"), "machine g2-standard-8", "in none of europe-west4-a", "machine-types list"),
+    "no permission": (
+        changed(project(), ":testIamPermissions", dict.clear),
+        "your permissions",
+        f"{len(NEEDED_TO_APPLY)} are missing for terraform apply",
+        "Owner",
+    ),
+    "an API went off": (changed(system(), "batchGet", lambda found: found["services"].pop()), "APIs", "off: storage", "gcloud services enable"),
+    "no function": (without(system(), COLLECTOR), "function collector", "not there", "terraform apply again"),
+    "a build that failed": (
+        changed(system(), COLLECTOR, lambda found: found.update(state="FAILED", stateMessages=[{"message": "no such module"}])),
+        "function collector",
+        "FAILED no such module",
+        "read the build's log",
+    ),
+    "too few threads": (
+        changed(system(), COLLECTOR, lambda found: found["serviceConfig"]["environmentVariables"].update(THREADS="4")),
+        "function collector",
+        "80 requests at once, 4 THREADS",
+        "terraform apply again",
+    ),
+    "no topic": (without(system(), "topics/ticks"), "topics", "not there: ticks", "terraform apply again"),
+    "no subscription": (without(system(), SUBSCRIPTION), "subscription collector-stt-errors", "nothing reaches", "terraform apply again"),
+    "a push to elsewhere": (
+        changed(system(), SUBSCRIPTION, lambda found: found["pushConfig"].update(pushEndpoint="https://old.run.app")),
+        "subscription collector-stt-errors",
+        "it pushes to https://old.run.app",
+        "terraform apply again",
+    ),
+    "a short ack deadline": (
+        changed(system(), SUBSCRIPTION, lambda found: found.update(ackDeadlineSeconds=10)),
+        "subscription collector-stt-errors",
+        "its ack deadline of 10 s is not above the function's time-out of 540 s",
+        "terraform apply again",
+    ),
+    "no dead letters": (
+        changed(system(), SUBSCRIPTION, lambda found: found.pop("deadLetterPolicy")),
+        "subscription collector-stt-errors",
+        "it has no dead-letter topic",
+        "terraform apply again",
+    ),
+    "few attempts": (
+        changed(system(), SUBSCRIPTION, lambda found: found["deadLetterPolicy"].update(maxDeliveryAttempts=5)),
+        "subscription collector-stt-errors",
+        "it gives up after 5 attempts",
+        "terraform apply again",
+    ),
+    "a subscription that expires": (
+        changed(system(), SUBSCRIPTION, lambda found: found.pop("expirationPolicy")),
+        "subscription collector-stt-errors",
+        "it expires",
+        "terraform apply again",
+    ),
+    "dead letters that nobody keeps": (
+        without(system(), f"{SUBSCRIPTION}-dead"),
+        "subscription collector-stt-errors",
+        "its dead letters have no subscription",
+        "terraform apply again",
+    ),
+    "a paused tick": (changed(system(), "retune-tick", lambda found: found.update(state="PAUSED")), "tick", "PAUSED", "jobs resume"),
+    "a bucket without versions": (
+        changed(system(), "b/speech-1-retune", lambda found: found.pop("versioning")),
+        "bucket",
+        "it keeps no versions",
+        "terraform apply again",
+    ),
+    "another policy": (
+        changed(system(), "functions/launcher", lambda found: _policy(found, '{"min_error_cases": 7}')),
+        "policy",
+        "yours is not the functions': min_error_cases",
+        "export RETUNE_POLICY='{\"min_error_cases\": 7}'",
+    ),
+    "an image that is gone": (without(system(), "dockerImages"), "trainer image", "is not in the registry", "build it again"),
+    "no model": (without(system(), "production.json"), "model in production", "none", "retune models import"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_broken_is_found_and_its_fix_named(apis: Apis, case: str) -> None:
+    answers, subject, said, fix = BROKEN[case]
+    self_assured = [each for each in diagnose_all(apis, answers) if each.subject == subject and each.level == "problem"]
+    assert self_assured, case
+    assert said in self_assured[0].found
+    assert fix in self_assured[0].fix
+
+
+def diagnose_all(apis: Apis, answers: Answers) -> tuple[Finding, ...]:
+    apis.answers = answers
+    return diagnose(apis.google(), PROJECT, REGION, datetime.now(UTC)).findings
+
+
+def test_functions_of_two_applies_are_found(apis: Apis) -> None:
+    answers = changed(system(), "functions/deployer", lambda found: _policy(found, '{"cooldown_s": 1}'))
+    assert "they differ" in apis.diagnose(answers)["RETUNE_POLICY of the functions"].found
+
+
+def test_what_may_not_be_seen_is_no_problem_and_is_said(apis: Apis) -> None:
+    answers = {**system(), f"cloudbilling/v1/projects/{PROJECT}/billingInfo": 403, "storage/storage/v1/b/speech-1-retune": 403}
+    found = apis.diagnose(answers)
+    assert [(found[name].level, found[name].found) for name in ("billing", "bucket")] == [("unknown", "403 said so")] * 2
+
+
+def test_a_clock_that_is_wrong_is_found(apis: Apis) -> None:
+    assert "ahead" in apis.diagnose(project(), ahead_s=600)["clock"].found
+    assert "behind" in apis.diagnose(project(), ahead_s=-600)["clock"].found
+
+
+def test_before_the_first_apply_apis_may_be_off_and_afterwards_operators_need_not_be_owners(apis: Apis) -> None:
+    off = changed(project(), "batchGet", lambda found: found.update(services=[]))
+    assert apis.diagnose(off)["APIs"].level == "ok"
+    operator = changed(system(), ":testIamPermissions", dict.clear)
+    assert apis.diagnose(operator)["your permissions"].level == "ok"
+
+
+def test_a_machine_in_some_of_its_zones_is_enough_and_one_without_a_gpu_is_not(apis: Apis) -> None:
+    found = apis.diagnose(without(project(), "zones/europe-west4-a"))["machine g2-standard-8"]
+    assert (found.level, found.found) == ("ok", "in europe-west4-b, europe-west4-c; not in europe-west4-a")
+    answers = project() | {f"compute/compute/v1/projects/{PROJECT}/zones/{REGION}-a/machineTypes/n2-standard-8": {"name": "n2"}}
+    assert "no GPU" in apis.diagnose(answers, machine_types=("n2-standard-8",))["machine n2-standard-8"].found
+
+
+def test_the_machines_that_the_launcher_names_are_asked_about(apis: Apis) -> None:
+    named = json.dumps([{"zone": f"{REGION}-b", "machine_type": "g2-standard-8", "provisioning": "spot"}])
+    answers = changed(
+        system(), "functions/launcher", lambda found: found["serviceConfig"]["environmentVariables"].update(RETUNE_TRAINER_CANDIDATES=named)
+    )
+    found = apis.diagnose(answers)
+    assert found["machine g2-standard-8"].found == f"in {REGION}-b"
+    assert f"quota NVIDIA_L4_GPUS in {REGION}" not in found
+
+
+def test_nobody_answering_is_unknown_and_bad_credentials_end_the_command() -> None:
+    nowhere = Google(AuthorizedSession(AnonymousCredentials()), lambda _api: "http://127.0.0.1:1")
+    answer = nowhere.ask("compute", "/x")
+    assert (answer.status, answer.ok, answer.absent) == (0, False, False)
+
+    class Refused(AnonymousCredentials):
+        def before_request(self, *_args: object, **_more: object) -> None:
+            raise RefreshError("expired")
+
+    with pytest.raises(Unreachable, match="gcloud auth application-default login"):
+        Google(
+            AuthorizedSession(Refused()),  # type: ignore[no-untyped-call]
+            lambda _api: "http://127.0.0.1:1",
+        ).ask("compute", "/x")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "provisioning", "metric"),
+    [
+        ("nvidia-l4", "spot", "PREEMPTIBLE_NVIDIA_L4_GPUS"),
+        ("nvidia-tesla-a100", "standard", "NVIDIA_A100_GPUS"),
+        ("nvidia-a100-80gb", "standard", "NVIDIA_A100_80GB_GPUS"),
+        ("nvidia-h100-80gb", "spot", "PREEMPTIBLE_NVIDIA_H100_GPUS"),
+    ],
+)
+def test_quotas_have_names_of_their_own(accelerator: str, provisioning: str, metric: str) -> None:
+    assert quota_metric(accelerator, provisioning) == metric
+
+
+def test_terraforms_default_machines_are_spot_first_in_zones_that_the_region_has() -> None:
+    found = default_candidates("us-east1", ())
+    assert [(each.zone, each.provisioning) for each in found][:4] == [
+        ("us-east1-b", "spot"),
+        ("us-east1-c", "spot"),
+        ("us-east1-d", "spot"),
+        ("us-east1-b", "standard"),
+    ]
+
+
+def run(apis: Apis, monkeypatch: pytest.MonkeyPatch, answers: Answers, *more: str) -> Result:
+    apis.answers = answers
+    monkeypatch.setattr(infra.doctor.google, "open_google", lambda _project: apis.google())
+    return CliRunner().invoke(infra.cli.app, ["doctor", "--project", PROJECT, "--region", REGION, *more])
+
+
+def test_the_command_ends_with_1_where_there_is_a_problem_and_says_what_comes_next(apis: Apis, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = run(apis, monkeypatch, project())
+    assert ready.exit_code == 0
+    assert f"terraform apply -var project_id={PROJECT} -var region={REGION}" in " ".join(ready.stdout.split())
+    broken = run(apis, monkeypatch, BROKEN["no topic"][0])
+    assert broken.exit_code == 1
+    assert "PROBLEM" in broken.stdout
+    document = json.loads(run(apis, monkeypatch, system(), "--json").stdout)
+    assert (document["applied"], {finding["level"] for finding in document["findings"]}) == (True, {"ok"})
+
+
+def test_a_policy_of_yours_that_is_the_functions_is_no_problem(apis: Apis, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Policy(min_error_cases=7).model_dump_json(exclude_defaults=True)
+    answers = system()
+    for name in READS:
+        answers = changed(answers, f"functions/{name}", lambda found: _policy(found, text))
+    monkeypatch.setenv("RETUNE_POLICY", text)
+    assert apis.diagnose(answers)["policy"].level == "ok"
