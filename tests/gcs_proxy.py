@@ -4,7 +4,16 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
+
+import pytest
+
+from shared.gcs_store import GcsStore
+
+BUCKET = "bucket"
+UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+"""For modules whose client reads again: see the fixture `proxy`."""
 
 Plan = Callable[[int, str], str]
 """From the number of the request (from 1) and its request line to what happens: see `Proxy`."""
@@ -94,3 +103,10 @@ def first(fate: str, method: str = "") -> Plan:
 
 def always(fate: str) -> Plan:
     return lambda _number, _line: fate
+
+
+def quick_store(client: Any, *, deadline_s: float = 1.0) -> GcsStore:
+    """Return a store that tries again at once, and gives up soon; with 0 seconds at the first failure."""
+    made = GcsStore(BUCKET, client, deadline_s=deadline_s)
+    made._retry = made._retry.with_delay(initial=0.01, maximum=0.05)
+    return made

@@ -1,33 +1,25 @@
 """The deployer on the real Cloud Storage client while the server fails: nothing half deployed, and a redelivery ends it."""
 
-import gc
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from functions.deployer.handler import handle
 from functions.runtime import Ports
-from infra.local.gcs_server import GcsServer
 from shared import keys
 from shared.bus import Message
 from shared.cycle import CODEC as STATES
 from shared.cycle import Status
-from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
-from shared.gcs_store import GcsStore
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC, Move
 from shared.testing import builders
 from shared.training import parse_document
-from tests.gcs_proxy import CUT, PASS, REFUSED, Proxy
+from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, quick_store
 from tests.world import POLICY, World
 
-# The client forgets to close the connection of a download that it tries again: they are closed with the garbage, by the last test.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = UNCLOSED
 
 WRITES = 3
 """A promotion writes the alias, the state of the cycle and the audit record."""
@@ -47,57 +39,36 @@ def world() -> World:
     return made
 
 
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    root = tmp_path_factory.mktemp("gcs")
-    (root / "bucket").mkdir()
-    with GcsServer(root) as server, Proxy(server.url) as running:
-        running.truth = DirStore(root / "bucket")  # type: ignore[attr-defined]
-        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-        yield running
-        running.shutdown()
-        gc.collect()
-
-
 @pytest.fixture
-def truth(proxy: Proxy, world: World) -> ObjectStore:
+def bucket(truth: ObjectStore, world: World) -> ObjectStore:
     """Return what is really in the bucket: what the deployer reads, as it was before the promotion."""
-    proxy.plan = lambda _number, _line: PASS
-    proxy.lines.clear()
-    store: DirStore = proxy.truth  # type: ignore[attr-defined]
-    for key in list(store.keys("")):
-        store.delete(key)
     for folder in (keys.model(0), keys.model(1), "registry/", "verdicts/", keys.state(1)):
         for info in world.store.list(folder):
-            store.put(info.key, world.store.get(info.key).data)
-    return store
+            truth.put(info.key, world.store.get(info.key).data)
+    return truth
 
 
 @pytest.fixture
-def ports(proxy: Proxy, truth: ObjectStore, world: World) -> Iterator[Ports]:
-    client = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url})
-    store = GcsStore("bucket", client, deadline_s=1.0)
-    store._retry = store._retry.with_delay(initial=0.01, maximum=0.02)
-    yield replace(world.ports, store=store)
-    client.close()
+def ports(bucket: ObjectStore, client: Any, world: World) -> Ports:
+    return replace(world.ports, store=quick_store(client))
 
 
 def promote() -> Message:
     return builders.typed('{"promote": 1}')
 
 
-def is_whole(truth: ObjectStore) -> None:
+def is_whole(bucket: ObjectStore) -> None:
     """Check that the promotion is done once, is on record, and has reached its cycle."""
-    production = CODEC.parse(truth.get(keys.PRODUCTION).data)
+    production = CODEC.parse(bucket.get(keys.PRODUCTION).data)
     assert (production.stable, production.previous, production.seq) == (1, (0,), 2)
-    assert parse_document(Move, truth.get(keys.registry_log(2)).data, what="audit record") == production.last
-    assert STATES.parse(truth.get(keys.state(1)).data).status == Status.DEPLOYED
+    assert parse_document(Move, bucket.get(keys.registry_log(2)).data, what="audit record") == production.last
+    assert STATES.parse(bucket.get(keys.state(1)).data).status == Status.DEPLOYED
 
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "429", "503", "500", "412"])
 @pytest.mark.parametrize("write", range(1, WRITES + 1))
 def test_whichever_write_fails_once_the_promotion_is_done_once(
-    proxy: Proxy, truth: ObjectStore, ports: Ports, fate: str, write: int
+    proxy: Proxy, bucket: ObjectStore, ports: Ports, fate: str, write: int
 ) -> None:
     posts: list[str] = []
 
@@ -113,20 +84,18 @@ def test_whichever_write_fails_once_the_promotion_is_done_once(
     except (Conflict, CommitUnknown, Retryable, NotFound):  # a raise is a redelivery
         handle(promote(), ports)
     assert len(posts) >= WRITES
-    is_whole(truth)
+    is_whole(bucket)
 
 
 @pytest.mark.parametrize("fate", [REFUSED, "429", "503"])
 def test_a_store_that_is_away_leaves_the_alias_whole_and_the_redelivery_ends_the_promotion(
-    proxy: Proxy, truth: ObjectStore, ports: Ports, fate: str
+    proxy: Proxy, bucket: ObjectStore, ports: Ports, client: Any, fate: str
 ) -> None:
-    store = ports.store
-    assert isinstance(store, GcsStore)
-    hasty = replace(ports, store=GcsStore("bucket", store._client, deadline_s=0.0))
+    hasty = replace(ports, store=quick_store(client, deadline_s=0.0))
     proxy.plan = lambda _number, line: fate if line.startswith("POST") else PASS
     with pytest.raises((Retryable, CommitUnknown)):
         handle(promote(), hasty)
-    assert CODEC.parse(truth.get(keys.PRODUCTION).data).stable in {0, 1}
+    assert CODEC.parse(bucket.get(keys.PRODUCTION).data).stable in {0, 1}
     proxy.plan = lambda _number, _line: PASS
     handle(promote(), ports)
-    is_whole(truth)
+    is_whole(bucket)

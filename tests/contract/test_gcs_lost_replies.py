@@ -1,63 +1,29 @@
 """What `GcsStore` says when the network or the server fails: never "written" of what is not, never "not written" of what may be."""
 
-import gc
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
-from infra.local.gcs_server import GcsServer
 from shared.cas import commit
-from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, InvariantBroken, NotFound, Retryable
 from shared.gcs_store import GcsStore
 from shared.objectstore import ABSENT, Generation
-from tests.gcs_proxy import CUT, PASS, REFUSED, SHORT, TRUNCATED, Proxy, always, first
+from tests.gcs_proxy import CUT, PASS, REFUSED, SHORT, TRUNCATED, UNCLOSED, Proxy, always, first, quick_store
 
-# The client forgets to close the connection of a download that it tries again: they are closed with the garbage, by the last test.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    root = tmp_path_factory.mktemp("gcs")
-    (root / "bucket").mkdir()
-    with GcsServer(root) as server, Proxy(server.url) as running:
-        running.truth = DirStore(root / "bucket")  # type: ignore[attr-defined]
-        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-        yield running
-        running.shutdown()
-        gc.collect()
+pytestmark = UNCLOSED
 
 
 @pytest.fixture
-def truth(proxy: Proxy) -> Any:
-    """What is really there."""
-    store = proxy.truth  # type: ignore[attr-defined]
-    for key in store.keys(""):
-        store.delete(key)
-    return store
+def store(client: Any) -> GcsStore:
+    return quick_store(client, deadline_s=2.0)
 
 
 @pytest.fixture
-def store(proxy: Proxy, truth: Any) -> Iterator[GcsStore]:
-    proxy.plan = lambda _number, _line: PASS
-    proxy.lines.clear()
-    client = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url})
-    made = GcsStore("bucket", client, deadline_s=2.0)
-    made._retry = made._retry.with_delay(initial=0.02, maximum=0.1)
-    yield made
-    client.close()
-
-
-@pytest.fixture
-def hasty(proxy: Proxy, store: GcsStore) -> GcsStore:
+def hasty(client: Any) -> GcsStore:
     """A store that gives up at the first failure."""
-    return GcsStore("bucket", store._client, deadline_s=0.0)
+    return quick_store(client, deadline_s=0.0)
 
 
 # Writes
