@@ -17,7 +17,7 @@ from shared.registry import CODEC, Move
 from shared.testing import builders
 from shared.training import parse_document
 from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, quick_store
-from tests.world import POLICY, World
+from tests.world import World, trained_world
 
 pytestmark = UNCLOSED
 
@@ -28,12 +28,7 @@ WRITES = 3
 @pytest.fixture(scope="module")
 def world() -> World:
     """Return a world in which v1 is accepted and nobody has promoted it."""
-    made = World(POLICY.model_copy(update={"auto_deploy": False}))
-    made.install_model()
-    made.record_calls(range(200))
-    made.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)), *(builders.error(n) for n in range(60)))
-    made.settle()
-    made.train(1)
+    made = trained_world(auto_deploy=False)
     made.settle()
     assert made.state(1).status == Status.ACCEPTED
     return made
