@@ -273,6 +273,25 @@ class World:
         )
 
 
+def trained_world(*, candidate: Hypothesis = right, **policy: object) -> World:
+    """Return a world in which v0 is stable and the first cycle has been trained; nobody has judged it yet."""
+    made = World(POLICY.model_copy(update=policy))
+    made.install_model()
+    made.record_calls(range(200))
+    made.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)), *(builders.error(n) for n in range(60)))
+    made.settle()
+    assert made.train(1, candidate=candidate) == "completed"
+    return made
+
+
+def copy_of(world: World) -> MemoryStore:
+    """Return a store that holds what the world's does."""
+    store = MemoryStore(BUCKET, clock=world.clock)
+    for info in world.store.list(""):
+        store.put(info.key, world.store.get(info.key).data)
+    return store
+
+
 def _row(clip: Clip, base: str, candidate: str) -> EvaluationRow:
     return EvaluationRow(
         utterance_id=clip.utterance_id,

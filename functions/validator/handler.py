@@ -1,8 +1,8 @@
 """The validator: a finished training in, a verdict out: report first, then the state, then the event."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from functions.runtime import Ports
 from functions.validator.announce import judged_event
@@ -19,7 +19,7 @@ from shared.cas import Decision, apply_with_cas, create, find
 from shared.cases import Closed
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dataset import Row
-from shared.errors import CorruptObject, InvalidMessage, NotFound
+from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
 from shared.events import TrainingCompleted, TrainingFailed, TrainingPreempted, parse_event
 from shared.log import bind
 from shared.normalisation import BASIC
@@ -52,6 +52,7 @@ def handle(message: Message, ports: Ports) -> str:
 
     Raises:
         InvalidMessage: no event that the validator knows.
+        InvariantBroken: the stored report is another cycle's; nothing is announced.
     """
     event = parse_event(message, expect=(TrainingCompleted, TrainingFailed, TrainingPreempted))
     bind(event_id=event.event_id, cycle=getattr(event, "cycle", None))
@@ -64,9 +65,12 @@ def handle(message: Message, ports: Ports) -> str:
     if stored is None and state.status != Status.VALIDATING:
         return f"cycle {event.cycle} is {state.status}"
     data = stored.data if stored else _judge(ports, event)
+    report = parse_report(data)
+    if report.cycle != event.cycle:
+        raise InvariantBroken(f"{keys.report(event.cycle)}: expected the report of cycle {event.cycle}, found that of cycle {report.cycle}")
     # Also when the report stands already: whoever wrote it may have died before its page.
-    create(ports.store, keys.report_html(event.cycle), render_html(parse_report(data)).encode(), content_type="text/html; charset=utf-8")
-    return _conclude(ports, event, data)
+    create(ports.store, keys.report_html(event.cycle), render_html(report).encode(), content_type="text/html; charset=utf-8")
+    return _conclude(ports, event, report, data)
 
 
 def handler(ports: Ports) -> Callable[[Message], str]:
@@ -96,8 +100,7 @@ def _judge(ports: Ports, event: TrainingCompleted) -> bytes:
     return create(ports.store, keys.report(event.cycle), dump_report(report)).data
 
 
-def _conclude(ports: Ports, event: TrainingCompleted, data: bytes) -> str:
-    report = parse_report(data)
+def _conclude(ports: Ports, event: TrainingCompleted, report: ValidationReport, data: bytes) -> str:
     now = ports.clock.now()
     to = Status(report.outcome)
 
@@ -113,12 +116,19 @@ def _conclude(ports: Ports, event: TrainingCompleted, data: bytes) -> str:
 
 @dataclass(frozen=True)
 class _Documents:
-    """The documents of a cycle as stored, with their digests, and what its dataset tells of its traffic."""
+    """What the launcher wanted and the trainer says it did, and their digests."""
 
     spec: TrainingSpec
     result: TrainingResult
-    manifest: ModelManifest
     lineage: Lineage
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What the candidate's manifest and the dataset tell; see `_read_dataset`."""
+
+    manifest: ModelManifest
+    left_out: Mapping[str, Mapping[str, int]]
     reported_share: float | None
 
 
@@ -132,13 +142,16 @@ def judge(ports: Ports, cycle: int) -> tuple[ValidationReport, tuple[Closed, ...
         NotFound: there is no result or spec yet.
     """
     documents = _documents(ports, cycle)
-    gate = gate_policy(ports.settings.policy, documents.spec)
+    lineage, gate = documents.lineage, gate_policy(ports.settings.policy, documents.spec)
     try:
-        evidence = _evidence(ports, documents, gate)
+        contents = _contents(ports, documents)
+        made_by = contents.manifest.details.get("code", {})
+        lineage = replace(lineage, left_out=contents.left_out, learned=contents.manifest.learned, code=made_by)
+        evidence = _evidence(ports, documents, contents, gate)
         rechecked = {each.name: _judged(ports, each, documents.result, ()) for each in documents.spec.sets if each.role == "recheck"}
         verdict = decide_verdict(evidence, gate, SEED, critical_words(gate))
     except (InvalidMessage, CorruptObject, NotFound) as error:
-        return build_report(_broken(str(error)), documents.lineage, gate, ports.clock.now()), ()
+        return build_report(_broken(str(error)), lineage, gate, ports.clock.now()), ()
     base = documents.spec.base.version
     learning = rechecked.get(keys.LEARNING_SET)
     closures = Closures(
@@ -148,7 +161,7 @@ def judge(ports: Ports, cycle: int) -> tuple[ValidationReport, tuple[Closed, ...
     )
     closed = [*close_errors(evidence.holdout, base, cycle, learned=False)]
     closed += close_errors(learning, base, cycle, learned=True) if learning else ()
-    return build_report(verdict, documents.lineage, gate, ports.clock.now(), closures), tuple(closed)
+    return build_report(verdict, lineage, gate, ports.clock.now(), closures), tuple(closed)
 
 
 def critical_words(gate: GatePolicy) -> tuple[tuple[str, ...], ...]:
@@ -181,27 +194,29 @@ def _documents(ports: Ports, cycle: int) -> _Documents:
     stored_result = ports.store.get(keys.result(cycle))
     spec = parse_document(TrainingSpec, stored_spec.data, what=keys.spec(cycle))
     result = parse_document(TrainingResult, stored_result.data, what=keys.result(cycle))
-    manifest = ports.store.get(keys.manifest(cycle)).data
-    dataset = ports.store.get(spec.dataset.key).data
-    parsed = parse_document(ModelManifest, manifest, what=keys.manifest(cycle))
-    left_out, reported_share = _read_dataset(iter_lines(Row, dataset, what=spec.dataset.key), result)
     lineage = Lineage(
         cycle=cycle,
         version=cycle,
         base_version=spec.base.version,
-        model_manifest_sha256=sha256_hex(manifest),
+        model_manifest_sha256=result.manifest.sha256,
         dataset_sha256=spec.dataset.sha256,
         spec_sha256=sha256_hex(stored_spec.data),
         result_sha256=sha256_hex(stored_result.data),
         normaliser=BASIC.name_version,
-        left_out=left_out,
+        left_out={},
         base_manifest_sha256=spec.base.manifest.sha256,
-        learned=parsed.learned,
         policy_sha256=spec.policy.sha256 if spec.policy else None,
         judged_under_sha256=sha256_hex(document_bytes(ports.settings.policy)),
-        code=parsed.details.get("code", {}),
     )
-    return _Documents(spec, result, parsed, lineage, reported_share)
+    return _Documents(spec, result, lineage)
+
+
+def _contents(ports: Ports, documents: _Documents) -> _Contents:
+    spec, result = documents.spec, documents.result
+    manifest = _manifest(ports, ObjectRef(key=keys.manifest(spec.cycle), sha256=result.manifest.sha256))
+    dataset = ports.store.get(spec.dataset.key).data
+    left_out, reported_share = _read_dataset(iter_lines(Row, dataset, what=spec.dataset.key), result)
+    return _Contents(manifest, left_out, reported_share)
 
 
 def _read_dataset(rows: Iterable[Row], result: TrainingResult) -> tuple[dict[str, dict[str, int]], float | None]:
@@ -223,11 +238,10 @@ def _read_dataset(rows: Iterable[Row], result: TrainingResult) -> tuple[dict[str
     return left_out, min(errors / served, 1.0) if served else None
 
 
-def _evidence(ports: Ports, documents: _Documents, gate: GatePolicy) -> Evidence:
+def _evidence(ports: Ports, documents: _Documents, contents: _Contents, gate: GatePolicy) -> Evidence:
     spec, result, lineage = documents.spec, documents.result, documents.lineage
     claims = {
         "spec": (result.spec_sha256, lineage.spec_sha256),
-        "manifest": (result.manifest.sha256, lineage.model_manifest_sha256),
         "base": (result.base.manifest.sha256, spec.base.manifest.sha256),
     }
     for what, (found, expected) in claims.items():
@@ -239,13 +253,13 @@ def _evidence(ports: Ports, documents: _Documents, gate: GatePolicy) -> Evidence
         raise InvalidMessage(
             f"spec of cycle {spec.cycle}: expected a set named {keys.HOLDOUT_SET}, found {[judged.name for judged in sets]}"
         )
-    base = parse_document(ModelManifest, _verified(ports, spec.base.manifest), what=spec.base.manifest.key)
+    base = _manifest(ports, spec.base.manifest)
     return Evidence(
         holdout=holdout,
         suites=tuple(judged for judged in sets if judged is not holdout),
-        reported_share=documents.reported_share,
+        reported_share=contents.reported_share,
         spreads=seen_spreads(_earlier_reports(ports, spec.cycle)),
-        serving=Serving(base_bytes=_size(base), candidate_bytes=_size(documents.manifest), figures=result.serving),
+        serving=Serving(base_bytes=_size(base), candidate_bytes=_size(contents.manifest), figures=result.serving),
         first=base.origin == "imported",
     )
 
@@ -267,6 +281,10 @@ def _earlier_reports(ports: Ports, cycle: int) -> Iterator[ValidationReport]:
         found = find(ports.store, keys.report(number))
         if found is not None:
             yield parse_report(found.data)
+
+
+def _manifest(ports: Ports, ref: ObjectRef) -> ModelManifest:
+    return parse_document(ModelManifest, _verified(ports, ref), what=ref.key)
 
 
 def _verified(ports: Ports, ref: ObjectRef) -> bytes:

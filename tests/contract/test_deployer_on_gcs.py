@@ -1,11 +1,9 @@
 """The deployer on the real Cloud Storage client while the server fails: nothing half deployed, and a redelivery ends it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from functions.deployer.handler import handle
 from functions.runtime import Ports
@@ -13,17 +11,15 @@ from shared import keys
 from shared.bus import Message
 from shared.cycle import CODEC as STATES
 from shared.cycle import Status
-from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
-from shared.gcs_store import GcsStore
+from shared.objectstore import ObjectStore
 from shared.registry import CODEC, Move
 from shared.testing import builders
 from shared.training import parse_document
-from tests.gcs_proxy import CUT, PASS, REFUSED, Proxy
-from tests.world import POLICY, World
+from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, quick_store
+from tests.world import World, trained_world
 
-# The client forgets to close the connection of a download that it tries again: they are closed with the garbage, by the last test.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = UNCLOSED
 
 WRITES = 3
 """A promotion writes the alias, the state of the cycle and the audit record."""
@@ -32,19 +28,14 @@ WRITES = 3
 @pytest.fixture(scope="module")
 def world() -> World:
     """Return a world in which v1 is accepted and nobody has promoted it."""
-    made = World(POLICY.model_copy(update={"auto_deploy": False}))
-    made.install_model()
-    made.record_calls(range(200))
-    made.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)), *(builders.error(n) for n in range(60)))
-    made.settle()
-    made.train(1)
+    made = trained_world(auto_deploy=False)
     made.settle()
     assert made.state(1).status == Status.ACCEPTED
     return made
 
 
 @pytest.fixture
-def bucket(truth: DirStore, world: World) -> DirStore:
+def bucket(truth: ObjectStore, world: World) -> ObjectStore:
     """Return what is really in the bucket: what the deployer reads, as it was before the promotion."""
     for folder in (keys.model(0), keys.model(1), "registry/", "verdicts/", keys.state(1)):
         for info in world.store.list(folder):
@@ -53,19 +44,15 @@ def bucket(truth: DirStore, world: World) -> DirStore:
 
 
 @pytest.fixture
-def ports(proxy: Proxy, bucket: DirStore, world: World) -> Iterator[Ports]:
-    client = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url})
-    store = GcsStore("bucket", client, deadline_s=1.0)
-    store._retry = store._retry.with_delay(initial=0.01, maximum=0.02)
-    yield replace(world.ports, store=store)
-    client.close()
+def ports(bucket: ObjectStore, client: Any, world: World) -> Ports:
+    return replace(world.ports, store=quick_store(client))
 
 
 def promote() -> Message:
     return builders.typed('{"promote": 1}')
 
 
-def is_whole(bucket: DirStore) -> None:
+def is_whole(bucket: ObjectStore) -> None:
     """Check that the promotion is done once, is on record, and has reached its cycle."""
     production = CODEC.parse(bucket.get(keys.PRODUCTION).data)
     assert (production.stable, production.previous, production.seq) == (1, (0,), 2)
@@ -75,7 +62,9 @@ def is_whole(bucket: DirStore) -> None:
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "429", "503", "500", "412"])
 @pytest.mark.parametrize("write", range(1, WRITES + 1))
-def test_whichever_write_fails_once_the_promotion_is_done_once(proxy: Proxy, bucket: DirStore, ports: Ports, fate: str, write: int) -> None:
+def test_whichever_write_fails_once_the_promotion_is_done_once(
+    proxy: Proxy, bucket: ObjectStore, ports: Ports, fate: str, write: int
+) -> None:
     posts: list[str] = []
 
     def plan(_number: int, line: str) -> str:
@@ -95,11 +84,9 @@ def test_whichever_write_fails_once_the_promotion_is_done_once(proxy: Proxy, buc
 
 @pytest.mark.parametrize("fate", [REFUSED, "429", "503"])
 def test_a_store_that_is_away_leaves_the_alias_whole_and_the_redelivery_ends_the_promotion(
-    proxy: Proxy, bucket: DirStore, ports: Ports, fate: str
+    proxy: Proxy, bucket: ObjectStore, ports: Ports, client: Any, fate: str
 ) -> None:
-    store = ports.store
-    assert isinstance(store, GcsStore)
-    hasty = replace(ports, store=GcsStore("bucket", store._client, deadline_s=0.0))
+    hasty = replace(ports, store=quick_store(client, deadline_s=0.0))
     proxy.plan = lambda _number, line: fate if line.startswith("POST") else PASS
     with pytest.raises((Retryable, CommitUnknown)):
         handle(promote(), hasty)

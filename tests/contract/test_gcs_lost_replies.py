@@ -1,44 +1,36 @@
 """What `GcsStore` says when the network or the server fails: never "written" of what is not, never "not written" of what may be."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from shared.cas import commit
-from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, InvariantBroken, NotFound, Retryable
 from shared.gcs_store import GcsStore
 from shared.objectstore import ABSENT, Generation
-from tests.gcs_proxy import CUT, PASS, REFUSED, SHORT, TRUNCATED, Proxy, always, first
+from tests.gcs_proxy import CUT, PASS, REFUSED, SHORT, TRUNCATED, UNCLOSED, Proxy, always, first, quick_store
 
-# The client forgets to close the connection of a download that it tries again: they are closed with the garbage, by the last test.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture
-def store(proxy: Proxy, truth: DirStore) -> Iterator[GcsStore]:
-    client = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url})
-    made = GcsStore("bucket", client, deadline_s=2.0)
-    made._retry = made._retry.with_delay(initial=0.02, maximum=0.1)
-    yield made
-    client.close()
+pytestmark = UNCLOSED
 
 
 @pytest.fixture
-def hasty(proxy: Proxy, store: GcsStore) -> GcsStore:
+def store(client: Any) -> GcsStore:
+    return quick_store(client, deadline_s=2.0)
+
+
+@pytest.fixture
+def hasty(client: Any) -> GcsStore:
     """A store that gives up at the first failure."""
-    return GcsStore("bucket", store._client, deadline_s=0.0)
+    return quick_store(client, deadline_s=0.0)
 
 
 # Writes
 
 
 @pytest.mark.parametrize("fate", [CUT, TRUNCATED])
-def test_a_create_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: DirStore, fate: str) -> None:
+def test_a_create_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: Any, fate: str) -> None:
     proxy.plan = first(fate)
     with pytest.raises(Conflict):
         store.put("k", b"mine", if_generation_match=ABSENT, metadata={"write_id": "w"})
@@ -47,7 +39,7 @@ def test_a_create_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStor
     assert len(proxy.lines) == 2
 
 
-def test_a_replacement_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
+def test_a_replacement_whose_reply_was_lost_meets_itself(proxy: Proxy, store: GcsStore, truth: Any) -> None:
     old = truth.put("k", b"old")
     proxy.plan = first(CUT)
     with pytest.raises(Conflict):
@@ -55,16 +47,14 @@ def test_a_replacement_whose_reply_was_lost_meets_itself(proxy: Proxy, store: Gc
     assert truth.get("k").data == b"new"
 
 
-def test_commit_recognises_its_own_write(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
+def test_commit_recognises_its_own_write(proxy: Proxy, store: GcsStore, truth: Any) -> None:
     proxy.plan = first(CUT)
     info = commit(store, "k", b"mine", if_generation_match=ABSENT)
     assert info == truth.stat("k")
 
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "503", "500", "429"])
-def test_a_conditional_write_that_nobody_answered_is_unknown(
-    proxy: Proxy, hasty: GcsStore, truth: DirStore, fate: str, tmp_path: Path
-) -> None:
+def test_a_conditional_write_that_nobody_answered_is_unknown(proxy: Proxy, hasty: GcsStore, truth: Any, fate: str, tmp_path: Path) -> None:
     proxy.plan = always(fate)
     with pytest.raises(CommitUnknown):
         hasty.put("k", b"1", if_generation_match=ABSENT)
@@ -82,14 +72,14 @@ def test_an_unconditional_write_that_nobody_answered_may_be_repeated(proxy: Prox
 
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "503", "429"])
-def test_an_unconditional_write_is_repeated(proxy: Proxy, store: GcsStore, truth: DirStore, fate: str) -> None:
+def test_an_unconditional_write_is_repeated(proxy: Proxy, store: GcsStore, truth: Any, fate: str) -> None:
     proxy.plan = first(fate)
     assert store.put("k", b"1") == truth.stat("k")
 
 
 @pytest.mark.parametrize("lost", range(1, 5))
 def test_a_file_arrives_whichever_reply_is_lost(
-    proxy: Proxy, store: GcsStore, truth: DirStore, tmp_path: Path, lost: int, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, store: GcsStore, truth: Any, tmp_path: Path, lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.gcs_store.CHUNK_BYTES", 4 << 20)
     data = b"0123456789abcdef" * (9 << 16)  # 9 MiB: one request to begin, three with data
@@ -101,7 +91,7 @@ def test_a_file_arrives_whichever_reply_is_lost(
     assert len(proxy.lines) == 5
 
 
-def test_a_file_that_lost_hears_so_even_if_that_reply_was_lost(proxy: Proxy, store: GcsStore, truth: DirStore, tmp_path: Path) -> None:
+def test_a_file_that_lost_hears_so_even_if_that_reply_was_lost(proxy: Proxy, store: GcsStore, truth: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * (9 << 20))
 
     def plan(number: int, _line: str) -> str:
@@ -138,20 +128,20 @@ def test_a_refused_write_did_not_happen(proxy: Proxy, store: GcsStore) -> None:
 # Deletes
 
 
-def test_a_delete_whose_reply_was_lost_is_done(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
+def test_a_delete_whose_reply_was_lost_is_done(proxy: Proxy, store: GcsStore, truth: Any) -> None:
     info = truth.put("k", b"")
     proxy.plan = first(CUT)
     store.delete("k", if_generation_match=info.generation)
     assert list(truth.keys("")) == []
 
 
-def test_a_conditional_delete_of_what_is_gone_is_done_whatever_the_server_calls_it(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
+def test_a_conditional_delete_of_what_is_gone_is_done_whatever_the_server_calls_it(proxy: Proxy, store: GcsStore, truth: Any) -> None:
     proxy.plan = first("412", "DELETE")
     store.delete("k", if_generation_match=Generation(1))
     assert list(truth.list("")) == []
 
 
-def test_a_delete_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: DirStore) -> None:
+def test_a_delete_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: Any) -> None:
     info = truth.put("k", b"")
     proxy.plan = always(CUT)
     with pytest.raises(Retryable):
@@ -162,7 +152,7 @@ def test_a_delete_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsS
 
 
 @pytest.mark.parametrize("fate", [CUT, REFUSED, "503", TRUNCATED])
-def test_a_read_is_repeated(proxy: Proxy, store: GcsStore, truth: DirStore, fate: str, tmp_path: Path) -> None:
+def test_a_read_is_repeated(proxy: Proxy, store: GcsStore, truth: Any, fate: str, tmp_path: Path) -> None:
     info = truth.put("k", b"0123456789" * 5000)
     proxy.plan = first(fate, "GET /download")
     assert store.get("k").data == b"0123456789" * 5000
@@ -174,7 +164,7 @@ def test_a_read_is_repeated(proxy: Proxy, store: GcsStore, truth: DirStore, fate
 
 
 @pytest.mark.parametrize("fate", [CUT, "503", "403"])
-def test_a_read_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: DirStore, fate: str, tmp_path: Path) -> None:
+def test_a_read_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsStore, truth: Any, fate: str, tmp_path: Path) -> None:
     truth.put("k", b"1")
     reads: list[Callable[[], Any]] = [
         lambda: hasty.get("k"),
@@ -192,7 +182,7 @@ def test_a_read_that_nobody_answered_may_be_repeated(proxy: Proxy, hasty: GcsSto
 
 @pytest.mark.parametrize("fate", [TRUNCATED, SHORT])
 def test_a_download_that_breaks_off_twice_is_not_taken_for_whole(
-    proxy: Proxy, store: GcsStore, truth: DirStore, tmp_path: Path, fate: str
+    proxy: Proxy, store: GcsStore, truth: Any, tmp_path: Path, fate: str
 ) -> None:
     store._retry = store._retry.with_timeout(0.2)
     truth.put("k", bytes(range(256)) * 200)
@@ -204,7 +194,7 @@ def test_a_download_that_breaks_off_twice_is_not_taken_for_whole(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_replaced_between_description_and_data_is_read_again(proxy: Proxy, store: GcsStore, truth: DirStore) -> None:
+def test_an_object_replaced_between_description_and_data_is_read_again(proxy: Proxy, store: GcsStore, truth: Any) -> None:
     truth.put("k", b"old")
 
     def plan(number: int, _line: str) -> str:
@@ -221,7 +211,7 @@ def test_an_object_replaced_between_description_and_data_is_read_again(proxy: Pr
 
 
 def test_an_object_that_never_stands_still_may_be_read_later(
-    proxy: Proxy, store: GcsStore, truth: DirStore, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, store: GcsStore, truth: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.gcs_store.READ_TRIES", 3)
     truth.put("k", b"0")

@@ -1,10 +1,8 @@
 """The validator on the real Cloud Storage client while the server fails: one report, and a redelivery ends it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from functions.runtime import Ports
@@ -13,13 +11,12 @@ from shared import keys
 from shared.cycle import CODEC, Status
 from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
-from shared.gcs_store import GcsStore
 from shared.verdict import parse_report
-from tests.gcs_proxy import CUT, PASS, REFUSED, Proxy
-from tests.property.test_validator_faults import Sink, completed, trained, undisturbed
+from tests.faults import Sink
+from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, quick_store
+from tests.property.test_validator_faults import completed, undisturbed, world
 
-# The client forgets to close the connection of a download that it tries again: they are closed with the garbage, by the last test.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = UNCLOSED
 
 WRITES = 5
 """The state twice, closure, report and page."""
@@ -29,24 +26,24 @@ FATES = [CUT, REFUSED, "429", "503", "412"]
 @pytest.fixture
 def bucket(truth: DirStore) -> DirStore:
     """Return what is really in the bucket: a cycle that is trained and that nobody has judged."""
-    world = trained()
-    for info in world.store.list(""):
-        truth.put(info.key, world.store.get(info.key).data)
+    for info in world().store.list(""):
+        truth.put(info.key, world().store.get(info.key).data)
     return truth
 
 
 @pytest.fixture
-def ports(proxy: Proxy, bucket: DirStore) -> Iterator[Ports]:
-    client = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url})
-    store = GcsStore("bucket", client, deadline_s=1.0)
-    store._retry = store._retry.with_delay(initial=0.01, maximum=0.02)
-    yield replace(trained().ports, store=store, publisher=Sink())
-    client.close()
+def sink() -> Sink:
+    return Sink()
+
+
+@pytest.fixture
+def ports(bucket: DirStore, client: storage.Client, sink: Sink) -> Ports:
+    return replace(world().ports, store=quick_store(client), publisher=sink)
 
 
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("write", range(1, WRITES + 1))
-def test_whichever_write_fails_there_is_one_report(proxy: Proxy, bucket: DirStore, ports: Ports, fate: str, write: int) -> None:
+def test_whichever_write_fails_there_is_one_report(proxy: Proxy, bucket: DirStore, ports: Ports, sink: Sink, fate: str, write: int) -> None:
     posts: list[str] = []
 
     def plan(_number: int, line: str) -> str:
@@ -63,10 +60,8 @@ def test_whichever_write_fails_there_is_one_report(proxy: Proxy, bucket: DirStor
             handle(completed(), ports)
     assert len(posts) >= WRITES
     assert CODEC.parse(bucket.get(keys.state(1)).data).status == Status.ACCEPTED
-    expected, found = parse_report(undisturbed()[1][1]), parse_report(bucket.get(keys.report(1)).data)
-    assert found == expected
-    assert isinstance(ports.publisher, Sink)
-    assert set(ports.publisher.told) == undisturbed()[2]
+    assert parse_report(bucket.get(keys.report(1)).data) == undisturbed().report()
+    assert {message.data for message in sink.sent} == {message.data for message in undisturbed().sink.sent}
 
 
 @pytest.mark.parametrize("fate", ["429", "503"])

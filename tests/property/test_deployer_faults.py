@@ -5,7 +5,7 @@ to its cycle; the alias names whole models that nobody withdrew.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
@@ -17,50 +17,24 @@ from functions.deployer.evidence import check_model
 from functions.deployer.handler import handle
 from functions.runtime import Ports
 from shared import keys
-from shared.bus import Message, Outgoing
+from shared.bus import Message
 from shared.cas import find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status
-from shared.errors import CommitUnknown, Conflict, NotFound, Retryable, RetuneError
+from shared.errors import Retryable
 from shared.registry import CODEC, Move, Production, events_of
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.training import parse_document
+from tests.faults import INJECTIONS, Sink, dies, heal, outcome_of
 from tests.interleave import interleave
-from tests.world import BUCKET, POLICY, World
-
-
-class Killed(RetuneError):
-    """The process died between two calls."""
-
-
-FAULTS = (Killed, CommitUnknown, Retryable, Conflict, NotFound)
-
-
-@dataclass
-class Sink:
-    """A publisher that remembers, and is away for some publishes."""
-
-    ids: list[str] = field(default_factory=list)
-    away_for: int = 0
-
-    def publish(self, message: Outgoing) -> str:
-        if self.away_for:
-            self.away_for -= 1
-            raise Retryable("Pub/Sub is away")
-        self.ids.append(message.data.decode())
-        return str(len(self.ids))
+from tests.world import World, copy_of, trained_world
 
 
 @cache
 def accepted() -> World:
     """Return the world that each test starts from a copy of: v0 stable, v1 accepted, v5 and v6 imported."""
-    made = World(POLICY.model_copy(update={"auto_deploy": False}))
-    made.install_model()
-    made.record_calls(range(200))
-    made.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)), *(builders.error(n) for n in range(60)))
-    made.settle()
-    made.train(1)
+    made = trained_world(auto_deploy=False)
     made.settle()
     for version in (5, 6):
         made.write_model(version, base=None, learned=())
@@ -92,18 +66,18 @@ class Desk:
     def handle(self, message: Message) -> str:
         return handle(message, self.ports)
 
+    def try_to_handle(self, message: Message) -> str | Exception:
+        return outcome_of(lambda: self.handle(message))
+
     def heal(self) -> None:
-        self.store.before = self.store.after = lambda _operation, _key: None
+        heal(self.store)
         self.sink.away_for = 0
 
 
 def desk(*, moved_by: Sequence[Message] = ()) -> Desk:
     """Return a desk on a copy of the accepted world, after some messages were handled without a fault."""
     world = accepted()
-    store = MemoryStore(BUCKET, clock=world.clock)
-    for info in world.store.list(""):
-        store.put(info.key, world.store.get(info.key).data)
-    sink = Sink()
+    store, sink = copy_of(world), Sink()
     policy = world.ports.settings.policy.model_copy(update={"auto_deploy": True})
     made = Desk(
         store, sink, replace(world.ports, store=store, publisher=sink, settings=world.ports.settings.model_copy(update={"policy": policy}))
@@ -147,25 +121,6 @@ CASES: dict[str, tuple[Sequence[Message], Callable[[], Message]]] = {
 cases = pytest.mark.parametrize("case", CASES)
 
 
-@dataclass
-class Fuse:
-    """A hook of the store that raises once, at the nth such call."""
-
-    left: int
-    operations: tuple[str, ...]
-    fault: RetuneError
-
-    def __call__(self, operation: str, _key: str) -> None:
-        if operation in self.operations:
-            self.left -= 1
-            if self.left == 0:
-                raise self.fault
-
-    @property
-    def struck(self) -> bool:
-        return self.left <= 0
-
-
 def check(made: Desk) -> None:
     """Check what must hold when every message was handled to its end."""
     production, log = made.production(), made.log()
@@ -177,36 +132,9 @@ def check(made: Desk) -> None:
     assert check_model(made.ports, production.stable) is None
     on_canary = production.canary is not None and production.canary.version == 1
     assert (made.cycle().status == Status.CANARY) == on_canary
-    told = "".join(made.sink.ids)
+    told = made.sink.text
     for move in log[1:]:
         assert all(event.event_id in told for event in events_of(move)), move
-
-
-def dies(made: Desk, number: int) -> Fuse:
-    fuse = Fuse(number, ("put",), Killed("dead"))
-    made.store.before = fuse
-    return fuse
-
-
-def loses_a_reply(made: Desk, number: int) -> Fuse:
-    fuse = Fuse(number, ("put",), CommitUnknown("the reply was lost"))
-    made.store.after = fuse
-    return fuse
-
-
-def is_refused(made: Desk, number: int) -> Fuse:
-    fuse = Fuse(number, ("put",), Conflict("412"))
-    made.store.before = fuse
-    return fuse
-
-
-def is_away(made: Desk, number: int) -> Fuse:
-    fuse = Fuse(number, ("get", "stat", "put"), Retryable("429 or 503"))
-    made.store.before = fuse
-    return fuse
-
-
-INJECTIONS = {"dies": dies, "loses a reply": loses_a_reply, "is refused once": is_refused, "is away": is_away}
 
 
 @cases
@@ -220,8 +148,8 @@ def test_a_redelivery_ends_where_an_undisturbed_delivery_does(case: str, fault: 
     while struck:
         number += 1
         made = desk(moved_by=before)
-        fuse = INJECTIONS[fault](made, number)
-        _outcome(made, message)
+        fuse = INJECTIONS[fault](made.store, number)
+        made.try_to_handle(message)
         struck = fuse.struck
         made.heal()
         made.handle(message)
@@ -238,7 +166,7 @@ def test_while_the_bus_is_away_for_a_minute_every_delivery_fails_and_the_next_on
     made = desk(moved_by=before)
     made.sink.away_for = 6
     silent = not events_of(undisturbed.production().moves[-1])
-    outcomes = [_outcome(made, message) for _ in range(6)]
+    outcomes = [made.try_to_handle(message) for _ in range(6)]
     assert silent or sum(isinstance(outcome, Retryable) for outcome in outcomes) == 6, outcomes
     made.heal()
     made.handle(message)
@@ -252,19 +180,12 @@ def test_a_move_that_was_not_completed_is_completed_by_whatever_comes_next(case:
     before, message = CASES[case][0], CASES[case][1]()
     for number in range(1, 4):
         made = desk(moved_by=before)
-        dies(made, number)
-        _outcome(made, message)
+        dies(made.store, number)
+        made.try_to_handle(message)
         made.heal()
         made.handle(later)
         made.handle(message)
         check(made)
-
-
-def _outcome(made: Desk, message: Message) -> object:
-    try:
-        return made.handle(message)
-    except FAULTS as error:
-        return error
 
 
 faults = st.none() | st.tuples(st.sampled_from(sorted(INJECTIONS)), st.integers(1, 12)) | st.just(("bus", 1))
@@ -283,8 +204,8 @@ def test_duplicates_disorder_and_faults_leave_one_move_a_cause_and_nothing_half_
         if fault is not None and fault[0] == "bus":
             made.sink.away_for = fault[1]
         elif fault is not None:
-            INJECTIONS[fault[0]](made, fault[1])
-        _outcome(made, pool[pick])
+            INJECTIONS[fault[0]](made.store, fault[1])
+        made.try_to_handle(pool[pick])
         made.heal()
         seen.append(pool[pick])
         assert made.production().stable not in made.production().withdrawn

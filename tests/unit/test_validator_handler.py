@@ -1,15 +1,12 @@
-"""The validator among the others: what it writes, in which order, and what is left of it when it dies in between."""
+"""The validator among the others: what it reads, and what it writes of it."""
 
 import json
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
-
 from functions.validator.handler import judge
 from functions.validator.report import render_html
 from shared import keys
-from shared.cas import find
 from shared.cycle import Status
 from shared.policy import Policy, SuitePolicy, ValidationPolicy
 from shared.testing import builders
@@ -18,11 +15,6 @@ from shared.verdict import ValidationReport, parse_report
 from tests.world import POLICY, World, right, wrong
 
 CALLS = range(60)
-WRITES = (keys.closure(1), keys.report(1), keys.report_html(1))
-
-
-class Dead(Exception):
-    """The validator's process is gone."""
 
 
 def trained(*, validation: ValidationPolicy | None = None, candidate: Callable[[Clip], str] = right) -> World:
@@ -72,32 +64,6 @@ def test_what_the_service_told_of_a_call_reaches_the_verdict() -> None:
     made = trained()
     made.settle()
     assert {(each.dimension, each.value) for each in report(made).slices} == {("device", "headset"), ("device", "telephone")}
-
-
-@pytest.mark.parametrize("key", WRITES)
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_validator_that_dies_at_a_write_is_completed_by_the_next_delivery(key: str, moment: str) -> None:
-    straight = trained()
-    straight.settle()
-    made = trained()
-    deaths = iter([Dead()])
-
-    def die(operation: str, at: str) -> None:
-        if (operation, at) == ("put", key):
-            for death in deaths:
-                raise death
-
-    setattr(made.store, moment, die)
-    for _ in range(5):
-        made.settle()
-        made.clock.advance(700.0)
-    assert next(deaths, None) is None, "it never died"
-    for written in WRITES:
-        assert find(made.store, written) is not None
-    assert closed(made) == closed(straight)
-    assert made.state(1).status == Status.DEPLOYED
-    announced = [json.loads(message.data) for message in made.bus.published("validation-events")]
-    assert {event["report_sha256"] for event in announced} == {sha256_hex(made.store.get(keys.report(1)).data)}
 
 
 def test_the_first_candidate_after_an_import_is_named_as_such_and_a_later_one_is_not() -> None:
