@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-312 lint types check bench bench-trainer schemas clean
+.PHONY: help demo up test test-312 lint types check bench bench-trainer schemas bundles policy clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -71,6 +71,14 @@ bench-trainer: $(VENV)/.installed
 ## make schemas   write shared/schemas/ anew from the classes of events and reports
 schemas: $(VENV)/.installed
 	$(BIN)/python -m shared.schemas
+
+## make bundles   write infra/bundles.json anew: what each deployed function consists of
+bundles: $(VENV)/.installed
+	$(BIN)/python -m infra.bundle
+
+## make policy    write infra/policy.tf anew from shared/policy.py
+policy: $(VENV)/.installed
+	$(BIN)/python -m infra.policy_variable
 
 clean:
 	rm -rf $(VENV) $(VENV312) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
