@@ -34,7 +34,9 @@ def test_an_object_that_is_always_there_is_filled_from_nothing() -> None:
 
 def test_lists_maps_and_tuples_keep_their_types() -> None:
     assert "suites = optional(map(object({\n        margin = optional(number)\n      })), {})" in TEXT
-    assert re.search(r"^      lambdas += optional\(list\(number\), \[1\.0, 0\.85, 0\.7, 0\.6, 0\.5, 0\.4, 0\.3, 0\.2, 0\.1\]\)$", TEXT, re.MULTILINE)
+    assert re.search(
+        r"^      lambdas += optional\(list\(number\), \[1\.0, 0\.85, 0\.7, 0\.6, 0\.5, 0\.4, 0\.3, 0\.2, 0\.1\]\)$", TEXT, re.MULTILINE
+    )
     assert "reverb_rt60_s = optional(tuple([number, number]))" in TEXT
 
 
