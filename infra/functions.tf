@@ -17,6 +17,7 @@ module "function" {
   source   = "./modules/function"
   for_each = local.functions
 
+  project_id  = var.project_id
   name        = each.key
   description = each.value.description
   region      = var.region
@@ -28,13 +29,13 @@ module "function" {
   bucket        = module.store.bucket
   source_folder = module.store.source_folder
   build = {
-    service_account = google_service_account.build.id
+    service_account = "projects/${var.project_id}/serviceAccounts/${local.build_email}"
     repository      = google_artifact_registry_repository.functions.id
     worker_pool     = try(var.perimeter.worker_pool, null)
   }
   size          = each.value.size
   environment   = merge(local.function_environment, each.value.environment)
-  invoker       = "serviceAccount:${google_service_account.push.email}"
+  invoker       = "serviceAccount:${local.push_email}"
   vpc_connector = try(var.perimeter.vpc_connector, null)
   kms_key       = local.usable_kms_key
 
@@ -63,7 +64,7 @@ resource "google_project_iam_member" "build" {
 
   project = var.project_id
   role    = each.value.role
-  member  = "serviceAccount:${google_service_account.build.email}"
+  member  = "serviceAccount:${local.build_email}"
 
   dynamic "condition" {
     for_each = each.value.buckets == "" ? [] : [each.value.buckets]
@@ -92,5 +93,5 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   location   = var.region
   repository = each.value
   role       = "roles/artifactregistry.writer"
-  member     = "serviceAccount:${google_service_account.build.email}"
+  member     = "serviceAccount:${local.build_email}"
 }

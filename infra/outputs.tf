@@ -2,7 +2,7 @@ output "next_steps" {
   description = "What is still missing, with the command for each."
   value = concat(
     var.trainer_image != "" ? [] : [
-      "Build the trainer's image and set trainer_image to the digest that is printed: gcloud builds submit --project ${var.project_id} --region ${var.region} --config trainer/cloudbuild.yaml --service-account projects/${var.project_id}/serviceAccounts/${google_service_account.build.account_id}@${var.project_id}.iam.gserviceaccount.com --substitutions _REPOSITORY=${local.image_repository} .",
+      "Build the trainer's image and set trainer_image to the digest that is printed: gcloud builds submit --project ${var.project_id} --region ${var.region} --config trainer/cloudbuild.yaml --service-account projects/${var.project_id}/serviceAccounts/${local.build_email} --substitutions _REPOSITORY=${local.image_repository} .",
     ],
     length(var.audio_buckets) > 0 ? [] : ["Name the buckets of the calls' audio in audio_buckets: until then every report of a call is refused."],
     length(var.publishers) > 0 ? [] : ["Name production's account in publishers: until then nobody may report errors or read the registry."],

@@ -55,6 +55,9 @@ locals {
     { for name, function in module.function : name => "serviceAccount:${function.email}" },
     { trainer = "serviceAccount:${module.trainer.email}" },
   )
+
+  push_email  = "${google_service_account.push.account_id}@${var.project_id}.iam.gserviceaccount.com"
+  build_email = "${google_service_account.build.account_id}@${var.project_id}.iam.gserviceaccount.com"
 }
 
 module "topic" {
@@ -69,7 +72,7 @@ module "topic" {
     if contains(function.reads, each.key)
   }
   operators    = var.operators
-  push_account = google_service_account.push.email
+  push_account = local.push_email
   pubsub_agent = local.pubsub_agent
   kms_key      = local.usable_kms_key
 

@@ -28,8 +28,8 @@ run "default" {
     error_message = "Dead letters: expected a place for those of every subscription."
   }
   assert {
-    condition     = length(distinct([for function in module.function : function.account_id])) == 5 && !contains([for function in module.function : function.account_id], google_service_account.push.account_id)
-    error_message = "Accounts: expected one of its own for every function, and another for pushes."
+    condition     = length(setunion([for function in module.function : function.email], [local.push_email, local.build_email, module.trainer.email])) == 8
+    error_message = "Accounts: expected one for each function, and others for pushes, builds and trainers."
   }
   assert {
     condition = { for name, topic in module.topic : name => join(" ", topic.publishers) } == {
@@ -75,8 +75,8 @@ run "default" {
     error_message = "Candidates: expected Spot in every zone before anything on demand."
   }
   assert {
-    condition     = google_secret_manager_secret_iam_member.llm_key.role == "roles/secretmanager.secretAccessor" && length(module.trainer.launchers) == 2
-    error_message = "Secret: expected one reader of the language model's key."
+    condition     = google_secret_manager_secret_iam_member.llm_key.role == "roles/secretmanager.secretAccessor" && google_secret_manager_secret_iam_member.llm_key.member == "serviceAccount:retune-trainer@retune-example.iam.gserviceaccount.com"
+    error_message = "Secret: expected the trainer alone to read the language model's key."
   }
   assert {
     condition     = length(google_kms_crypto_key_iam_member.agents) == 0 && length(google_storage_bucket_iam_member.audio) == 0

@@ -2,6 +2,7 @@ mock_provider "google" {}
 mock_provider "archive" {}
 
 variables {
+  project_id    = "retune-example"
   name          = "collector"
   description   = "Collects."
   region        = "europe-west4"
@@ -25,7 +26,7 @@ run "function" {
   }
 
   assert {
-    condition     = google_cloudfunctions2_function.this.service_config[0].service_account_email == google_service_account.this.email && google_service_account.this.account_id == "retune-collector"
+    condition     = google_cloudfunctions2_function.this.service_config[0].service_account_email == "retune-collector@retune-example.iam.gserviceaccount.com" && google_service_account.this.account_id == "retune-collector"
     error_message = "Function: expected it to run as an account of its own."
   }
   assert {

@@ -7,6 +7,9 @@ resource "google_service_account" "this" {
 }
 
 locals {
+  # Written out, since it follows from the name: a plan then tells who is granted what.
+  email = "${google_service_account.this.account_id}@${var.project_id}.iam.gserviceaccount.com"
+
   # The digest of what goes in, not of the zip: another zip tool must not redeploy the same code.
   digest = sha256(jsonencode(merge(var.made, { for file in var.sources.paths : file => filesha256("${var.sources.root}/${file}") })))
 }
@@ -61,7 +64,7 @@ resource "google_cloudfunctions2_function" "this" {
   }
 
   service_config {
-    service_account_email            = google_service_account.this.email
+    service_account_email            = local.email
     timeout_seconds                  = var.size.timeout_s
     available_memory                 = var.size.memory
     available_cpu                    = var.size.cpu

@@ -1,3 +1,8 @@
+variable "project_id" {
+  description = "Project of its account."
+  type        = string
+}
+
 variable "name" {
   description = "Name of the function; a folder of functions/."
   type        = string

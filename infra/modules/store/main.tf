@@ -113,6 +113,6 @@ resource "google_storage_managed_folder_iam_member" "this" {
 
   bucket         = google_storage_bucket.this.name
   managed_folder = google_storage_managed_folder.this[each.value.folder].name
-  role           = google_project_iam_custom_role.this[each.value.set].id
+  role           = "projects/${var.project_id}/roles/${google_project_iam_custom_role.this[each.value.set].role_id}"
   member         = each.value.member
 }

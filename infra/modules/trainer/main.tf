@@ -83,7 +83,7 @@ resource "google_artifact_registry_repository_iam_member" "puller" {
   location   = var.region
   repository = google_artifact_registry_repository.this.name
   role       = "roles/artifactregistry.reader"
-  member     = "serviceAccount:${google_service_account.this.email}"
+  member     = "serviceAccount:${local.email}"
 }
 
 resource "google_project_iam_member" "trainer" {
@@ -91,10 +91,14 @@ resource "google_project_iam_member" "trainer" {
 
   project = var.project_id
   role    = each.key
-  member  = "serviceAccount:${google_service_account.this.email}"
+  member  = "serviceAccount:${local.email}"
 }
 
 locals {
+  # Written out, since they follow from the names: a plan then tells who is granted what.
+  email = "${google_service_account.this.account_id}@${var.project_id}.iam.gserviceaccount.com"
+  role  = "projects/${var.project_id}/roles"
+
   # Only what is called retune-trainer-...: disks and operations have other types and names.
   own_machines = "resource.type != \"compute.googleapis.com/Instance\" || resource.name.extract(\"/instances/{name}\").startsWith(\"retune-trainer-\")"
 
@@ -156,7 +160,7 @@ resource "google_project_iam_member" "launcher" {
   for_each = var.launchers
 
   project = var.project_id
-  role    = google_project_iam_custom_role.launcher.id
+  role    = "${local.role}/${google_project_iam_custom_role.launcher.role_id}"
   member  = each.value
 
   dynamic "condition" {
@@ -173,7 +177,7 @@ resource "google_compute_subnetwork_iam_member" "launcher" {
 
   region     = var.region
   subnetwork = google_compute_subnetwork.this.name
-  role       = google_project_iam_custom_role.subnetwork.id
+  role       = "${local.role}/${google_project_iam_custom_role.subnetwork.role_id}"
   member     = each.value
 }
 
@@ -188,8 +192,8 @@ resource "google_service_account_iam_member" "launcher" {
 
 resource "google_project_iam_member" "self_delete" {
   project = var.project_id
-  role    = google_project_iam_custom_role.self_delete.id
-  member  = "serviceAccount:${google_service_account.this.email}"
+  role    = "${local.role}/${google_project_iam_custom_role.self_delete.role_id}"
+  member  = "serviceAccount:${local.email}"
 
   condition {
     title      = "Trainers alone"

@@ -1,6 +1,6 @@
 output "email" {
   description = "Address of the trainer's account."
-  value       = google_service_account.this.email
+  value       = local.email
 }
 
 output "network" {
@@ -16,9 +16,4 @@ output "subnetwork" {
 output "repository" {
   description = "Name of the repository of its images."
   value       = google_artifact_registry_repository.this.repository_id
-}
-
-output "launchers" {
-  description = "Names of those who may start machines as the trainer's account."
-  value       = sort(keys(google_service_account_iam_member.launcher))
 }
