@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-312 lint types check bench bench-trainer schemas clean
+.PHONY: help demo up test test-312 lint types check bench bench-trainer schemas bundles policy infra inventory clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -43,7 +43,7 @@ ifeq ($(PYTHON312),)
 	@echo "no Python 3.12 here: its tests are left out"
 else
 	$(MAKE) $(VENV312)/.installed
-	$(VENV312)/bin/python -m pytest -m "not torch and not emulator" $(PYTEST_ARGS)
+	$(VENV312)/bin/python -m pytest -m "not torch and not emulator and not terraform" $(PYTEST_ARGS)
 endif
 
 ## make lint      ruff and the layering rules
@@ -71,6 +71,22 @@ bench-trainer: $(VENV)/.installed
 ## make schemas   write shared/schemas/ anew from the classes of events and reports
 schemas: $(VENV)/.installed
 	$(BIN)/python -m shared.schemas
+
+## make infra     only the checks of infra/: terraform's own, what its tests promise, and that each broken promise is seen
+infra: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/infra $(PYTEST_ARGS)
+
+## make inventory write tests/infra/inventory.txt anew: what the default configuration creates
+inventory: $(VENV)/.installed
+	$(BIN)/python -m tests.infra.inventory
+
+## make bundles   write infra/bundles.json anew: what each deployed function consists of
+bundles: $(VENV)/.installed
+	$(BIN)/python -m infra.bundle
+
+## make policy    write infra/policy.tf anew from shared/policy.py
+policy: $(VENV)/.installed
+	$(BIN)/python -m infra.policy_variable
 
 clean:
 	rm -rf $(VENV) $(VENV312) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,16 +1,20 @@
-"""Deployable bundles: one zip per function, as Google Cloud builds it (`python -m infra.bundle --out build/bundles`).
+"""Deployable bundles: what each function consists of, and one zip for each as Google Cloud builds it.
 
-Google's build looks for `main.py` and `requirements.txt` at the root and puts nothing but the root on the path, so the zip holds
-both beside the folders `functions/` and `shared/`. Equal sources give equal bytes: the digest of a zip may name a deployment.
+Google's build looks for `main.py` and `requirements.txt` at the root and puts nothing but the root on the path, so a bundle holds
+both beside the modules of `functions/` and `shared/` that the function imports, and no others: a change elsewhere redeploys nothing.
+Terraform makes the zips that it deploys from `infra/bundles.json` (`make bundles`); `python -m infra.bundle --out DIR` makes the same
+here. Equal sources give equal bytes: the digest of a zip may name a deployment.
 """
 
 import argparse
 import hashlib
+import json
 import re
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -30,8 +34,8 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }
 """What each function imports beyond the standard library; a test holds it against the imports."""
 
-LEFT_OUT = frozenset({"shared/client", "shared/testing", "shared/schemas", "shared/py.typed"})
-"""A package of its own; for tests; goldens that nothing reads at run time; for type checkers."""
+BUNDLES = ROOT / "infra" / "bundles.json"
+"""What Terraform reads: the files and the requirements of each function."""
 
 RUNTIME = {
     "implementation_name": "cpython",
@@ -58,11 +62,7 @@ def build_bundle(function: str, out_dir: Path) -> Path:
     """
     if function not in REQUIREMENTS:
         raise NotFound(f"function {function!r}: expected one of {sorted(REQUIREMENTS)}, found none")
-    contents = {
-        "main.py": _entry_point(function),
-        "requirements.txt": _requirements(function),
-        **{path: (ROOT / path).read_bytes() for folder in ("functions", "shared") for path in _sources(folder)},
-    }
+    contents = bundle_contents(function)
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / f"{function}.zip"
     # Stored, not deflated: another zlib would give other bytes for the same sources.
@@ -75,43 +75,46 @@ def build_bundle(function: str, out_dir: Path) -> Path:
     return target
 
 
-def _entry_point(function: str) -> bytes:
-    lines = [
-        f'"""Entry point of the {function}, made by infra.bundle."""',
-        "",
-        f"from functions.{function}.main import entry",
-        "",
-        '__all__ = ["entry"]',
-    ]
-    return ("\n".join(lines) + "\n").encode()
+def bundle_contents(function: str) -> dict[str, bytes]:
+    """Return the path and the data of each file in a function's bundle; Terraform puts together the very same.
+
+    Raises:
+        NotFound: as `build_bundle`.
+    """
+    return {
+        "main.py": f'from functions.{function}.main import entry\n\n__all__ = ["entry"]\n'.encode(),
+        "requirements.txt": ("\n".join(requirements(function)) + "\n").encode(),
+        **{path: (ROOT / path).read_bytes() for path in sources(function)},
+    }
 
 
-def _sources(folder: str) -> Iterator[str]:
-    """Yield the files of a folder that a function may need, relative to the root."""
-    for path in sorted((ROOT / folder).iterdir()):
-        name = path.relative_to(ROOT).as_posix()
-        if name in LEFT_OUT or path.name == "__pycache__" or path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _sources(name)
-        else:
-            yield name
+def sources(function: str) -> list[str]:
+    """Return the files that a function imports, inside functions too, and the templates beside them, relative to the root."""
+    finder = ModuleFinder(path=[str(ROOT)])
+    finder.import_hook(f"functions.{function}.main")
+    modules = [Path(file) for module in finder.modules.values() if (file := getattr(module, "__file__", None))]
+    templates = [template for module in modules for template in module.parent.glob(f"{module.stem}.*.j2")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in (*modules, *templates))
 
 
-def _requirements(function: str) -> bytes:
+def requirements(function: str) -> list[str]:
+    """Return the pins of all that a function needs, what these need in turn included: a bundle runs the same code whenever it is built.
+
+    Raises:
+        NotFound: a requirement is not installed here, or has no pin in `constraints.txt`.
+    """
     pins = _pins()
-    direct = {canonicalize_name(name) for name in REQUIREMENTS[function]}
     everything = closure(REQUIREMENTS[function])
     missing = sorted(everything - pins.keys())
     if missing:
         raise NotFound(f"requirements of the {function}: expected pins in constraints.txt, found none for {', '.join(missing)}")
-    lines = [
-        "# Made by infra.bundle from constraints.txt.",
-        *(f"{name}=={pins[name]}" for name in sorted(direct)),
-        "# What these need in turn: the same bundle runs the same code whenever it is built.",
-        *(f"{name}=={pins[name]}" for name in sorted(everything - direct)),
-    ]
-    return ("\n".join(lines) + "\n").encode()
+    return [f"{name}=={pins[name]}" for name in sorted(everything)]
+
+
+def bundles_json() -> str:
+    """Return the text of `infra/bundles.json`."""
+    bundles = {name: {"files": sources(name), "requirements": requirements(name)} for name in REQUIREMENTS}
+    return json.dumps(bundles, indent=2) + "\n"
 
 
 def _pins() -> dict[str, str]:
@@ -148,14 +151,17 @@ def _needs(name: str) -> list[Requirement]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Build the bundles that the command line names and print path, size and digest of each."""
+    """Write what Terraform reads, or build the bundles that the command line names and print path, size and digest of each."""
     parser = argparse.ArgumentParser(prog="python -m infra.bundle", description="Build deployable bundles of the functions.")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the zips")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the zips; without it infra/bundles.json is written anew")
     parser.add_argument("functions", nargs="*", metavar="function", help=f"of {', '.join(REQUIREMENTS)}; none = all")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.functions) - REQUIREMENTS.keys())
     if unknown:
         parser.error(f"no such function: {', '.join(unknown)}; there are {', '.join(REQUIREMENTS)}")
+    if options.out is None:
+        BUNDLES.write_text(bundles_json(), encoding="utf-8")
+        return
     for function in options.functions or REQUIREMENTS:
         bundle = build_bundle(function, options.out)
         digest = hashlib.sha256(bundle.read_bytes()).hexdigest()

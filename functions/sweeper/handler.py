@@ -1,6 +1,7 @@
 """The sweeper: one tick in; triggers, compaction, cycles that stand still, trainers that nobody wants, resolved errors, garbage."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from functions.crossing import announce_crossing
 from functions.launcher import decide as launch
@@ -48,12 +49,21 @@ def sweep(deps: LaunchDeps) -> str:
     done.extend(_reap(deps))
     for cycle in (head - 1, head):
         state = find_state(ports, cycle) if cycle >= ledger.FIRST_CYCLE else None
-        if state is not None and not state.ended:
+        if state is None:
+            continue
+        _tell(state, ports.clock.now())
+        if not state.ended:
             done.extend(_carry(deps, state))
     done.extend(watch_versions(ports))  # counts ledgers, so before they are collected
     done.extend(resolve_errors(ports))
     done.extend(_collect_garbage(deps, head))
     return "; ".join(done) or "nothing to do"
+
+
+def _tell(state: CycleState, now: datetime) -> None:
+    """Log where a cycle stands: alerts about failed and stuck cycles count these lines."""
+    stood_s = round((now - state.since).total_seconds())
+    log(f"cycle {state.cycle} is {state.status}", cycle=state.cycle, status=state.status, stood_s=stood_s)
 
 
 def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:

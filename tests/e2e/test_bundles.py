@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from functions.wiring import READS
-from infra.bundle import REQUIREMENTS, ROOT, build_bundle, closure, main
+from infra.bundle import BUNDLES, REQUIREMENTS, ROOT, build_bundle, bundles_json, closure, main
 from infra.local.gcs_server import GcsServer
 from infra.local.pubsub_server import PubSubServer
 from shared import keys
@@ -360,6 +360,21 @@ def test_a_bundle_holds_code_and_templates_and_neither_tests_nor_the_client(fold
     assert not [
         name for name in names if name.startswith(("shared/testing/", "shared/client/", "shared/schemas/")) or "__pycache__" in name
     ]
+
+
+def test_a_bundle_holds_nothing_of_functions_that_it_does_not_import(folders: dict[str, Path]) -> None:
+    held = {name: {path.parent.name for path in (folder / "functions").glob("*/*.py")} for name, folder in folders.items()}
+    assert held == {
+        "collector": {"collector"},
+        "launcher": {"launcher"},
+        "validator": {"validator"},
+        "deployer": {"deployer"},
+        "sweeper": {"sweeper", "launcher", "validator"},
+    }
+
+
+def test_what_terraform_reads_is_up_to_date() -> None:
+    assert bundles_json() == BUNDLES.read_text(), "infra/bundles.json is not what the functions import now: run `make bundles`"
 
 
 def test_the_command_line_builds_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,9 @@
+output "email" {
+  description = "Address of its account."
+  value       = local.email
+}
+
+output "uri" {
+  description = "Address that Pub/Sub pushes to, and the audience of its tokens."
+  value       = google_cloudfunctions2_function.this.service_config[0].uri
+}

@@ -1,0 +1,29 @@
+variable "project_id" {
+  description = "Project of the custom roles."
+  type        = string
+}
+
+variable "region" {
+  description = "Where trainers run."
+  type        = string
+}
+
+variable "runner" {
+  description = "compute_engine or cloud_run: decides what the launchers may do."
+  type        = string
+}
+
+variable "nat" {
+  description = "Whether the network has a way to the internet."
+  type        = bool
+}
+
+variable "launchers" {
+  description = "Name -> member that starts and ends trainers."
+  type        = map(string)
+}
+
+variable "kms_key" {
+  description = "Key of the images; empty = Google's."
+  type        = string
+}
