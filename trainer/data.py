@@ -249,10 +249,9 @@ class ClipLoader:
             yield from pool.map(load_or_set_aside, clips)
 
     def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
-        heard = role in HEARD_ROLES
-        bounds = JUDGED if heard else self._bounds
+        bounds = JUDGED if role == "judge" else self._bounds  # what no model may learn from need not be heard again either
         path, samples = self._load_audio(clip.audio, bounds, spoken=bool(normalise(clip.reference)))
-        if heard:
+        if role in HEARD_ROLES:
             return UsableClip(clip, path, samples, ())
         clip = self._written_out(clip, path)
         return UsableClip(clip, path, samples, check_labels(clip, samples, self._model, self._config))

@@ -132,6 +132,12 @@ def test_a_set_that_judges_takes_clips_that_training_does_not(bench: Bench) -> N
     assert bench.reason(wav_bytes(GOOD[: int(0.05 * RATE_HZ)]), role="judge") == "too_short"
 
 
+def test_what_is_heard_again_is_no_longer_than_what_is_trained_on_and_takes_any_reference(bench: Bench) -> None:
+    """Ten minutes of audio take minutes to transcribe: a holdout may hold them, a memory check need not."""
+    assert bench.reason(wav_bytes(np.tile(GOOD, 51)), role="recheck") == "too_long"
+    assert bench.reason(wav_bytes(GOOD), "Room 12", "recheck") == "usable"
+
+
 def test_silence_is_fine_where_nothing_was_said(bench: Bench) -> None:
     assert bench.reason(wav_bytes(np.zeros(RATE_HZ, np.float32)), "", "judge") == "usable"
 
