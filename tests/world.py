@@ -273,14 +273,20 @@ class World:
         )
 
 
-def trained_world(*, candidate: Hypothesis = right, **policy: object) -> World:
-    """Return a world in which v0 is stable and the first cycle has been trained; nobody has judged it yet."""
+def opened_world(**policy: object) -> World:
+    """Return a world in which v0 is stable, and the trainer of the first cycle has been started."""
     made = World(POLICY.model_copy(update=policy))
     made.install_model()
     made.record_calls(range(200))
     made.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)), *(builders.error(n) for n in range(60)))
     made.settle()
-    assert made.train(1, candidate=candidate) == "completed"
+    return made
+
+
+def trained_world(**policy: object) -> World:
+    """Return a world in which v0 is stable and the first cycle has been trained; nobody has judged it yet."""
+    made = opened_world(**policy)
+    assert made.train(1) == "completed"
     return made
 
 

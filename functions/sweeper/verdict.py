@@ -6,6 +6,7 @@ new version's lower limit is held against the upper limit of what the version be
 beyond a wider margin.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -93,10 +94,11 @@ def _canary(watch: Watch, policy: CanaryPolicy, now: datetime, champion: int | N
     percent = subject.percent or 0
     if not percent:
         return _shadow(watch, policy, now)
-    counts = total(watch.pairs)
+    pairs = watch.pairs
+    counts = total(pairs)
     text = _describe(watch, counts)
     if _enough(watch, policy, counts):
-        said = _compare(watch, policy, counts)
+        said = _compare(watch, policy, pairs)
         due = now >= subject.since + timedelta(seconds=policy.min_duration_s)
         if said[0] != "wait" and (said[0] == "rollback" or due):
             return said
@@ -118,15 +120,16 @@ def _shadow(watch: Watch, policy: CanaryPolicy, now: datetime) -> Said:
     return default, f"{_name(watch)} was in shadow for {_hours(policy.max_duration_s)}, the stated default is to {_verb(default)}"
 
 
-def _compare(watch: Watch, policy: CanaryPolicy, counts: Pair) -> Said:
+def _compare(watch: Watch, policy: CanaryPolicy, pairs: Sequence[Pair]) -> Said:
     """Hold the canary against the stable version: worse at all, or surely within the margin."""
+    counts, session = total(pairs), _session(watch, policy)
     scale = policy.margin * max(counts.old.rate or 0.0, SMALLEST_RATE)
     text = _describe(watch, counts)
     worse, beyond = contrast(counts, 1.0, scale), contrast(counts, 1.0 + policy.margin, scale)
-    at_least = worse.lower(policy.alpha, _effect(watch, policy, 1.0))
+    at_least = worse.lower(policy.alpha, design_effect(pairs, 1.0, session))
     if at_least > 0:
         return "rollback", f"{text}: surely worse, by at least {_points(at_least)}"
-    at_most = beyond.upper(policy.alpha, _effect(watch, policy, 1.0 + policy.margin))
+    at_most = beyond.upper(policy.alpha, design_effect(pairs, 1.0 + policy.margin, session))
     if at_most < 0:
         return "promote", f"{text}: surely less than {policy.margin:.0%} worse"
     limits = f"{_points(at_least)} at least, {_points(at_most)} beyond the margin at most"
@@ -134,11 +137,12 @@ def _compare(watch: Watch, policy: CanaryPolicy, counts: Pair) -> Said:
 
 
 def _guard(watch: Watch, policy: CanaryPolicy, now: datetime) -> Said:
-    new, base = total(watch.pairs).new, Counts(*watch.base)
+    pairs = watch.pairs
+    new, base = total(pairs).new, Counts(*watch.base)
     text = _describe(watch, Pair(new, base))
     enough = _enough(watch, policy, Pair(new, base))
     if enough:
-        effect = _effect(watch, policy, 0.0)
+        effect = design_effect(pairs, 0.0, _session(watch, policy))
         allowed = (1.0 + policy.guard_margin) * fixed_upper(base, policy.alpha / 2, effect)
         scale = policy.guard_margin * max(base.rate or 0.0, SMALLEST_RATE)
         at_least = contrast(Pair(new, Counts()), 0.0, scale).lower(policy.alpha / 2, effect)
@@ -159,9 +163,9 @@ def _wanted(policy: CanaryPolicy) -> str:
     return f"at least {policy.min_utterances} utterances of each and {FEWEST_BLOCKS} looks wanted"
 
 
-def _effect(watch: Watch, policy: CanaryPolicy, ratio: float) -> float:
-    session = policy.session_s / watch.interval_s if watch.interval_s else 1.0
-    return design_effect(watch.pairs, ratio, session)
+def _session(watch: Watch, policy: CanaryPolicy) -> float:
+    """Return the length of a session in intervals."""
+    return policy.session_s / watch.interval_s if watch.interval_s else 1.0
 
 
 def _describe(watch: Watch, counts: Pair) -> str:

@@ -67,7 +67,7 @@ class MemoryBus:
         Raises:
             NotFound: the topic does not exist.
             InvalidMessage: it has neither data nor attributes, or is too large.
-            Retryable: `fail_publishes` asked for it.
+            Retryable: `fail_publishes` or `fail_publishes_until` asked for it.
         """
         return self.engine.publish(self._topic(message.topic), [Draft(message.data, message.attributes)])[0]
 
@@ -190,6 +190,10 @@ class MemoryBus:
     def fail_publishes(self, times: int = 1, *, stored: bool = False) -> None:
         """Have the next `times` publishes raise Retryable; with `stored` the message is on the bus all the same (a lost reply)."""
         self.engine.fail_publishes(times, stored=stored)
+
+    def fail_publishes_until(self, at: datetime, *, stored: bool = False) -> None:
+        """Have every publish before `at` raise Retryable; with `stored` the messages are on the bus all the same."""
+        self.engine.fail_publishes_until(at, stored=stored)
 
     def _deliver(self, limit: int) -> int:
         delivered = 0

@@ -49,6 +49,7 @@ class PubSubEngine:
         # ids of two runs never meet: readers remember `pubsub:<messageId>` for longer than this process lives
         self._next_id = int(clock.now().timestamp() * 1e6)
         self._publish_failures: deque[bool] = deque()
+        self._away_until, self._away_stored = clock.now(), False
         self._rng: random.Random | None = None
 
     # topics
@@ -153,7 +154,7 @@ class PubSubEngine:
                     raise InvalidMessage("Some messages are empty: expected data or attributes, found neither")
                 if len(draft.data) > MAX_MESSAGE_BYTES:
                     raise InvalidMessage(f"Message too large: expected at most {MAX_MESSAGE_BYTES} bytes, found {len(draft.data)}")
-            stored_before_failing = self._publish_failures.popleft() if self._publish_failures else None
+            stored_before_failing = self._next_failure()
             if stored_before_failing is False:
                 raise Retryable(f"publish to {topic}: refused before anything was stored, as the test asked")
             ids = [self._store(topic, draft) for draft in drafts]
@@ -242,6 +243,11 @@ class PubSubEngine:
         with self.changed:
             self._publish_failures.extend([stored] * times)
 
+    def fail_publishes_until(self, at: datetime, *, stored: bool) -> None:
+        """Have every publish before `at` raise Retryable: before anything is stored, or after it."""
+        with self.changed:
+            self._away_until, self._away_stored = at, stored
+
     def _queue(self, name: str) -> SubscriptionQueue:
         if name not in self._queues:
             raise NotFound(f"Subscription does not exist: {name}")
@@ -271,6 +277,12 @@ class PubSubEngine:
             if queue.config.topic == topic:
                 queue.add(message)
         return message.message_id
+
+    def _next_failure(self) -> bool | None:
+        """Tell whether a publish fails, as a test asked: None = no; True = after it was stored."""
+        if self._clock.now() < self._away_until:
+            return self._away_stored
+        return self._publish_failures.popleft() if self._publish_failures else None
 
     def _settle(self) -> datetime:
         # all of them: a lease that ends in one subscription can put a dead letter into another

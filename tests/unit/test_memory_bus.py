@@ -231,6 +231,19 @@ def test_a_refused_publish_stores_nothing_and_a_lost_reply_has_stored_the_messag
     assert bus.backlog("collector") == 2
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_while_the_bus_is_away_every_publish_fails_and_not_a_moment_longer(stored: bool) -> None:
+    clock = FakeClock()
+    bus = bus_with(clock)
+    bus.fail_publishes_until(START + timedelta(seconds=60), stored=stored)
+    for seconds in (59.9, 0.1):
+        with pytest.raises(Retryable):
+            bus.publish(Outgoing("errors", b"away"))
+        clock.advance(seconds)
+    bus.publish(Outgoing("errors", b"back"))
+    assert [message.data for message in bus.published("errors")] == [b"away"] * (2 if stored else 0) + [b"back"]
+
+
 def test_a_duplicate_has_the_same_message_id_even_after_the_acknowledgement() -> None:
     clock = FakeClock()
     bus = bus_with(clock)
