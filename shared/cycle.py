@@ -4,6 +4,7 @@
                                        preparing -> training -> validating -> accepted -> canary -> deployed
                                            ^           |            |-> rejected, inconclusive
                                            +-- interrupted -> failed         accepted, canary -> inconclusive
+                                               interrupted -> validating (its result stood already)
     awaiting_approval ... accepted -> cancelled          accepted, canary, deployed -> rolled_back
 
 `collecting` means that no state object exists yet.
@@ -50,7 +51,7 @@ MOVES: dict[Status, frozenset[Status]] = {
     S.PREPARING: frozenset({S.WAITING_FOR_CAPACITY, S.TRAINING, S.INTERRUPTED, S.FAILED, S.CANCELLED}),
     S.WAITING_FOR_CAPACITY: frozenset({S.PREPARING, S.FAILED, S.CANCELLED}),
     S.TRAINING: frozenset({S.INTERRUPTED, S.VALIDATING, S.FAILED, S.CANCELLED}),
-    S.INTERRUPTED: frozenset({S.PREPARING, S.FAILED, S.CANCELLED}),
+    S.INTERRUPTED: frozenset({S.PREPARING, S.VALIDATING, S.FAILED, S.CANCELLED}),
     S.VALIDATING: frozenset({S.ACCEPTED, S.REJECTED, S.INCONCLUSIVE, S.CANCELLED}),
     S.ACCEPTED: frozenset({S.CANARY, S.DEPLOYED, S.ROLLED_BACK, S.INCONCLUSIVE, S.CANCELLED}),
     S.CANARY: frozenset({S.DEPLOYED, S.ROLLED_BACK, S.INCONCLUSIVE}),
