@@ -44,6 +44,15 @@ def test_errors_in_a_better_model_out() -> None:
     assert made.quarantined == []
 
 
+def test_a_split_key_that_is_there_is_only_read() -> None:
+    made = world()
+    written: list[str] = []
+    made.store.before = lambda operation, key: written.append(key) if operation == "put" else None
+    report_errors(made)
+    assert made.state(1).status == Status.PREPARING
+    assert keys.SPLIT_KEY not in written
+
+
 def test_a_model_that_is_no_better_is_not_deployed() -> None:
     made = world()
     report_errors(made)
