@@ -192,7 +192,7 @@ def _launch(deps: LaunchDeps, state: CycleState) -> None:
     present = find_state(ports, state.cycle)
     if present is None:
         raise InvariantBroken(f"cycle {state.cycle}: expected its state to stay, found none")
-    if present.ended or present.attempt != run.attempt:
+    if not present.wants_trainer(run.attempt):
         deps.trainers.delete(run.name)
 
 

@@ -88,7 +88,7 @@ def _reap(deps: LaunchDeps) -> list[str]:
     reaped = []
     for run in runs:
         state = find_state(deps.ports, run.cycle)
-        if state is None or state.ended or state.attempt != run.attempt:
+        if state is None or not state.wants_trainer(run.attempt):
             deps.trainers.delete(run.name)
             reaped.append(f"{run.name} ended: nobody wants it")
     return reaped

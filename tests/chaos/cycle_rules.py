@@ -106,9 +106,12 @@ def documents_name_each_other(books: Books) -> Iterator[str]:
             yield f"cycle {cycle} was {verdicts[0]}, and its report does not say so"
 
 
+_TRAINS = frozenset({Status.PREPARING, Status.TRAINING, Status.INTERRUPTED})
+
+
 def no_machine_is_left(books: Books) -> Iterator[str]:
-    """Every trainer that is still there is that of the running cycle's present attempt."""
-    wanted = {f"retune-trainer-{cycle:06d}-{state.attempt}" for cycle, state in books.states.items() if not state.ended}
+    """Every trainer that is still there is that of a cycle's present attempt, and has something to do."""
+    wanted = {f"retune-trainer-{cycle:06d}-{state.attempt}" for cycle, state in books.states.items() if state.status in _TRAINS}
     yield from (f"{name} is still there, and nobody wants it" for name in books.outside.machines if name not in wanted)
 
 

@@ -83,3 +83,13 @@ def test_a_result_that_was_written_before_the_interruption_is_found_by_whoever_c
     assert world.state(1).status == Status.INTERRUPTED
     world.tick()
     assert world.state(1).status == Status.DEPLOYED
+
+
+def test_a_machine_that_does_not_go_when_its_trainer_is_done_is_ended_while_the_verdict_waits_for_a_person() -> None:
+    world, run = training(auto_deploy=False)
+    assert world.trainer(run).finish(wrong, right) == "completed"
+    world.settle()
+    assert world.state(1).status == Status.ACCEPTED
+    assert world.trainers.list_names() == [run.name]
+    assert f"{run.name} ended" in sweep(world.deps)
+    assert world.trainers.list_names() == []

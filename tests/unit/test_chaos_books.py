@@ -210,6 +210,7 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
     "no_machine_is_left": [
         lambda books: outside(books, machines=("retune-trainer-000001-1",)),
         lambda books: outside(books, machines=("retune-trainer-000004-1",)),
+        lambda books: outside(state(books, 3, status=Status.ACCEPTED), machines=("retune-trainer-000003-1",)),
     ],
     "the_log_is_whole": [
         lambda books: replace(books, log=books.log[1:]),
