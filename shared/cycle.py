@@ -4,6 +4,7 @@
                                        preparing -> training -> validating -> accepted -> canary -> deployed
                                            ^           |            |-> rejected, inconclusive
                                            +-- interrupted -> failed         accepted, canary -> inconclusive
+                                               interrupted -> validating (its result stood already)
     awaiting_approval ... accepted -> cancelled          accepted, canary, deployed -> rolled_back
 
 `collecting` means that no state object exists yet.
@@ -42,6 +43,8 @@ class Status(StrEnum):
 
 S = Status
 ENDED = frozenset({S.REJECTED, S.INCONCLUSIVE, S.FAILED, S.CANCELLED, S.DEPLOYED, S.ROLLED_BACK})
+TRAINABLE = frozenset({S.AWAITING_APPROVAL, S.PREPARING, S.WAITING_FOR_CAPACITY, S.TRAINING, S.INTERRUPTED})
+"""A cycle in any other status has its result, or needs none: whatever machine is left only costs money."""
 STARTS = frozenset({S.AWAITING_APPROVAL, S.PREPARING, S.INCONCLUSIVE})
 """A cycle opens for training; an imported model's number opens as `inconclusive`: nothing was tried on it."""
 
@@ -50,7 +53,7 @@ MOVES: dict[Status, frozenset[Status]] = {
     S.PREPARING: frozenset({S.WAITING_FOR_CAPACITY, S.TRAINING, S.INTERRUPTED, S.FAILED, S.CANCELLED}),
     S.WAITING_FOR_CAPACITY: frozenset({S.PREPARING, S.FAILED, S.CANCELLED}),
     S.TRAINING: frozenset({S.INTERRUPTED, S.VALIDATING, S.FAILED, S.CANCELLED}),
-    S.INTERRUPTED: frozenset({S.PREPARING, S.FAILED, S.CANCELLED}),
+    S.INTERRUPTED: frozenset({S.PREPARING, S.VALIDATING, S.FAILED, S.CANCELLED}),
     S.VALIDATING: frozenset({S.ACCEPTED, S.REJECTED, S.INCONCLUSIVE, S.CANCELLED}),
     S.ACCEPTED: frozenset({S.CANARY, S.DEPLOYED, S.ROLLED_BACK, S.INCONCLUSIVE, S.CANCELLED}),
     S.CANARY: frozenset({S.DEPLOYED, S.ROLLED_BACK, S.INCONCLUSIVE}),
@@ -94,6 +97,10 @@ class CycleState(Frozen):
     def ended(self) -> bool:
         """True when nothing moves this cycle on any more (a rollback may still mark it)."""
         return self.status in ENDED
+
+    def wants_trainer(self, attempt: int) -> bool:
+        """Tell whether a trainer of an attempt has work to do, or may yet be given some."""
+        return attempt == self.attempt and self.status in TRAINABLE
 
     @property
     def imported(self) -> bool:

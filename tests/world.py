@@ -1,7 +1,6 @@
 """All functions on in-memory ports, wired as in production, with a trainer that only tests have.
 
-The trainer of tests moves states and writes documents exactly in the order of the real one; its hypotheses are what
-the test says. It learns nothing and decides nothing.
+The trainer of tests is `tests.stand_in`: its hypotheses are what the test says.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,14 +18,13 @@ from functions.wiring import READS, subscription_name
 from shared import keys
 from shared.audio_source import AudioSource
 from shared.bus import Message, Outgoing
-from shared.cas import apply_with_cas, create, find
+from shared.cas import find
 from shared.config import Settings
 from shared.corpora import CorpusClip
-from shared.cycle import CODEC, CycleState, decide_begin_training
+from shared.cycle import CODEC, CycleState
 from shared.errors import InvalidMessage
-from shared.events import TOPICS, Event, Tick, TrainingFailed, outgoing, parse_event
-from shared.ids import derived_event_id
-from shared.objectstore import ObjectStore, crc32c_base64
+from shared.events import TOPICS, Event, Tick, outgoing, parse_event
+from shared.objectstore import ObjectStore
 from shared.policy import Policy
 from shared.registry import CODEC as PRODUCTION
 from shared.registry import Production
@@ -34,24 +32,10 @@ from shared.testing import builders
 from shared.testing.clock import FakeClock
 from shared.testing.memory_bus import MemoryBus
 from shared.testing.memory_store import MemoryStore
-from shared.training import (
-    HEARD_ROLES,
-    BaseModelRef,
-    Clip,
-    EvaluationRef,
-    EvaluationRow,
-    FileDigest,
-    ModelManifest,
-    ObjectRef,
-    TrainingResult,
-    TrainingSpec,
-    completed_event,
-    document_bytes,
-    lines_bytes,
-    parse_document,
-    parse_lines,
-    sha256_hex,
-)
+from shared.training import ObjectRef, lines_bytes
+from tests.stand_in import Hypothesis, StandIn, right, store_model, wrong
+
+__all__ = ["BUCKET", "POLICY", "FakeTrainers", "World", "right", "wrong"]
 
 BUCKET = "gs://retune-test"
 POLICY = Policy(
@@ -63,15 +47,6 @@ POLICY = Policy(
     min_trainable_clips=1,
     min_speakers=2,
 )
-Hypothesis = Callable[[Clip], str]
-
-
-def right(clip: Clip) -> str:
-    return clip.reference
-
-
-def wrong(clip: Clip) -> str:
-    return "call back"
 
 
 class FakeTrainers:
@@ -176,19 +151,7 @@ class World:
         self.settle()
 
     def write_model(self, version: int, *, base: int | None, learned: tuple[int, ...]) -> ObjectRef:
-        weights = f"weights of v{version}".encode()
-        create(self.store, f"{keys.model(version)}model.safetensors", weights)
-        digest = FileDigest(name="model.safetensors", sha256=sha256_hex(weights), crc32c=crc32c_base64(weights), size_bytes=len(weights))
-        manifest = ModelManifest(
-            version=version,
-            origin="imported" if base is None else "trained",
-            created_at=self.clock.now(),
-            files=(digest,),
-            base_version=base,
-            learned=learned,
-        )
-        stored = create(self.store, keys.manifest(version), document_bytes(manifest))
-        return ObjectRef(key=keys.manifest(version), sha256=sha256_hex(stored.data))
+        return store_model(self.store, self.clock, version, base=base, learned=learned)
 
     def add_suite(self, name: str, numbers: Sequence[int]) -> None:
         clips = [CorpusClip(utterance_id=f"u{n}", audio=builders.pin(n), reference="fall back", speaker=f"speaker:s{n}") for n in numbers]
@@ -204,73 +167,28 @@ class World:
         return PRODUCTION.parse(found.data) if found else Production()
 
     def train(self, cycle: int, *, base: Hypothesis = wrong, candidate: Hypothesis = right) -> str:
-        """Do the work of the trainer that was started for a cycle, in the real one's order of calls."""
+        """Do the work of the trainer that was started for a cycle."""
         run = next((run for run in self.trainers.runs.values() if run.cycle == cycle), None)
         if run is None:
             return "no trainer"
         return self.work(run, base=base, candidate=candidate)
 
+    def trainer(self, run: TrainerRun) -> StandIn:
+        return StandIn(self.store, self.bus, self.clock, run)
+
     def work(self, run: TrainerRun, *, base: Hypothesis = wrong, candidate: Hypothesis = right) -> str:
-        refusal = self.begin(run)
-        if refusal:
-            self.trainers.delete(run.name)
-            return refusal
-        result = self._result(run, base, candidate)
-        stored = create(self.store, keys.result(run.cycle), document_bytes(result))
-        winner = parse_document(TrainingResult, stored.data, what="result")
-        self.bus.publish(outgoing(completed_event(winner)))
+        outcome = self.trainer(run).work(base=base, candidate=candidate)
         self.trainers.delete(run.name)
-        return "completed"
+        return outcome
 
     def begin(self, run: TrainerRun) -> str:
         """Do the trainer's first act; return why it must not work."""
-        if find(self.store, keys.result(run.cycle)) is not None:
-            return "result.json exists"
-        now = self.clock.now()
-        decision = apply_with_cas(
-            self.store,
-            keys.state(run.cycle),
-            CODEC,
-            lambda state: decide_begin_training(state, run.attempt, at=now, cause=f"start {run.name}"),
-        )
-        return decision.reason
+        return self.trainer(run).begin()
 
     def fail(self, cycle: int, reason: str = "internal") -> None:
         run = next(run for run in self.trainers.runs.values() if run.cycle == cycle)
         assert self.begin(run) == ""
-        identity = derived_event_id("TrainingFailed", str(cycle), str(run.attempt))
-        self.publish(
-            TrainingFailed.model_validate(
-                {"event_id": identity, "occurred_at": self.clock.now(), "cycle": cycle, "attempt": run.attempt, "reason": reason}
-            )
-        )
-
-    def _result(self, run: TrainerRun, base: Hypothesis, candidate: Hypothesis) -> TrainingResult:
-        stored = self.store.get(keys.spec(run.cycle))
-        spec = parse_document(TrainingSpec, stored.data, what="spec")
-        evaluations = []
-        for clip_set in spec.sets:
-            if clip_set.role in HEARD_ROLES:
-                clips = parse_lines(Clip, self.store.get(clip_set.ref.key).data, what=clip_set.name)
-                data = lines_bytes(_row(clip, base(clip), candidate(clip)) for clip in clips)
-                key = keys.evaluation(run.cycle, clip_set.name)
-                create(self.store, key, data)
-                evaluations.append(EvaluationRef(name=clip_set.name, ref=ObjectRef(key=key, sha256=sha256_hex(data)), rows=len(clips)))
-        manifest = parse_document(ModelManifest, self.store.get(spec.base.manifest.key).data, what="manifest")
-        model = self.write_model(run.cycle, base=spec.base.version, learned=(*manifest.learned, run.cycle))
-        return TrainingResult(
-            cycle=run.cycle,
-            attempt=run.attempt,
-            finished_at=self.clock.now(),
-            spec_sha256=sha256_hex(stored.data),
-            base=BaseModelRef(version=spec.base.version, manifest=spec.base.manifest),
-            manifest=model,
-            evaluations=tuple(evaluations),
-            set_aside=(),
-            lambda_trials=(),
-            scale=1.0,
-            train={},
-        )
+        self.trainer(run).fail(reason)
 
 
 def opened_world(**policy: object) -> World:
@@ -296,14 +214,3 @@ def copy_of(world: World) -> MemoryStore:
     for info in world.store.list(""):
         store.put(info.key, world.store.get(info.key).data)
     return store
-
-
-def _row(clip: Clip, base: str, candidate: str) -> EvaluationRow:
-    return EvaluationRow(
-        utterance_id=clip.utterance_id,
-        cluster=clip.cluster,
-        stratum=clip.stratum,
-        reference=clip.reference,
-        base_hypothesis=base,
-        candidate_hypothesis=candidate,
-    )

@@ -3,7 +3,16 @@
 from collections.abc import Callable
 
 from functions.launcher import decide
-from functions.launcher.opening import LaunchDeps, carry_on, find_state, newest_states, relaunch, request_cycle, running_cycle
+from functions.launcher.opening import (
+    LaunchDeps,
+    announce_result,
+    carry_on,
+    find_state,
+    newest_states,
+    relaunch,
+    request_cycle,
+    running_cycle,
+)
 from functions.launcher.trainers import TrainerRun
 from shared import keys, ledger
 from shared.bus import Message
@@ -90,6 +99,8 @@ def _cancel(deps: LaunchDeps, event: FinetuneCancelled) -> str:
 
 def _after_attempt(deps: LaunchDeps, event: TrainingFailed | TrainingPreempted) -> str:
     ports = deps.ports
+    if announce_result(ports, event.cycle):
+        return f"cycle {event.cycle} has its result: what its trainer said afterwards changes nothing"
     now = ports.clock.now()
     key = keys.state(event.cycle)
     if isinstance(event, TrainingFailed):

@@ -26,7 +26,7 @@ from shared.cycle import CODEC, CycleState, Status, move, open_cycle
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.policy import TriggerDecision
-from shared.training import document_bytes
+from shared.training import TrainingResult, completed_event, document_bytes, parse_document
 
 REMEMBER_CAUSES = timedelta(days=31)
 LOOK_AGAIN_AFTER = timedelta(hours=1)
@@ -192,20 +192,33 @@ def _launch(deps: LaunchDeps, state: CycleState) -> None:
     present = find_state(ports, state.cycle)
     if present is None:
         raise InvariantBroken(f"cycle {state.cycle}: expected its state to stay, found none")
-    if present.ended or present.attempt != run.attempt:
+    if not present.wants_trainer(run.attempt):
         deps.trainers.delete(run.name)
 
 
 def relaunch(deps: LaunchDeps, cycle: int) -> str:
-    """Bring an interrupted cycle to its next attempt: first the old trainer is gone, then the state moves."""
+    """Bring an interrupted cycle to its next attempt: first the old trainer is gone, then the state moves.
+
+    Once the trainer is gone it can be told whether it wrote its result at the last moment: then there is no next attempt.
+    """
     ports = deps.ports
     state = find_state(ports, cycle)
     if state is None or state.status != Status.INTERRUPTED:
         return f"cycle {cycle} is not interrupted"
     deps.trainers.delete(TrainerRun(cycle, state.attempt).name)
+    if announce_result(ports, cycle):
+        return f"cycle {cycle} has its result"
     now = ports.clock.now()
     decision = apply_with_cas(
         ports.store, keys.state(cycle), CODEC, lambda found: decide.decide_next_attempt(found, ports.settings.policy, now)
     )
     carry_on(deps, cycle)
     return f"cycle {cycle}: {decision.reason}"
+
+
+def announce_result(ports: Ports, cycle: int) -> bool:
+    """Publish that a cycle's result stands, if it does: the very event of the trainer that wrote it."""
+    found = find(ports.store, keys.result(cycle))
+    if found is not None:
+        ports.publish_all([completed_event(parse_document(TrainingResult, found.data, what=found.info.key))])
+    return found is not None

@@ -92,6 +92,9 @@ def _learned_gold(ports: Ports, learned: frozenset[int]) -> frozenset[str]:
 
 def read_split_key(ports: Ports) -> bytes:
     """Return the key of the speaker hash; made once, for ever."""
+    found = find(ports.store, keys.SPLIT_KEY)
+    if found is not None:
+        return found.data
     return create(ports.store, keys.SPLIT_KEY, secrets.token_bytes(32), content_type="application/octet-stream").data
 
 

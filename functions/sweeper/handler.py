@@ -5,7 +5,7 @@ from datetime import datetime
 
 from functions.crossing import announce_crossing
 from functions.launcher import decide as launch
-from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch
+from functions.launcher.opening import LaunchDeps, announce_result, carry_on, find_state, relaunch
 from functions.launcher.trainers import TrainerRun, parse_name
 from functions.sweeper.decide import Need, decide_need
 from functions.sweeper.resolve import resolve_errors
@@ -17,7 +17,6 @@ from shared.cas import apply_with_cas, find
 from shared.cycle import CODEC, CycleState
 from shared.events import Tick, parse_event
 from shared.log import log
-from shared.training import TrainingResult, completed_event, parse_document
 
 GARBAGE_WINDOW = 3
 """Ledgers of so many newest cycles are looked at for garbage: older ones were collected before."""
@@ -73,9 +72,9 @@ def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
     lives = run.name in deps.trainers.list_names()
     beat = next((info.updated for info in ports.store.list(keys.heartbeat(state.cycle))), None)
     sign = beat if beat is not None and beat > state.since else None
-    result = find(ports.store, keys.result(state.cycle))
+    result = find(ports.store, keys.result(state.cycle)) is not None
     now = ports.clock.now()
-    need, why = decide_need(state, ports.settings.policy, now, result=result is not None, trainer_lives=lives, last_sign=sign)
+    need, why = decide_need(state, ports.settings.policy, now, result=result, trainer_lives=lives, last_sign=sign)
     if need == Need.NOTHING:
         return []
     log(f"cycle {state.cycle} needs: {need}", cycle=state.cycle, reason=why)
@@ -88,8 +87,8 @@ def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
         carry_on(deps, state.cycle)
     if need in {Need.RELAUNCH, Need.INTERRUPT}:
         why = relaunch(deps, state.cycle)
-    if need == Need.ANNOUNCE_RESULT and result is not None:
-        ports.publish_all([completed_event(parse_document(TrainingResult, result.data, what=result.info.key))])
+    if need == Need.ANNOUNCE_RESULT:
+        announce_result(ports, state.cycle)
     if need == Need.ANNOUNCE_VERDICT:
         ports.publish_all([judged_event(ports.store.get(keys.report(state.cycle)).data)])
     return [f"cycle {state.cycle}: {need} ({why})"]
@@ -101,7 +100,7 @@ def _reap(deps: LaunchDeps) -> list[str]:
     reaped = []
     for run in runs:
         state = find_state(deps.ports, run.cycle)
-        if state is None or state.ended or state.attempt != run.attempt:
+        if state is None or not state.wants_trainer(run.attempt):
             deps.trainers.delete(run.name)
             reaped.append(f"{run.name} ended: nobody wants it")
     return reaped

@@ -83,7 +83,7 @@ def _begin(ports: Ports, event: TrainingCompleted) -> CycleState | None:
     now = ports.clock.now()
 
     def decide(state: CycleState | None) -> Decision[CycleState]:
-        if state is None or state.status != Status.TRAINING or state.attempt != event.attempt:
+        if state is None or state.status not in {Status.TRAINING, Status.INTERRUPTED} or state.attempt != event.attempt:
             return Decision(None)
         reason = f"attempt {event.attempt} completed"
         return Decision(move(state, Status.VALIDATING, at=now, by="validator", cause=event.event_id, reason=reason))

@@ -223,7 +223,17 @@ def claim(**claims: object) -> Callable[[MemoryStore], object]:
     return replaced
 
 
-HOLDOUT = keys.evaluation(1, "holdout")
+def to_holdout(damage: Callable[[str], Callable[[MemoryStore], object]]) -> Callable[[MemoryStore], object]:
+    """Return the damage done to what the models heard in the holdout; its name holds a digest."""
+
+    def damaged(store: MemoryStore) -> None:
+        result = parse_document(TrainingResult, store.get(keys.result(1)).data, what="result")
+        damage(next(each.ref.key for each in result.evaluations if each.name == keys.HOLDOUT_SET))(store)
+
+    return damaged
+
+
+HOLDOUT = "runs/000001/evaluation/holdout-"
 DAMAGES: dict[str, tuple[Callable[[MemoryStore], object], str]] = {
     "manifest missing": (drop(keys.manifest(1)), "models/000001/manifest.json: expected an object, found none"),
     "manifest truncated": (cut(keys.manifest(1)), "models/000001/manifest.json"),
@@ -234,9 +244,9 @@ DAMAGES: dict[str, tuple[Callable[[MemoryStore], object], str]] = {
     ),
     "base manifest missing": (drop(keys.manifest(0)), "models/000000/manifest.json: expected an object, found none"),
     "base manifest altered": (alter(keys.manifest(0), b'"imported"', b'"trained"'), "models/000000/manifest.json: expected SHA-256"),
-    "evaluation missing": (drop(HOLDOUT), f"{HOLDOUT}: expected an object, found none"),
-    "evaluation truncated": (cut(HOLDOUT), f"{HOLDOUT}: expected SHA-256"),
-    "evaluation altered": (alter(HOLDOUT, b"call back", b"fall back"), f"{HOLDOUT}: expected SHA-256"),
+    "evaluation missing": (to_holdout(drop), HOLDOUT),
+    "evaluation truncated": (to_holdout(cut), HOLDOUT),
+    "evaluation altered": (to_holdout(lambda key: alter(key, b"call back", b"fall back")), HOLDOUT),
     "dataset missing": (drop(keys.dataset(1)), f"{keys.dataset(1)}: expected an object, found none"),
     "result of another run": (claim(spec_sha256="0" * 64), "result of cycle 1: expected the spec"),
     "result of another model": (

@@ -1,0 +1,95 @@
+"""Histories that once went wrong, each cut down to what it takes."""
+
+import pytest
+
+from functions.launcher.handler import handle as launch
+from functions.launcher.trainers import TrainerRun
+from functions.sweeper.handler import sweep
+from shared import keys
+from shared.cycle import Status
+from shared.errors import Retryable
+from shared.events import FinetuneRequested
+from shared.testing import builders
+from shared.testing.clock import START
+from tests.world import POLICY, World, right, wrong
+
+
+def training(**policy: object) -> tuple[World, TrainerRun]:
+    """Return a world in which the trainer of cycle 1 is at work."""
+    world = World(POLICY.model_copy(update={"min_error_cases": 1000, "holdout_share": 0.5, **policy}))
+    world.install_model()
+    world.record_calls(range(200))
+    world.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(24)), *(builders.error(n) for n in range(24)))
+    world.settle()
+    launch(builders.message(FinetuneRequested(event_id="force1", occurred_at=START)), world.deps)
+    (run,) = world.trainers.runs.values()
+    assert world.begin(run) == ""
+    return world, run
+
+
+def test_a_trainer_that_finishes_while_the_sweeper_interrupts_it_is_judged() -> None:
+    world, run = training()
+    world.clock.advance(POLICY.heartbeat_timeout_s + 1)
+
+    def finish_before_the_interruption(operation: str, key: str) -> None:
+        if (operation, key) == ("put", keys.state(1)):
+            world.store.before = lambda _operation, _key: None
+            assert world.trainer(run).finish(wrong, right) == "completed"
+
+    world.store.before = finish_before_the_interruption
+    assert "interrupt" in sweep(world.deps)
+    world.settle()
+    assert world.state(1).status == Status.DEPLOYED
+    assert world.state(1).attempt == 1
+    assert world.trainers.list_names() == []
+
+
+@pytest.mark.parametrize("last_words", ["fail", "preempt"])
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_a_trainer_that_takes_its_result_for_lost_is_judged_on_it(last_words: str, max_attempts: int) -> None:
+    world, run = training(max_attempts=max_attempts)
+    world.bus.fail_publishes()
+    assert world.trainer(run).finish(wrong, right) == "completed"  # the result stands, and nobody was told
+    if last_words == "fail":
+        world.trainer(run).fail("store_unavailable")
+    else:
+        world.trainer(run).preempt()
+    world.trainers.delete(run.name)
+    world.settle()
+    assert world.state(1).status == Status.DEPLOYED
+    assert world.state(1).attempt == 1
+
+
+def test_a_result_that_was_written_before_the_interruption_is_found_by_whoever_carries_the_cycle_on() -> None:
+    world, run = training()
+    world.trainer(run).preempt()
+    world.bus.fail_publishes()
+    notice = world.bus.published("training-events")[0]
+
+    def finish_then_die(operation: str, key: str) -> None:
+        if (operation, key) == ("put", keys.state(1)):
+            world.store.before = lambda _operation, _key: None
+            world.trainer(run).finish(wrong, right)
+            world.store.before = die
+
+    def die(operation: str, _key: str) -> None:
+        if operation == "get":  # before the attempt that follows
+            world.store.before = lambda _operation, _key: None
+            raise Retryable("the process died here")
+
+    world.store.before = finish_then_die
+    with pytest.raises(Retryable):
+        launch(notice, world.deps)
+    assert world.state(1).status == Status.INTERRUPTED
+    world.tick()
+    assert world.state(1).status == Status.DEPLOYED
+
+
+def test_a_machine_that_does_not_go_when_its_trainer_is_done_is_ended_while_the_verdict_waits_for_a_person() -> None:
+    world, run = training(auto_deploy=False)
+    assert world.trainer(run).finish(wrong, right) == "completed"
+    world.settle()
+    assert world.state(1).status == Status.ACCEPTED
+    assert world.trainers.list_names() == [run.name]
+    assert f"{run.name} ended" in sweep(world.deps)
+    assert world.trainers.list_names() == []
