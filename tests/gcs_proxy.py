@@ -110,3 +110,17 @@ def quick_store(client: Any, *, deadline_s: float = 1.0) -> GcsStore:
     made = GcsStore(BUCKET, client, deadline_s=deadline_s)
     made._retry = made._retry.with_delay(initial=0.01, maximum=0.05)
     return made
+
+
+def meanwhile(nth: int, act: Callable[[], object]) -> Plan:
+    """Let somebody else act between the decision to make the nth write and the write; break nothing."""
+    writes: list[str] = []
+
+    def plan(_number: int, line: str) -> str:
+        if line.startswith("POST"):
+            writes.append(line)
+            if len(writes) == nth:
+                act()
+        return PASS
+
+    return plan

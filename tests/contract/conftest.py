@@ -47,3 +47,12 @@ def client(proxy: Proxy, truth: DirStore) -> Iterator[storage.Client]:
     made = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url})
     yield made
     made.close()
+
+
+@pytest.fixture
+def other_client(proxy: Proxy, truth: DirStore) -> Iterator[storage.Client]:
+    """A client of a second process, for which nothing breaks."""
+    host, port = proxy.upstream
+    made = storage.Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": f"http://{host}:{port}"})
+    yield made
+    made.close()

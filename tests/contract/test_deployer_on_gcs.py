@@ -16,7 +16,7 @@ from shared.objectstore import ObjectStore
 from shared.registry import CODEC, Move
 from shared.testing import builders
 from shared.training import parse_document
-from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, quick_store
+from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, meanwhile, quick_store
 from tests.world import World, trained_world
 
 pytestmark = UNCLOSED
@@ -27,9 +27,10 @@ WRITES = 3
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    """Return a world in which v1 is accepted and nobody has promoted it."""
+    """Return a world in which v1 is accepted and nobody has promoted it; v5 was imported."""
     made = trained_world(auto_deploy=False)
     made.settle()
+    made.write_model(5, base=None, learned=())
     assert made.state(1).status == Status.ACCEPTED
     return made
 
@@ -37,7 +38,7 @@ def world() -> World:
 @pytest.fixture
 def bucket(truth: ObjectStore, world: World) -> ObjectStore:
     """Return what is really in the bucket: what the deployer reads, as it was before the promotion."""
-    for folder in (keys.model(0), keys.model(1), "registry/", "verdicts/", keys.state(1)):
+    for folder in (keys.model(0), keys.model(1), keys.model(5), "registry/", "verdicts/", keys.state(1)):
         for info in world.store.list(folder):
             truth.put(info.key, world.store.get(info.key).data)
     return truth
@@ -46,6 +47,12 @@ def bucket(truth: ObjectStore, world: World) -> ObjectStore:
 @pytest.fixture
 def ports(bucket: ObjectStore, client: Any, world: World) -> Ports:
     return replace(world.ports, store=quick_store(client))
+
+
+@pytest.fixture
+def other(bucket: ObjectStore, other_client: Any, world: World) -> Ports:
+    """A second deployer."""
+    return replace(world.ports, store=quick_store(other_client))
 
 
 def promote() -> Message:
@@ -94,3 +101,26 @@ def test_a_store_that_is_away_leaves_the_alias_whole_and_the_redelivery_ends_the
     proxy.plan = lambda _number, _line: PASS
     handle(promote(), ports)
     is_whole(bucket)
+
+
+@pytest.mark.parametrize("write", range(1, WRITES + 1))
+def test_of_two_deployers_at_once_the_slower_one_finds_the_promotion_done(
+    proxy: Proxy, bucket: ObjectStore, ports: Ports, other: Ports, write: int
+) -> None:
+    said: list[str] = []
+    proxy.plan = meanwhile(write, lambda: said.append(handle(promote(), other)))
+    said.append(handle(promote(), ports))
+    assert len(said) == 2
+    is_whole(bucket)
+
+
+def test_an_alias_that_another_deployer_moved_meanwhile_is_decided_on_again(
+    proxy: Proxy, bucket: ObjectStore, ports: Ports, other: Ports
+) -> None:
+    override = builders.typed('{"promote": 5, "override": true, "reason": "imported"}', message_id="override")
+    proxy.plan = meanwhile(1, lambda: handle(override, other))
+    assert handle(promote(), ports) == "alias unchanged: validated against v0, but v5 is stable now"
+    production = CODEC.parse(bucket.get(keys.PRODUCTION).data)
+    assert (production.stable, production.previous, production.seq) == (5, (0,), 2)
+    state = STATES.parse(bucket.get(keys.state(1)).data)
+    assert (state.status, state.reason) == (Status.INCONCLUSIVE, "validated against v0, but v5 is stable now")

@@ -1,6 +1,8 @@
 """The validator on the real Cloud Storage client while the server fails: one report, and a redelivery ends it."""
 
+import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from google.cloud import storage
@@ -11,15 +13,19 @@ from shared import keys
 from shared.cycle import CODEC, Status
 from shared.dir_store import DirStore
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
+from shared.testing.clock import FakeClock
+from shared.training import sha256_hex
 from shared.verdict import parse_report
 from tests.faults import Sink
-from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, quick_store
+from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, meanwhile, quick_store
 from tests.property.test_validator_faults import completed, undisturbed, world
 
 pytestmark = UNCLOSED
 
 WRITES = 5
 """The state twice, closure, report and page."""
+REPORT_WRITE = 3
+"""The report is the third of them."""
 FATES = [CUT, REFUSED, "429", "503", "412"]
 
 
@@ -70,3 +76,18 @@ def test_a_store_that_throttles_every_third_request_only_slows_it(proxy: Proxy, 
     handle(completed(), ports)
     assert len(proxy.lines) > 20
     assert CODEC.parse(bucket.get(keys.state(1)).data).status == Status.ACCEPTED
+
+
+@pytest.mark.parametrize("write", range(1, WRITES + 1))
+def test_of_two_validators_at_once_the_slower_one_announces_the_report_of_the_other(
+    proxy: Proxy, bucket: DirStore, ports: Ports, other_client: storage.Client, sink: Sink, write: int
+) -> None:
+    later = replace(ports, store=quick_store(other_client), clock=FakeClock(ports.clock.now() + timedelta(minutes=1)))
+    said: list[str] = []
+    proxy.plan = meanwhile(write, lambda: said.append(handle(completed(), later)))
+    said.append(handle(completed(), ports))
+    assert len(said) == 2
+    assert CODEC.parse(bucket.get(keys.state(1)).data).status == Status.ACCEPTED
+    stored = bucket.get(keys.report(1)).data
+    assert parse_report(stored).created_at == (later if write <= REPORT_WRITE else ports).clock.now()
+    assert [json.loads(data)["report_sha256"] for data in {message.data for message in sink.sent}] == [sha256_hex(stored)]

@@ -1,13 +1,15 @@
 """The always-valid comparison of two error rates: its numbers by hand, and that looking every minute does not break it."""
 
+from dataclasses import replace
 from math import inf, isclose, sqrt
 
 import numpy as np
 import pytest
 
 from shared.sequential import Counts, Pair, boundary, contrast, design_effect, fixed_upper, total
-from shared.testing.canary_traffic import CanaryTraffic, simulate
+from shared.testing.canary_traffic import CanaryTraffic, GuardTraffic, simulate, simulate_takeover
 from tests.benchmarks.canary import WITHIN, WORSE, error_rates, outcomes
+from tests.benchmarks.guard import EVEN, POLICY, Z_LOOK, alert, guards, ours, outcome
 
 
 def test_the_boundary_solves_its_equation() -> None:
@@ -108,3 +110,40 @@ def test_a_canary_that_is_much_worse_is_rolled_back_and_a_better_one_promoted() 
     good = outcomes(CanaryTraffic(minutes=480, utterances_per_minute=300, worse=0.7), trials=4, seed=6)
     assert (bad.promoted, bad.rolled_back) == (0.0, 1.0)
     assert (good.promoted, good.rolled_back) == (1.0, 0.0)
+
+
+def test_simulated_promotions_have_the_rates_and_the_daily_rhythm_that_they_are_asked_for() -> None:
+    traffic = GuardTraffic(before_min=2880, minutes=2880, worse=2.0, drift=0.0, rush=0.5)
+    before, after = simulate_takeover(traffic, np.random.default_rng(0))
+    assert isclose(before.rate or 0, 0.1, rel_tol=0.05)
+    assert isclose(after[:, 0].sum() / after[:, 1].sum(), 0.2, rel_tol=0.05)
+    assert isclose(before.utterances, 288_000, rel_tol=0.02)
+    days = after[:, 1].reshape(2, 24, 60).sum(axis=(0, 2))
+    assert isclose(days.max() / days.min(), 3.0, rel_tol=0.15)  # 1.5 / 0.5
+    # a wave of 0.3: the worst hour has (1 + 0.3) / (1 - 0.3) = 1.86 times the errors of the best one
+    _, after = simulate_takeover(GuardTraffic(minutes=14_400, drift=0.3, rush=0.0), np.random.default_rng(1))
+    errors = after[:, 0].reshape(10, 24, 60).sum(axis=(0, 2))
+    assert isclose(errors.max() / errors.min(), 1.86, rel_tol=0.15)
+
+
+@pytest.mark.parametrize("ratio", np.geomspace(1e-9, 1e9, 37))
+def test_no_look_that_could_roll_back_is_left_out_of_the_simulation_of_the_guard(ratio: float) -> None:
+    assert boundary(ratio, POLICY.alpha / 2) > Z_LOOK
+
+
+def test_a_guard_that_looks_every_minute_keeps_what_is_no_worse_where_an_alert_does_not() -> None:
+    no_worse = guards(GuardTraffic(before_min=300, minutes=600, utterances_per_minute=10, drift=0.0), trials=40, seed=7)
+    assert outcome(no_worse, ours).rolled_back <= 0.05
+    assert outcome(no_worse, alert).rolled_back >= 0.1, "what the test is for"
+    at_margin = guards(replace(EVEN, before_min=300, minutes=600, worse=1.0 + POLICY.guard_margin), trials=40, seed=8)
+    assert outcome(at_margin, ours).rolled_back <= 0.05
+    assert outcome(at_margin, alert).rolled_back >= 0.5
+
+
+def test_a_guard_rolls_back_what_is_much_worse_and_counts_whom_it_served_until_then() -> None:
+    bad = outcome(guards(GuardTraffic(minutes=240, worse=3.0), trials=4, seed=9), ours)
+    assert bad.rolled_back == 1.0
+    assert bad.minutes is not None
+    assert POLICY.session_s / 60 + 10 <= bad.minutes < 120
+    assert bad.utterances is not None
+    assert 40 * bad.minutes < bad.utterances < 160 * bad.minutes  # 100 a minute, half as many and half as many again over the day
