@@ -4,12 +4,11 @@ plan        alias, manifests and running cycles -> `decide_gc`
 mark        WithdrawRequested(collect): the deployer's swap refuses what has become needed meanwhile
 delete      every object but the manifest, and only of what the alias calls collected; a run that died is finished by the next
 
-What has no manifest needs no mark: no alias, verdict or rollback can name it. Its cycle must have ended, and nothing of it be newer than
-a day: a trainer looks at the state before it writes the manifest, and an import takes minutes.
+What has no manifest is not marked, see `decide_unfinished`: just the objects that were looked at are deleted.
 """
 
 from collections import defaultdict
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
 
 from functions.launcher.opening import find_state, newest_states
 from functions.runtime import Ports
@@ -19,29 +18,27 @@ from shared import keys
 from shared.cas import find
 from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo
-from shared.retention import Fate, StoredModel, decide_gc
+from shared.retention import Fate, StoredModel, UnfinishedUpload, decide_gc, decide_unfinished
 from shared.training import ModelManifest, TrainingSpec, parse_document
 
-ABANDONED_AFTER = timedelta(days=1)
 IMPORTED_FIRST = 0
 """The first import takes no cycle's number, so that it has no state."""
+Uploads = Mapping[int, Sequence[ObjectInfo]]
 
 
 class GcReport(Frozen):
     """What a collection did, or (`dry_run`) would do.
 
     Attributes:
-        fates: of every model that has files.
+        fates: of every model that has files, the oldest first.
         deleted: versions whose files are gone now.
         left: versions that could not be collected, with the reason.
-        abandoned: bytes of files without a manifest, by version: a trainer or an import died while it uploaded them.
     """
 
     dry_run: bool
     fates: tuple[Fate, ...]
     deleted: tuple[int, ...] = ()
     left: dict[int, str] = {}
-    abandoned: dict[int, int] = {}
 
 
 def collect_models(ports: Ports, person: Person, *, dry_run: bool) -> GcReport:
@@ -50,24 +47,32 @@ def collect_models(ports: Ports, person: Person, *, dry_run: bool) -> GcReport:
     Raises:
         NoAnswer: the deployer did not move the alias in time; run it again.
     """
-    fates = plan(ports)
-    abandoned = {version: sum(info.size_bytes for info in infos) for version, infos in _abandoned(ports).items()}
+    fates, uploads = plan(ports), _unfinished(ports)
+    unfinished = plan_unfinished(ports, uploads)
+    everything = tuple(sorted((*fates, *unfinished), key=lambda fate: fate.version))
     if dry_run:
-        return GcReport(dry_run=True, fates=fates, abandoned=abandoned)
+        return GcReport(dry_run=True, fates=everything)
+    abandoned = [fate.version for fate in unfinished if fate.collect]
     for version in abandoned:
-        _delete_files(ports, version)
-    deleted, left = [], {}
+        _delete(ports, uploads[version])
+    collected, left = _collect(ports, person, fates)
+    return GcReport(dry_run=False, fates=everything, deleted=tuple(sorted((*abandoned, *collected))), left=left)
+
+
+def _collect(ports: Ports, person: Person, fates: Iterable[Fate]) -> tuple[list[int], dict[int, str]]:
+    """Mark and delete; return the versions whose files are gone, and why others had to be left."""
+    collected, left = [], {}
     for fate in fates:
         if not fate.collect:
             continue
         named = person.model_copy(update={"reason": person.reason or f"retention: {fate.why}"})
         answer = None if _is_collected(ports, fate.version) else withdraw(ports, named, fate.version, collect=True)
         if _is_collected(ports, fate.version) and fate.version not in _bases_of_running(ports):
-            _delete_files(ports, fate.version)
-            deleted.append(fate.version)
+            _delete(ports, _files(ports, fate.version))
+            collected.append(fate.version)
         else:
             left[fate.version] = answer.text if answer is not None else "a cycle trains from it"
-    return GcReport(dry_run=False, fates=fates, deleted=tuple(deleted), left=left, abandoned=abandoned)
+    return collected, left
 
 
 def plan(ports: Ports) -> tuple[Fate, ...]:
@@ -76,30 +81,37 @@ def plan(ports: Ports) -> tuple[Fate, ...]:
     return decide_gc(read_production(ports), models, _running(ports), ports.settings.policy.keep_models)
 
 
-def _abandoned(ports: Ports) -> dict[int, list[ObjectInfo]]:
-    """Return the files of models that nobody will complete any more."""
+def plan_unfinished(ports: Ports, uploads: Uploads) -> list[Fate]:
+    """Return what the retention says of models without a manifest."""
+    production, running, now = read_production(ports), _running(ports), ports.clock.now()
+    return [decide_unfinished(production, _upload(ports, version, infos), running, now) for version, infos in uploads.items()]
+
+
+def _unfinished(ports: Ports) -> Uploads:
+    """Return the objects of every model that has no manifest."""
     found: dict[int, list[ObjectInfo]] = defaultdict(list)
     for info in ports.store.list(keys.MODELS):
         found[keys.cycle_of(info.key)].append(info)
-    now = ports.clock.now()
-    return {
-        version: infos
-        for version, infos in found.items()
-        if keys.manifest(version) not in {info.key for info in infos}
-        and all(info.updated < now - ABANDONED_AFTER for info in infos)
-        and _has_ended(ports, version)
-    }
+    return {version: infos for version, infos in found.items() if keys.manifest(version) not in {info.key for info in infos}}
 
 
-def _has_ended(ports: Ports, cycle: int) -> bool:
-    state = find_state(ports, cycle)
-    return state.ended if state is not None else cycle == IMPORTED_FIRST
+def _upload(ports: Ports, version: int, infos: Sequence[ObjectInfo]) -> UnfinishedUpload:
+    written_at = max(info.updated for info in infos)
+    state = find_state(ports, version)
+    ended_at = state.since if state is not None and state.ended else None
+    return UnfinishedUpload(
+        version=version,
+        size_bytes=sum(info.size_bytes for info in infos),
+        written_at=written_at,
+        ended_at=written_at if version == IMPORTED_FIRST else ended_at,
+        completed=find(ports.store, keys.result(version)) is not None,
+    )
 
 
 def _stored(ports: Ports, version: int) -> StoredModel:
     manifest = parse_document(ModelManifest, ports.store.get(keys.manifest(version)).data, what=keys.manifest(version))
-    size = sum(info.size_bytes for info in ports.store.list(keys.model(version)) if info.key != keys.manifest(version))
-    return StoredModel(version=version, base_version=manifest.base_version, size_bytes=size)
+    size_bytes = sum(info.size_bytes for info in _files(ports, version))
+    return StoredModel(version=version, base_version=manifest.base_version, size_bytes=size_bytes)
 
 
 def _running(ports: Ports) -> dict[int, int | None]:
@@ -121,7 +133,11 @@ def _is_collected(ports: Ports, version: int) -> bool:
     return production is not None and version in production.collected
 
 
-def _delete_files(ports: Ports, version: int) -> None:
-    for info in list(ports.store.list(keys.model(version))):
-        if info.key != keys.manifest(version):
-            ports.store.delete(info.key, if_generation_match=info.generation)
+def _files(ports: Ports, version: int) -> list[ObjectInfo]:
+    """Return the objects of a model beside its manifest."""
+    return [info for info in ports.store.list(keys.model(version)) if info.key != keys.manifest(version)]
+
+
+def _delete(ports: Ports, infos: Iterable[ObjectInfo]) -> None:
+    for info in infos:
+        ports.store.delete(info.key, if_generation_match=info.generation)

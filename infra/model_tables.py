@@ -87,16 +87,13 @@ def render_diff(diff: ModelDiff) -> RenderableType:
 
 def render_gc(report: GcReport) -> RenderableType:
     """Return the fate of every model."""
-    if not report.fates and not report.abandoned:
+    if not report.fates:
         return Text("No model has files.")
     table = Table("version", "MB", "", "why", box=None)
     for fate in report.fates:
         done = "would go" if report.dry_run else "deleted" if fate.version in report.deleted else "left"
         why = report.left.get(fate.version, fate.why)
         table.add_row(version_name(fate.version), f"{fate.size_bytes / 1e6:.1f}", done if fate.collect else "stays", why)
-    for version, size_bytes in report.abandoned.items():
-        why = "it has no manifest: whoever uploaded it died, and its cycle has ended"
-        table.add_row(version_name(version), f"{size_bytes / 1e6:.1f}", "would go" if report.dry_run else "deleted", why)
     return table
 
 

@@ -5,11 +5,17 @@ which no promotion, not even an override, undoes; only then are its files delete
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from pydantic import AwareDatetime
 
 from shared.cas import Decision
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import Command, Production, events_of, moved
+
+UPLOADS_TAKE = timedelta(days=1)
+"""Far longer than any upload, and than a process that was stopped in the middle of one needs to look at its cycle again."""
 
 
 class StoredModel(Frozen):
@@ -23,6 +29,22 @@ class StoredModel(Frozen):
     version: int
     base_version: int | None
     size_bytes: int
+
+
+class UnfinishedUpload(Frozen):
+    """Files of a model that has no manifest: a trainer or an import is about to write it, or died before.
+
+    Attributes:
+        written_at: when the newest of them was written.
+        ended_at: when the cycle of that number ended, which is at once for an import; None = it has not.
+        completed: a result of the trainer names the manifest: it was there once.
+    """
+
+    version: int
+    size_bytes: int
+    written_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    completed: bool = False
 
 
 class Fate(Frozen):
@@ -58,6 +80,34 @@ def decide_gc(
             collect, why = True, f"{'withdrawn, ' if model.version in now.withdrawn else ''}{why_not}"
         fates.append(Fate(version=model.version, collect=collect, why=why, size_bytes=model.size_bytes))
     return tuple(fates)
+
+
+def decide_unfinished(production: Production | None, upload: UnfinishedUpload, running: Mapping[int, int | None], now: datetime) -> Fate:
+    """Decide whether nobody will finish an upload any more, and nobody ever did.
+
+    It goes without being marked in the alias first: without a manifest no verdict, promotion or override can name it. A trainer looks at
+    its cycle once more before it writes one, so that a cycle which has ended so long ago gets none. A model that lost its manifest later
+    is damaged and stays: people look at it.
+
+    Args:
+        production: the alias now.
+        upload: what was found.
+        running: as in `decide_gc`.
+        now: the present time.
+    """
+    needed = _needed(production or Production(), (), running, 0).get(upload.version)
+    collect = False
+    if needed is not None:
+        why = f"no manifest, but {needed}"
+    elif upload.completed:
+        why = "its manifest was there once and is lost: `retune models verify` says more"
+    elif upload.ended_at is None:
+        why = "no manifest yet: its cycle has not ended"
+    elif now - max(upload.written_at, upload.ended_at) <= UPLOADS_TAKE:
+        why = "no manifest yet: it may be on its way for a day"
+    else:
+        collect, why = True, "no manifest: whoever uploaded it died, and its cycle has ended"
+    return Fate(version=upload.version, collect=collect, why=why, size_bytes=upload.size_bytes)
 
 
 def _needed(now: Production, models: Sequence[StoredModel], running: Mapping[int, int | None], keep_newest: int) -> dict[int, str]:

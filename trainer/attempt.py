@@ -284,11 +284,13 @@ def _store_model(attempt: Attempt, loaded: LoadedSpec, base: ModelManifest, outc
     attempt.progress.enter("uploading")
     attempt.check_wanted()
     store, spec = attempt.deps.store, loaded.spec
+    files = upload_files(store, attempt.cycle, attempt.candidate_folder, digest_folder(attempt.candidate_folder))
+    attempt.check_wanted()  # once more: a process that was stopped for long must not complete what may be collected by now
     manifest = ModelManifest(
         version=attempt.cycle,
         origin="trained",
         created_at=attempt.deps.clock.now(),
-        files=upload_files(store, attempt.cycle, attempt.candidate_folder, digest_folder(attempt.candidate_folder)),
+        files=files,
         base_version=spec.base.version,
         learned=tuple(sorted({*base.learned, attempt.cycle})),
         dataset_sha256=spec.dataset.sha256,

@@ -266,13 +266,47 @@ def test_what_a_dead_trainer_left_goes_when_its_cycle_has_ended_and_a_day_is_ove
     for version, status in ((1, Status.FAILED), (2, Status.TRAINING)):
         world.store.put(f"{keys.model(version)}model.safetensors", b"half")
         world.store.put(keys.state(version), document_bytes(builders.cycle_state(status, cycle=version)))
-    assert document(retune("models", "gc", "--json"))["abandoned"] == {}, "it may be on its way"
+    assert document(retune("models", "gc", "--json"))["deleted"] == [], "it may be on its way"
     world.clock.advance(timedelta(days=1, seconds=1).total_seconds())
-    planned = retune("models", "gc", "--dry-run")
-    assert "whoever uploaded it died" in planned.stdout
+    planned = retune("models", "gc", "--dry-run").stdout
+    assert "would go" in next(line for line in planned.splitlines() if "whoever uploaded it died" in line)
     assert files_of(world, 1) == ["model.safetensors"]
-    assert document(retune("models", "gc", "--json"))["abandoned"] == {"1": 4}
+    report = document(retune("models", "gc", "--json"))
+    assert {fate["version"]: (fate["collect"], fate["size_bytes"]) for fate in report["fates"]} == {
+        0: (False, 13),
+        1: (True, 4),
+        2: (False, 4),
+    }
+    assert (report["deleted"], world.production().seq) == ([1], 1)
     assert (files_of(world, 1), files_of(world, 2)) == ([], ["model.safetensors"]), "a cycle that runs keeps what it uploads"
+
+
+def test_what_a_dead_import_left_goes_too_but_not_a_stable_model_that_lost_its_manifest(world: World, retune: Retune) -> None:
+    world.store.put(f"{keys.model(1)}model.safetensors", b"half")
+    world.store.put(keys.state(1), document_bytes(builders.cycle_state(Status.INCONCLUSIVE, cycle=1)))
+    world.store.delete(keys.manifest(0))
+    world.clock.advance(timedelta(days=2).total_seconds())
+    report = document(retune("models", "gc", "--json"))
+    assert [(fate["version"], fate["why"]) for fate in report["fates"]] == [
+        (0, "no manifest, but stable"),
+        (1, "no manifest: whoever uploaded it died, and its cycle has ended"),
+    ]
+    assert (files_of(world, 0), files_of(world, 1)) == (["model.safetensors"], [])
+
+
+def test_a_file_that_came_after_the_look_is_not_deleted(world: World, retune: Retune) -> None:
+    world.store.put(f"{keys.model(1)}model.safetensors", b"half")
+    world.store.put(keys.state(1), document_bytes(builders.cycle_state(Status.FAILED, cycle=1)))
+    world.clock.advance(timedelta(days=2).total_seconds())
+
+    def upload_late(operation: str, key: str) -> None:
+        if operation == "delete":
+            world.store.before = lambda _operation, _key: None
+            world.store.put(f"{keys.model(1)}vocab.json", b"{}")
+
+    world.store.before = upload_late
+    assert document(retune("models", "gc", "--json"))["deleted"] == [1]
+    assert files_of(world, 1) == ["vocab.json"]
 
 
 def test_what_became_needed_after_the_plan_is_left_with_the_reason(world: World, retune: Retune, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,17 @@
 """Which models the retention lets go: each reason to stay, alone."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.registry import Canary, Production
-from shared.retention import Fate, StoredModel, decide_gc
+from shared.retention import Fate, StoredModel, UnfinishedUpload, decide_gc, decide_unfinished
 from shared.testing.clock import START
+
+DAY = timedelta(days=1)
 
 
 def model(version: int, base: int | None = None) -> StoredModel:
@@ -70,6 +74,41 @@ def test_what_was_collected_is_not_counted_among_the_newest() -> None:
 
 def test_a_running_cycle_that_has_not_chosen_its_base_keeps_its_own_number() -> None:
     assert fates(None, model(0), model(7), model(8), running={7: None}) == {7: "cycle 7 runs", 8: "among the newest 1"}
+
+
+# uploads that nobody finished
+
+
+def upload(**changes: object) -> UnfinishedUpload:
+    return UnfinishedUpload(version=3, size_bytes=7, written_at=START, ended_at=START).model_copy(update=changes)
+
+
+def test_an_upload_without_a_manifest_goes_when_its_cycle_ended_and_its_last_file_came_more_than_a_day_ago() -> None:
+    gone = Fate(version=3, collect=True, why="no manifest: whoever uploaded it died, and its cycle has ended", size_bytes=7)
+    late = DAY + timedelta(seconds=1)
+    assert decide_unfinished(Production(stable=2), upload(), {4: 2}, START + late) == gone
+    on_its_way = "no manifest yet: it may be on its way for a day"
+    assert decide_unfinished(None, upload(), {}, START + DAY).why == on_its_way
+    assert decide_unfinished(None, upload(written_at=START + late), {}, START + late).why == on_its_way
+    assert decide_unfinished(None, upload(ended_at=START + late), {}, START + late).why == on_its_way
+
+
+@pytest.mark.parametrize(
+    ("production", "found", "running", "why"),
+    [
+        (Production(stable=3), upload(), {}, "no manifest, but stable"),
+        (Production(stable=2, previous=(3,)), upload(), {}, "no manifest, but in line for a rollback"),
+        (Production(stable=2, pinned=(3,)), upload(), {}, "no manifest, but pinned"),
+        (Production(stable=2), upload(), {4: 3}, "no manifest, but the base that cycle 4 trains from"),
+        (Production(stable=2), upload(ended_at=None), {3: 2}, "no manifest, but cycle 3 runs"),
+        (Production(stable=2), upload(ended_at=None), {}, "no manifest yet: its cycle has not ended"),
+        (Production(stable=2), upload(completed=True), {}, "its manifest was there once and is lost: `retune models verify` says more"),
+    ],
+)
+def test_a_model_that_was_whole_once_or_may_become_so_stays_without_its_manifest(
+    production: Production, found: UnfinishedUpload, running: dict[int, int | None], why: str
+) -> None:
+    assert decide_unfinished(production, found, running, START + 30 * DAY) == Fate(version=3, collect=False, why=why, size_bytes=7)
 
 
 versions = st.integers(0, 12)

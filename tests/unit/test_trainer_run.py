@@ -285,6 +285,17 @@ def test_a_run_looks_at_the_state_before_it_writes_a_model(cycle: Cycle) -> None
     assert find(cycle.store, keys.result(1)) is None
 
 
+def test_a_cycle_that_ends_during_the_upload_gets_no_manifest(cycle: Cycle) -> None:
+    def cancel(operation: str, key: str) -> None:
+        if operation == "put" and key.startswith(keys.model(1)) and cycle.state.status == Status.TRAINING:
+            cycle.move_state(Status.CANCELLED)
+
+    cycle.memory.after = cancel
+    assert cycle.run() == Ending.STOPPED
+    assert [info.key for info in cycle.store.list(keys.model(1))]
+    assert find(cycle.store, keys.manifest(1)) is None
+
+
 def test_files_of_a_dead_attempt_do_not_get_into_the_model(cycle: Cycle) -> None:
     cycle.store.put(WEIGHTS, b"half a model of attempt 1")
     cycle.move_state(Status.TRAINING)
