@@ -18,6 +18,7 @@ HOLDOUT_SET = "holdout"
 UNLABELLED_SET = "train-unlabelled"
 SUITE_SET = "suite-"
 """Names of a cycle's sets of clips that several parts know, see `clips`; behind the last stands the suite's."""
+TOLD = "told.jsonl"
 LEARNING_SET = "recheck-learning"
 FIXED_SET = "recheck-fixed"
 MEMORY_SET = "recheck-memory"
@@ -70,6 +71,11 @@ def watch(version: int) -> str:
 def dataset(cycle: int) -> str:
     """The sealed dataset of a cycle."""
     return f"{CYCLES}{padded(cycle)}/dataset.jsonl"
+
+
+def told(cycle: int) -> str:
+    """What corpora told of recordings when a cycle was sealed, as far as no earlier seal kept it."""
+    return f"{CYCLES}{padded(cycle)}/{TOLD}"
 
 
 def clips(cycle: int, name: str) -> str:
