@@ -83,9 +83,9 @@ def clips(cycle: int, name: str) -> str:
     return f"{CYCLES}{padded(cycle)}/clips/{name}.jsonl"
 
 
-def policy(cycle: int) -> str:
-    """The operator's numbers when the cycle's spec was made."""
-    return f"{CYCLES}{padded(cycle)}/policy.json"
+def policy(cycle: int, sha256: str) -> str:
+    """The operator's numbers when the cycle's spec was made, under their digest: a launcher that died may have had others."""
+    return f"{CYCLES}{padded(cycle)}/policies/{sha256}.json"
 
 
 def spec(cycle: int) -> str:

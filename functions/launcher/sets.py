@@ -60,7 +60,9 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     if lineage.stable is None or lineage.manifest is None:
         raise InvariantBroken(f"cycle {cycle}: expected a stable model to start from, found none")
     manifest = lineage.manifest
-    policy = create(ports.store, keys.policy(cycle), document_bytes(ports.settings.policy))
+    policy = document_bytes(ports.settings.policy)
+    policy_ref = ObjectRef(key=keys.policy(cycle, sha256_hex(policy)), sha256=sha256_hex(policy))
+    create(ports.store, policy_ref.key, policy)
     spec = TrainingSpec(
         cycle=cycle,
         created_at=ports.clock.now(),
@@ -70,7 +72,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         config=ports.settings.policy.training,
         gold=ports.settings.policy.gold,
         audio_prefixes=(*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/"),
-        policy=ObjectRef(key=policy.info.key, sha256=sha256_hex(policy.data)),
+        policy=policy_ref,
     )
     stored = create(ports.store, keys.spec(cycle), document_bytes(spec))
     return parse_document(TrainingSpec, stored.data, what=stored.info.key)
