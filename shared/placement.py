@@ -104,6 +104,12 @@ def clip_member(item: Clip, split_key: bytes) -> Member:
     return Member(recording=recording, company=frozenset({item.cluster}), cluster=item.cluster, spoken=True)
 
 
+def splits_of_clips(clips: Sequence[Clip], split_key: bytes, history: History) -> list[frozenset[Split]]:
+    """Return for each clip every split that it, or somebody who was ever told of its recording, is in."""
+    members = accompanied([clip_member(item, split_key) for item in clips], history.told)
+    return [splits_of(one.identities, history.splits) for one in members]
+
+
 def estimated_rate(rows: Sequence[Row]) -> float | None:
     """Return the share of counted traffic that was sampled, for samples that did not tell their rate; None = unknown."""
     utterances = sum(row.utterances or 0 for row in rows if row.origin == "fresh")

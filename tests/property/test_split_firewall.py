@@ -225,6 +225,11 @@ TOLD_BY_AN_IDLE_CLIP = [
     chapter(error(0), emptied=["replay"]),
     chapter(error(2), error(1, "ben")),
 ]
+# A replay clip of somebody who trains, of whose recording somebody who judges was told.
+TOLD_OF_A_REPLAY_CLIP = [
+    chapter(error(1, "ana"), brought=[Brought("suite", 4, "eva"), Brought("replay", 1, "lou")]),
+    chapter(error(2, "ben"), error(3), error(4, "ben"), brought=[Brought("replay", 2, "ana")]),
+]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -235,6 +240,7 @@ TOLD_BY_AN_IDLE_CLIP = [
 @example(TWO_TOLD_OF_ONE)
 @example(TWO_IN_A_REPLAY_THAT_IS_GONE)
 @example(TOLD_BY_AN_IDLE_CLIP)
+@example(TOLD_OF_A_REPLAY_CLIP)
 @given(st.lists(chapters, min_size=2, max_size=4))
 def test_nothing_that_was_trained_on_ever_judges_and_nothing_that_judged_is_ever_trained_on(story: list[Chapter]) -> None:
     life = Life(World(POLICY_HERE.model_copy(update={"validation": SUITES})))
