@@ -92,6 +92,10 @@ infra: $(VENV)/.installed
 inventory: $(VENV)/.installed
 	$(BIN)/python -m tests.infra.inventory
 
+## make inputs    write infra/README.md anew: the table of Terraform's inputs and outputs
+inputs: $(VENV)/.installed
+	$(BIN)/python -m infra.readme
+
 ## make bundles   write infra/bundles.json anew: what each deployed function consists of
 bundles: $(VENV)/.installed
 	$(BIN)/python -m infra.bundle
