@@ -11,32 +11,41 @@ variables {
 run "refuses_what_is_malformed" {
   command = plan
   expect_failures = [
-    var.alert_emails, var.audio_buckets, var.billing_account, var.environment, var.keepers, var.kms_key, var.monthly_budget,
-    var.operators, var.project_id, var.publishers, var.trainer_image, var.trainer_machines,
+    var.alert_emails, var.audio_buckets, var.billing_account, var.environment, var.keepers, var.monthly_budget, var.nat,
+    var.operators, var.project_id, var.publishers, var.region, var.trainer_image,
   ]
 
   variables {
-    alert_emails     = ["ana"]
-    audio_buckets    = ["gs://calls/2026"]
-    billing_account  = "my account"
-    environment      = "Production"
-    keepers          = ["allUsers"]
-    kms_key          = "projects/keys/locations/us/keyRings/retune/cryptoKeys/retune" # another region's
-    monthly_budget   = 0.5
-    operators        = ["allAuthenticatedUsers"]
-    project_id       = "My Project"
-    publishers       = ["allUsers"]
-    trainer_image    = "europe-west4-docker.pkg.dev/retune-example/retune-trainer/trainer:latest"
-    trainer_machines = [{ machine_type = "e2-standard-8", provisioning = "spot" }] # no GPU
+    alert_emails    = ["ana"]
+    audio_buckets   = ["gs://calls/2026"]
+    billing_account = "my account"
+    environment     = "Production"
+    keepers         = ["allUsers"]
+    monthly_budget  = 0.5
+    operators       = ["allAuthenticatedUsers"]
+    policy          = { gold = { base_url = "https://api.mistral.ai/v1", model = "voxtral-small-2507" } } # public, without NAT
+    project_id      = "My Project"
+    publishers      = ["allUsers"]
+    region          = "europe-west4-a"
+    trainer_image   = "europe-west4-docker.pkg.dev/retune-example/retune-trainer/trainer:latest"
   }
 }
 
-run "refuses_a_public_llm_without_nat_and_a_zone_of_another_region" {
+run "refuses_a_machine_without_gpu_and_a_key_of_another_region" {
   command         = plan
-  expect_failures = [var.nat, var.trainer_machines]
+  expect_failures = [var.kms_key, var.trainer_machines]
 
   variables {
-    policy           = { gold = { base_url = "https://api.mistral.ai/v1", model = "voxtral-small-2507" } }
+    kms_key          = "projects/keys/locations/us/keyRings/retune/cryptoKeys/retune"
+    trainer_machines = [{ machine_type = "e2-standard-8", provisioning = "spot" }]
+  }
+}
+
+run "refuses_a_zone_of_another_region" {
+  command         = plan
+  expect_failures = [var.trainer_machines]
+
+  variables {
     trainer_machines = [{ machine_type = "g2-standard-8", provisioning = "spot", zones = ["us-central1-a"] }]
   }
 }
@@ -49,14 +58,5 @@ run "refuses_an_unknown_launcher_provisioning_and_policy" {
     policy           = { holdout_share = 1, canary = { on_silence = "hope" } }
     trainer_launcher = "kubernetes"
     trainer_machines = [{ machine_type = "g2-standard-8", provisioning = "preemptible" }]
-  }
-}
-
-run "refuses_a_zone_as_region" {
-  command         = plan
-  expect_failures = [var.region]
-
-  variables {
-    region = "europe-west4-a"
   }
 }
