@@ -88,9 +88,7 @@ def _plain(field: Schema, definitions: Schema) -> tuple[Schema, bool]:
 
 
 def _fields(schema: Schema, definitions: Schema, path: str, absent: tuple[str, ...]) -> Iterator[tuple[str, Schema]]:
-    """Yield the path and the schema of every limited scalar and of every map; a path inside of something nullable begins with what may be
-    null.
-    """
+    """Yield the path and the schema of every limited scalar and of every map, with all that may be null on the way to it."""
     for name, field in schema["properties"].items():
         plain, nullable = _plain(field, definitions)
         here = f"{path}.{name}"
