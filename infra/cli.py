@@ -22,6 +22,7 @@ from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.models_cli import models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
 from infra.session import open_session, read_policy
+from infra.simulate_cli import simulate
 from infra.terminal import answer_with, answering, show
 from shared.clock import SystemClock
 from shared.forgotten import Kind
@@ -33,6 +34,7 @@ app.add_typer(models, name="models")
 app.add_typer(dlq, name="dlq")
 app.add_typer(suite, name="suite")
 app.add_typer(replay, name="replay")
+app.command()(simulate)
 
 
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
