@@ -24,6 +24,7 @@ from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument,
 from infra.session import open_session, read_policy
 from infra.simulate_cli import simulate
 from infra.terminal import answer_with, answering, show
+from infra.train_cli import train_command
 from shared.clock import SystemClock
 from shared.forgotten import Kind
 from shared.policy import Policy
@@ -35,6 +36,7 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(suite, name="suite")
 app.add_typer(replay, name="replay")
 app.command()(simulate)
+app.command("train")(train_command)
 
 
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
