@@ -18,6 +18,7 @@ import infra.shadow
 import infra.status
 import infra.utterance
 from infra.corpora_cli import replay, suite
+from infra.dataset_cli import dataset
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.models_cli import models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
@@ -35,6 +36,7 @@ app.add_typer(models, name="models")
 app.add_typer(dlq, name="dlq")
 app.add_typer(suite, name="suite")
 app.add_typer(replay, name="replay")
+app.add_typer(dataset, name="dataset")
 app.command()(simulate)
 app.command("train")(train_command)
 
