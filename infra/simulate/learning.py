@@ -92,9 +92,9 @@ def fit_half_clips(cycles: Sequence[Earlier], curable: float) -> float | None:
 
 def fit_speed(cycles: Iterable[Earlier], assumptions: Assumptions, config: TrainingConfig) -> float | None:
     """Return by what factor the machine is slower than assumed: the median over the cycles; None = no cycle tells."""
-    factors = [
+    factors: list[float] = [
         cycle.run_s / expected
         for cycle in cycles
         if cycle.run_s is not None and cycle.work is not None and (expected := run_seconds(cycle.work, assumptions, config)) > 0
     ]
-    return median(factors) if factors else None
+    return float(median(factors)) if factors else None
