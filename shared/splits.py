@@ -14,6 +14,7 @@ set aside.
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from shared.audio_source import AudioPin
@@ -26,6 +27,7 @@ Assignments: TypeAlias = Mapping[str, frozenset[Split]]
 SPEAKER = "speaker:"
 
 
+@lru_cache(maxsize=1 << 16)
 def cluster_of(split_key: bytes, *, speaker: str | None) -> str:
     """Return the keyed hash that stands for a speaker everywhere but in the events themselves.
 

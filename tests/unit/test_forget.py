@@ -139,6 +139,7 @@ def copy_of(world: World) -> World:
     for store, source in ((made.store, world.store), (made.calls, world.calls)):
         store._objects.clear()
         store._objects.update(source._objects)
+        store._keys = list(source._keys)
         store._generation = source._generation
     return made
 
