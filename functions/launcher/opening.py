@@ -179,7 +179,7 @@ def carry_on(deps: LaunchDeps, cycle: int) -> None:
 def _launch(deps: LaunchDeps, state: CycleState) -> None:
     """Start the trainer of the present attempt; afterwards look whether it is still wanted."""
     ports = deps.ports
-    run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}")
+    run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}", state.since)
     outcome = deps.trainers.start(run)
     now = ports.clock.now()
     key = keys.state(state.cycle)
