@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from shared.audio_source import AudioSource
-from shared.errors import InvalidMessage, RetuneError
-from shared.frozen import Frozen
-from shared.machines import (
+from shared.candidates import (
     ACCOUNT_PATTERN,
     IMAGE_PATTERN,
     NETWORK_PATTERN,
@@ -21,6 +19,8 @@ from shared.machines import (
     build_command,
     region_of_subnetwork,
 )
+from shared.errors import InvalidMessage, RetuneError
+from shared.frozen import Frozen
 from shared.policy import Policy
 
 VARIABLES = {
@@ -110,11 +110,10 @@ class Settings(Frozen):
             raise ValueError(f"{VARIABLES['bucket']}: expected gs://bucket, which a machine of Google's can reach, found {self.bucket}")
         if self.launcher == "compute_engine":
             region = region_of_subnetwork(self.trainer_subnetwork)
-            elsewhere = sorted({candidate.zone for candidate in self.trainer_candidates if candidate.region != region})
+            elsewhere = ", ".join(sorted({candidate.zone for candidate in self.trainer_candidates if candidate.region != region}))
             if elsewhere:
-                raise ValueError(
-                    f"{VARIABLES['trainer_candidates']}: expected zones of {region}, where the subnetwork lies, found {', '.join(elsewhere)}"
-                )
+                variable = VARIABLES["trainer_candidates"]
+                raise ValueError(f"{variable}: expected zones of {region}, where the subnetwork lies, found {elsewhere}")
         return self
 
     @property

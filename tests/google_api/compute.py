@@ -232,7 +232,7 @@ def compute_server(compute: Compute) -> Iterator[GoogleApi]:
 
 def launcher_on(server: GoogleApi, clock: FakeClock, settings: Settings) -> ComputeEngineLauncher:
     """Return a launcher with the real clients on a server of loopback; to wait is to set the clock."""
-    made = {"host": server.root.removeprefix("http://"), "credentials": AnonymousCredentials(), "url_scheme": "http"}
+    made: dict[str, Any] = {"host": server.root.removeprefix("http://"), "credentials": AnonymousCredentials(), "url_scheme": "http"}
     clients = Clients(
         compute_v1.InstancesClient(transport=InstancesRestTransport(**made)),
         compute_v1.ZoneOperationsClient(transport=ZoneOperationsRestTransport(**made)),

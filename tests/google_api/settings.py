@@ -1,7 +1,9 @@
 """Settings of a launcher on Google Cloud, as Terraform gives them."""
 
+from typing import Any
+
+from shared.candidates import Candidate
 from shared.config import Settings
-from shared.machines import Candidate
 from shared.policy import Policy
 from tests.google_api.compute import PROJECT
 
@@ -26,7 +28,7 @@ EVERYWHERE = candidates("a spot", "b spot", "c spot", "a standard", "b standard"
 
 
 def google_settings(
-    *, machines: tuple[Candidate, ...] = EVERYWHERE, image: str = IMAGE, launcher: str = "compute_engine", **policy: object
+    *, machines: tuple[Candidate, ...] = EVERYWHERE, image: str = IMAGE, launcher: str = "compute_engine", **policy: Any
 ) -> Settings:
     return Settings.model_validate(
         {

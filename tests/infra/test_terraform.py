@@ -24,14 +24,6 @@ pytestmark = pytest.mark.terraform
 
 PRIMITIVE = {"roles/owner", "roles/editor", "roles/viewer"}
 PUBLIC = {"allUsers", "allAuthenticatedUsers"}
-LAUNCHERS_OWN = {
-    "RETUNE_LAUNCHER",
-    "RETUNE_TRAINER_IMAGE",
-    "RETUNE_TRAINER_SERVICE_ACCOUNT",
-    "RETUNE_TRAINER_NETWORK",
-    "RETUNE_TRAINER_SUBNETWORK",
-    "RETUNE_TRAINER_CANDIDATES",
-}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +106,7 @@ def test_every_variable_is_one_that_somebody_reads(plan: dict[str, Any]) -> None
     given: set[str] = set()
     for after in of_type(plan, "google_cloudfunctions2_function").values():
         given |= set(after["service_config"][0].get("environment_variables") or {})
-    assert given <= {*VARIABLES.values(), *LAUNCHERS_OWN, "THREADS"}
+    assert given <= {*VARIABLES.values(), "THREADS"}
     assert {"RETUNE_BUCKET", "RETUNE_POLICY", "RETUNE_AUDIO_PREFIXES", "GOOGLE_CLOUD_PROJECT", "THREADS"} <= given
 
 

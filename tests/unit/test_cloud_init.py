@@ -31,14 +31,14 @@ UNIT_KEYS = {
 OF_THE_SYSTEM = {"network-online.target", "docker.service"}
 
 
-def document(**policy: object) -> dict[str, Any]:
+def document(**policy: Any) -> dict[str, Any]:
     text = render_user_data(google_settings(**policy), RUN)
     assert text.splitlines()[0] == "#cloud-config"
     parsed: dict[str, Any] = yaml.safe_load(text)
     return parsed
 
 
-def files(**policy: object) -> dict[str, str]:
+def files(**policy: Any) -> dict[str, str]:
     return {entry["path"]: entry["content"] for entry in document(**policy)["write_files"]}
 
 
@@ -57,7 +57,7 @@ def scripts() -> list[str]:
     return [path for path in files() if path.endswith(".sh")]
 
 
-def variables(**policy: object) -> dict[str, str]:
+def variables(**policy: Any) -> dict[str, str]:
     return dict(line.split("=", 1) for line in files(**policy)["/etc/retune/trainer.env"].splitlines())
 
 
@@ -140,7 +140,7 @@ def test_what_means_something_to_a_shell_is_refused(spec: str) -> None:
 class Machine:
     """The scripts on this machine, in a folder of their own, with programs that only write down how they were called."""
 
-    def __init__(self, folder: Path, **policy: object) -> None:
+    def __init__(self, folder: Path, **policy: Any) -> None:
         self.folder = folder
         self.calls = folder / "calls"
         (folder / "bin").mkdir()

@@ -139,8 +139,9 @@ class ComputeApi:
         found: list[FoundVm] = []
         for place, scoped in self._clients.instances.aggregated_list(request, retry=None, timeout=TIMEOUT_S):
             zone = place.rpartition("/")[2]
-            if scoped.warning.code not in _FINE:
-                raise CallFailed(f"VMs in {zone}", Problem(scoped.warning.code, scoped.warning.message))
+            warning: Any = scoped.warning
+            if warning.code not in _FINE:
+                raise CallFailed(f"VMs in {zone}", Problem(warning.code, warning.message))
             found.extend(FoundVm(vm.name, zone, vm.status, vm.creation_timestamp) for vm in scoped.instances)
         return sorted(found, key=lambda vm: (vm.name, vm.created, vm.zone))
 

@@ -4,8 +4,8 @@ from google.cloud import compute_v1
 
 from functions.launcher.compute_engine.cloud_init import render_user_data
 from functions.launcher.trainers import TrainerRun
+from shared.candidates import Candidate
 from shared.config import Settings
-from shared.machines import Candidate
 
 SOURCE_IMAGE = "projects/cos-cloud/global/images/family/cos-stable"
 """Container-Optimized OS: its GPU drivers are signed, so that secure boot stays on."""

@@ -16,11 +16,11 @@ from functions.launcher.compute_engine.obstacles import Obstacle, Scope, fix_of,
 from functions.launcher.compute_engine.walk import candidates_of, open_candidates, outcome_of, request_id
 from functions.launcher.problems import CallFailed, Problem
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerRun, parse_name
+from shared.candidates import Candidate
 from shared.clock import Clock
 from shared.config import Settings
 from shared.errors import Retryable
 from shared.log import log
-from shared.machines import Candidate
 
 if TYPE_CHECKING:
     from functions.launcher.compute_engine.api import ComputeApi, FoundVm

@@ -1,7 +1,7 @@
 """What an error of Compute Engine means: how much of the list of candidates it blocks, and whether waiting helps. Pure.
 
-Sources: Google's pages on resource availability and quotas; the codes that SkyPilot and dstack fail over on. A code that nobody knows blocks
-one candidate when the server is at fault (5xx, 429), everything otherwise: what is wrong with a request is wrong in every zone.
+Sources: Google's pages on resource availability and quotas; the codes that SkyPilot and dstack fail over on. A code that nobody
+knows blocks one candidate when the server is at fault (5xx, 429), everything otherwise: a bad request is bad in every zone.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from functions.launcher.problems import Problem
-from shared.machines import Candidate
+from shared.candidates import Candidate
 
 _LIMIT = re.compile(r"Limit: ([0-9]+(?:\.[0-9]+)?)")
 _METRIC = re.compile(r"Quota '([A-Z0-9_]+)'")

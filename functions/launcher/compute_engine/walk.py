@@ -5,7 +5,7 @@ from uuid import UUID, uuid5
 
 from functions.launcher.compute_engine.obstacles import Obstacle, Scope
 from functions.launcher.trainers import NoCapacity, Refused, TrainerRun
-from shared.machines import Candidate
+from shared.candidates import Candidate
 
 _NAMESPACE = UUID("5a6f6f5e-3c1d-5b0e-9d7e-7b1f7c4f4b52")
 

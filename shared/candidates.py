@@ -15,7 +15,7 @@ FAMILIES: dict[str, str] = {
     "a3": "nvidia-h100",
     "a4": "nvidia-b200",
 }
-"""Machine families that bring their GPU, and which one: nothing needs to be attached to them. Source: Compute Engine's GPU machine types."""
+"""Families that bring their GPU, and which: nothing needs to be attached to them. Source: Compute Engine's GPU machine types."""
 
 
 def _check_family(machine_type: str) -> str:
