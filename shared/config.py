@@ -38,6 +38,8 @@ VARIABLES = {
     "trainer_subnetwork": "RETUNE_TRAINER_SUBNETWORK",
     "trainer_candidates": "RETUNE_TRAINER_CANDIDATES",
 }
+KEY_SECRET = "retune-llm-key"  # noqa: S105 - the name of a secret, not one
+"""Secret of Secret Manager that holds the language model's key; Terraform makes it, a person fills it."""
 _JSON = {"policy": "object", "trainer_candidates": "list"}
 _NEEDED = {
     "local": (),
@@ -114,7 +116,18 @@ class Settings(Frozen):
             if elsewhere:
                 variable = VARIABLES["trainer_candidates"]
                 raise ValueError(f"{variable}: expected zones of {region}, where the subnetwork lies, found {elsewhere}")
+        if self.launcher == "cloud_run":
+            self._check_jobs()
         return self
+
+    def _check_jobs(self) -> None:
+        variable = VARIABLES["trainer_candidates"]
+        regions = sorted({candidate.region for candidate in self.trainer_candidates})
+        if len(regions) > 1:
+            raise ValueError(f"{variable}: expected zones of one region, where the jobs of Cloud Run lie, found {', '.join(regions)}")
+        other = sorted({candidate.machine_type for candidate in self.trainer_candidates if candidate.family != "g2"})
+        if other:
+            raise ValueError(f"{variable}: expected machines with an L4, the GPU of Cloud Run, as g2-standard-8, found {', '.join(other)}")
 
     @property
     def cannot_train(self) -> str:

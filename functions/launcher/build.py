@@ -1,11 +1,14 @@
 """Builds the launcher's dependencies from the environment; the sweeper uses the same code."""
 
+from functions.launcher.cloud_run.launcher import CloudRunLauncher
 from functions.launcher.compute_engine.launcher import ComputeEngineLauncher
 from functions.launcher.local import LocalLauncher
 from functions.launcher.opening import LaunchDeps
 from functions.launcher.trainers import TrainerLauncher
-from functions.runtime import Ports, ports_from_env
+from functions.runtime import ports_from_env
 from shared.audio_source import AudioSource
+from shared.clock import Clock
+from shared.config import Settings
 
 
 def launch_deps() -> LaunchDeps:
@@ -16,11 +19,13 @@ def launch_deps() -> LaunchDeps:
     """
     ports = ports_from_env()
     prefixes = (*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/")
-    return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), _trainers(ports))
+    return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), open_trainers(ports.settings, ports.clock))
 
 
-def _trainers(ports: Ports) -> TrainerLauncher:
-    settings = ports.settings
+def open_trainers(settings: Settings, clock: Clock) -> TrainerLauncher:
+    """Return the configured launcher of trainers; nothing is contacted."""
     if settings.launcher == "compute_engine":
-        return ComputeEngineLauncher(settings, ports.clock)
+        return ComputeEngineLauncher(settings, clock)
+    if settings.launcher == "cloud_run":
+        return CloudRunLauncher(settings, clock)
     return LocalLauncher(settings.trainers_dir)

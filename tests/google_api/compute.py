@@ -28,6 +28,17 @@ from tests.google_api.server import ApiError, GoogleApi, LostReply, Request
 PROJECT = "speech-1"
 
 
+METHODS = {
+    "compute.instances.insert": "_insert",
+    "compute.instances.get": "_found",
+    "compute.instances.delete": "_delete",
+    "compute.instances.aggregatedList": "_list",
+    "compute.zoneOperations.get": "_look",
+    "compute.machineTypes.get": "_machine",
+}
+"""What is answered; any other call fails a test."""
+
+
 @dataclass(frozen=True)
 class Fate:
     """What happens to one insert.
@@ -100,16 +111,8 @@ class Compute:
         zone = request.path.get("zone")
         if zone is not None and zone not in self.zones:
             raise ApiError(400, "invalid", f"Invalid value for field 'zone': '{zone}'. Unknown zone.")
-        methods: dict[str, Callable[[Request], Any]] = {
-            "compute.instances.insert": self._insert,
-            "compute.instances.get": self._get,
-            "compute.instances.delete": self._delete,
-            "compute.instances.aggregatedList": self._list,
-            "compute.zoneOperations.get": self._look,
-            "compute.machineTypes.get": self._machine,
-        }
         with self._lock:
-            return methods[request.method](request)
+            return getattr(self, METHODS[request.method])(request)
 
     def names(self) -> list[tuple[str, str]]:
         """Return (zone, name) of all that is there."""
@@ -193,9 +196,6 @@ class Compute:
         if (zone, name) not in self.vms:
             raise ApiError(404, "notFound", f"The resource 'projects/{PROJECT}/zones/{zone}/instances/{name}' was not found")
         return self.vms[zone, name]
-
-    def _get(self, request: Request) -> Any:
-        return self._found(request)
 
     def _delete(self, request: Request) -> Any:
         vm = self._found(request)

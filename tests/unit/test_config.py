@@ -169,6 +169,14 @@ def test_a_zone_outside_of_the_subnetworks_region_is_refused() -> None:
     assert problem == "RETUNE_TRAINER_CANDIDATES: expected zones of europe-west4, where the subnetwork lies, found us-central1-a"
 
 
+def test_jobs_lie_in_one_region_and_have_an_l4() -> None:
+    jobs = {**CLOUD, "RETUNE_LAUNCHER": "cloud_run"}
+    (problem,) = problems({**jobs, "RETUNE_TRAINER_CANDIDATES": json.dumps([SPOT, {**SPOT, "zone": "us-central1-a"}])})
+    assert problem.endswith("expected zones of one region, where the jobs of Cloud Run lie, found europe-west4, us-central1")
+    (problem,) = problems({**jobs, "RETUNE_TRAINER_CANDIDATES": json.dumps([{**SPOT, "machine_type": "a2-highgpu-1g"}])})
+    assert "expected machines with an L4" in problem
+
+
 def test_what_a_launcher_needs_is_named_all_together() -> None:
     (problem,) = problems({**LEAST, "RETUNE_LAUNCHER": "compute_engine"})
     assert problem.startswith(

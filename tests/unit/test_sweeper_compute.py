@@ -1,14 +1,11 @@
 """The loop in memory with trainers on Compute Engine: what launcher and sweeper make of machines that come late, vanish, hang or stay."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from functions.launcher.handler import handler as launcher
 from functions.launcher.trainers import TrainerRun
-from functions.sweeper.handler import handler as sweeper
 from functions.sweeper.handler import sweep
 from shared.cycle import Status
 from shared.errors import Retryable
@@ -17,33 +14,20 @@ from shared.testing import builders
 from tests.google_api.compute import Compute, compute_server, failed, launcher_on
 from tests.google_api.server import ApiError, GoogleApi
 from tests.google_api.settings import google_settings
-from tests.world import POLICY, World
+from tests.google_api.world import CloudWorld
+from tests.world import POLICY
 
-CALLS = range(60)
 STOCK_OUT = failed("ZONE_RESOURCE_POOL_EXHAUSTED")
 A = "europe-west4-a"
 
 
-class CloudWorld(World):
-    """Functions and stores in memory, machines on the server of loopback, one clock for all."""
+class VmWorld(CloudWorld):
+    """With trainers on Compute Engine."""
 
-    def __init__(self, compute: Compute, server: GoogleApi, *, image: str | None = None, **policy: Any) -> None:
-        super().__init__(POLICY.model_copy(update=policy))
+    def __init__(self, compute: Compute, server: GoogleApi, **settings: Any) -> None:
+        super().__init__(server, launcher_on, google_settings(**settings))
         compute.clock = self.clock
         self.compute, self.server = compute, server
-        google = google_settings() if image is None else google_settings(image=image)
-        trainers = launcher_on(server, self.clock, google.model_copy(update={"policy": self.ports.settings.policy}))
-        settings = google.model_copy(update={"bucket": self.ports.settings.bucket, "policy": self.ports.settings.policy})
-        ports = replace(self.ports, settings=settings)
-        self.cloud = replace(self.deps, trainers=trainers, ports=ports)
-        self.handlers |= {"launcher": launcher(self.cloud), "sweeper": sweeper(self.cloud)}
-
-    def open_first_cycle(self) -> TrainerRun:
-        self.install_model()
-        self.record_calls(range(200))
-        self.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in range(60)), *(builders.error(n) for n in CALLS))
-        self.settle()
-        return TrainerRun(1, 1)
 
     def machines(self) -> list[str]:
         return [name for _, name in self.compute.names()]
@@ -65,11 +49,11 @@ def server(compute: Compute) -> Iterator[GoogleApi]:
 
 
 @pytest.fixture
-def world(compute: Compute, server: GoogleApi) -> CloudWorld:
-    return CloudWorld(compute, server)
+def world(compute: Compute, server: GoogleApi) -> VmWorld:
+    return VmWorld(compute, server)
 
 
-def test_a_crossing_ends_in_a_machine_and_a_model(world: CloudWorld) -> None:
+def test_a_crossing_ends_in_a_machine_and_a_model(world: VmWorld) -> None:
     run = world.open_first_cycle()
     assert world.machines() == [run.name]
     assert world.trainer(run).work() == "completed"
@@ -77,7 +61,7 @@ def test_a_crossing_ends_in_a_machine_and_a_model(world: CloudWorld) -> None:
     assert world.state(1).status in {Status.ACCEPTED, Status.DEPLOYED, Status.CANARY}
 
 
-def test_no_capacity_anywhere_is_a_state_with_the_time_of_the_next_try(world: CloudWorld, compute: Compute) -> None:
+def test_no_capacity_anywhere_is_a_state_with_the_time_of_the_next_try(world: VmWorld, compute: Compute) -> None:
     for zone in compute.zones:
         compute.script[zone] = [STOCK_OUT] * 4
     world.open_first_cycle()
@@ -94,7 +78,7 @@ def test_no_capacity_anywhere_is_a_state_with_the_time_of_the_next_try(world: Cl
     assert world.state(1).status == Status.PREPARING
 
 
-def test_a_machine_that_vanished_is_an_interruption_and_the_next_attempt_gets_its_own(world: CloudWorld, compute: Compute) -> None:
+def test_a_machine_that_vanished_is_an_interruption_and_the_next_attempt_gets_its_own(world: VmWorld, compute: Compute) -> None:
     run = world.open_first_cycle()
     assert world.begin(run) == ""
     compute.vms.clear()
@@ -103,7 +87,7 @@ def test_a_machine_that_vanished_is_an_interruption_and_the_next_attempt_gets_it
     assert world.machines() == ["retune-trainer-000001-2"]
 
 
-def test_a_machine_that_stopped_is_noticed_by_its_heartbeat_and_goes_before_the_next(world: CloudWorld, compute: Compute) -> None:
+def test_a_machine_that_stopped_is_noticed_by_its_heartbeat_and_goes_before_the_next(world: VmWorld, compute: Compute) -> None:
     run = world.open_first_cycle()
     assert world.begin(run) == ""
     world.trainer(run).beat()
@@ -115,14 +99,14 @@ def test_a_machine_that_stopped_is_noticed_by_its_heartbeat_and_goes_before_the_
     assert world.machines() == ["retune-trainer-000001-2"]
 
 
-def test_a_machine_that_never_comes_to_work_counts_as_an_attempt(world: CloudWorld) -> None:
+def test_a_machine_that_never_comes_to_work_counts_as_an_attempt(world: VmWorld) -> None:
     world.open_first_cycle()
     world.tick(2 * POLICY.preparing_lease_s + 1)
     assert (world.state(1).status, world.state(1).attempt) == (Status.PREPARING, 2)
     assert world.machines() == ["retune-trainer-000001-2"]
 
 
-def test_machines_that_are_gone_each_time_end_in_a_failed_cycle(world: CloudWorld, compute: Compute) -> None:
+def test_machines_that_are_gone_each_time_end_in_a_failed_cycle(world: VmWorld, compute: Compute) -> None:
     world.open_first_cycle()
     for _ in range(int(3 * 2 * POLICY.preparing_lease_s / 300) + 3):
         compute.vms.clear()
@@ -131,7 +115,7 @@ def test_machines_that_are_gone_each_time_end_in_a_failed_cycle(world: CloudWorl
     assert "3 attempts of 3 are used up" in world.state(1).reason
 
 
-def test_a_machine_that_could_not_be_prepared_says_so_and_the_next_is_started_at_once(world: CloudWorld) -> None:
+def test_a_machine_that_could_not_be_prepared_says_so_and_the_next_is_started_at_once(world: VmWorld) -> None:
     run = world.open_first_cycle()
     told = {"event_id": "machine-1", "occurred_at": world.clock.now(), "cycle": 1, "attempt": 1, "reason": "machine_failed"}
     world.publish(TrainingFailed.model_validate({**told, "detail": "the driver of the GPU could not be installed"}))
@@ -140,7 +124,7 @@ def test_a_machine_that_could_not_be_prepared_says_so_and_the_next_is_started_at
     assert world.machines() == [TrainerRun(1, 2).name] != [run.name]
 
 
-def test_after_two_preemptions_the_third_attempt_runs_on_demand(world: CloudWorld) -> None:
+def test_after_two_preemptions_the_third_attempt_runs_on_demand(world: VmWorld) -> None:
     world.open_first_cycle()
     for attempt in (1, 2):
         run = TrainerRun(1, attempt)
@@ -151,7 +135,7 @@ def test_after_two_preemptions_the_third_attempt_runs_on_demand(world: CloudWorl
     assert world.machines() == ["retune-trainer-000001-3"]
 
 
-def test_machines_that_outlived_their_cycle_are_ended_others_are_not(world: CloudWorld, compute: Compute) -> None:
+def test_machines_that_outlived_their_cycle_are_ended_others_are_not(world: VmWorld, compute: Compute) -> None:
     run = world.open_first_cycle()
     compute.add(A, "retune-trainer-000007-1")
     compute.add(A, "somebody-elses")
@@ -162,7 +146,7 @@ def test_machines_that_outlived_their_cycle_are_ended_others_are_not(world: Clou
     assert world.machines() == ["somebody-elses"]
 
 
-def test_a_quota_that_never_suffices_ends_the_cycle_with_what_to_do(world: CloudWorld, compute: Compute) -> None:
+def test_a_quota_that_never_suffices_ends_the_cycle_with_what_to_do(world: VmWorld, compute: Compute) -> None:
     for zone in compute.zones:
         compute.script[zone] = [failed("QUOTA_EXCEEDED", "Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 0.0 in region europe-west4.")] * 2
     world.open_first_cycle()
@@ -170,7 +154,7 @@ def test_a_quota_that_never_suffices_ends_the_cycle_with_what_to_do(world: Cloud
     assert "iam-admin/quotas?project=speech-1" in world.state(1).reason
 
 
-def test_while_the_api_is_away_everything_else_is_done_and_the_tick_comes_again(world: CloudWorld, compute: Compute) -> None:
+def test_while_the_api_is_away_everything_else_is_done_and_the_tick_comes_again(world: VmWorld, compute: Compute) -> None:
     world.open_first_cycle()
     compute.broken["compute.instances.aggregatedList"] = ApiError(503, "backendError", "away")
     world.publish(*(builders.error(n) for n in range(100, 160)))
@@ -184,7 +168,7 @@ def test_while_the_api_is_away_everything_else_is_done_and_the_tick_comes_again(
 
 
 def test_without_an_image_no_cycle_is_opened_and_nothing_collected_is_used_up(compute: Compute, server: GoogleApi) -> None:
-    made = CloudWorld(compute, server, image="")
+    made = VmWorld(compute, server, image="")
     made.open_first_cycle()
     assert next(iter(made.store.list("cycles/000001/state.json")), None) is None
     assert any("gcloud builds submit" in outcome for outcome in made.outcomes)

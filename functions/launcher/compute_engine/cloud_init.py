@@ -7,13 +7,11 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 
 from functions.launcher.trainers import TrainerRun
-from shared.config import Settings
+from shared.config import KEY_SECRET, Settings
 from shared.errors import InvariantBroken
 from shared.events import TRAINING_EVENTS
 from shared.ids import derived_event_id
 
-KEY_SECRET = "retune-llm-key"  # noqa: S105 - the name of a secret, not one
-"""Secret of Secret Manager that holds the language model's key; Terraform makes it, a person fills it."""
 _PLAIN = re.compile(r"^[A-Za-z0-9_.:/@-]*$")
 
 
