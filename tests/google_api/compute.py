@@ -26,6 +26,7 @@ from tests.google_api.discovery import discovery
 from tests.google_api.server import ApiError, GoogleApi, LostReply, Request
 
 PROJECT = "speech-1"
+ZONES_OF_A_PAGE = 2
 
 
 METHODS = {
@@ -204,8 +205,10 @@ class Compute:
 
     def _list(self, request: Request) -> Any:
         wanted = str(request.one("filter")).removeprefix("name eq ")
-        items = {f"zones/{zone}": self._scoped(zone, wanted) for zone in self.zones}
-        return {"kind": "compute#instanceAggregatedList", "items": items}
+        at = int(request.one("pageToken") or 0)
+        items = {f"zones/{zone}": self._scoped(zone, wanted) for zone in self.zones[at : at + ZONES_OF_A_PAGE]}
+        more = {"nextPageToken": str(at + ZONES_OF_A_PAGE)} if at + ZONES_OF_A_PAGE < len(self.zones) else {}
+        return {"kind": "compute#instanceAggregatedList", "items": items, **more}
 
     def _scoped(self, zone: str, wanted: str) -> dict[str, Any]:
         found = [vm for (place, name), vm in self.vms.items() if place == zone and fullmatch(wanted, name)]

@@ -151,10 +151,13 @@ class CloudRun:
             self.finish(name, "EXECUTION_CANCELLED")
         return self._document(self._begin(ends=True, finish=lambda: None))
 
+    def _forget(self, name: str) -> None:
+        self.jobs.pop(name, None)
+
     def _delete(self, request: Request) -> Any:
         self._found(request)
         name = request.path["jobsId"]
-        return self._document(self._begin(not self.stubborn, lambda: self.jobs.pop(name, None) and None))
+        return self._document(self._begin(not self.stubborn, lambda: self._forget(name)))
 
 
 @contextmanager
