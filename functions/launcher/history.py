@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from shared import keys, ledger
 from shared.cas import find
 from shared.dataset import Row
-from shared.objectstore import ObjectStore
+from shared.objectstore import ObjectStore, StoredObject
 from shared.placement import clip_member, reported_in, told_in, uses_of
 from shared.splits import History, Member, Split, accompanied, assignments, linked, merged, place
-from shared.training import Clip, parse_lines
+from shared.training import Clip, parse_lines, sha256_hex
 
 READ_THREADS = 16
+KEPT_DATASETS = 256
+"""What so many datasets say is kept by an instance: it would be in memory three times over while a cycle opens."""
 _CORPUS_SETS: dict[str, Split] = {"train-replay": "train", "dev-replay": "dev"}
 
 
@@ -45,10 +47,11 @@ def past_uses(store: ObjectStore, split_key: bytes, before: int, corpora: Corpor
     uses = [(one.identities, split) for one, split in former]
     told = {*(one for one, _ in former), *corpora.suites, *corpora.replay}
     reported: frozenset[str] = frozenset()
-    for rows in _datasets(store, before):
-        uses.extend(uses_of(rows, split_key))
-        told |= told_in(rows, split_key)
-        reported |= reported_in(rows, split_key)
+    for stored in _datasets(store, before):
+        facts = _facts(stored, split_key)
+        uses.extend(facts.uses)
+        told |= facts.told
+        reported |= facts.reported
     past = linked(assignments([*uses, *((one.identities, "holdout") for one in corpora.suites)]), told)
     placed = place(accompanied(corpora.replay, told), past, by_hash)
     sure = [(one.identities, splits) for one, splits in zip(corpora.replay, placed, strict=True) if len(splits) == 1]
@@ -56,12 +59,38 @@ def past_uses(store: ObjectStore, split_key: bytes, before: int, corpora: Corpor
     return History(splits=linked(merged(past, trusted), told), told=frozenset(told), reported=reported)
 
 
-def _datasets(store: ObjectStore, before: int) -> Iterator[list[Row]]:
+@dataclass(frozen=True)
+class _Facts:
+    """What one dataset says: see `shared.placement`."""
+
+    uses: tuple[tuple[frozenset[str], Split], ...]
+    told: frozenset[Member]
+    reported: frozenset[str]
+
+
+_kept: dict[tuple[str, bytes], _Facts] = {}
+"""By digest, so that no text stays in memory."""
+
+
+def _facts(stored: StoredObject, split_key: bytes) -> _Facts:
+    """Read one dataset; it is written once, and a cycle that opens asks for all of them three times."""
+    name = (sha256_hex(stored.data), split_key)
+    found = _kept.get(name)
+    if found is None:
+        rows = parse_lines(Row, stored.data, what=stored.info.key)
+        found = _Facts(tuple(uses_of(rows, split_key)), frozenset(told_in(rows, split_key)), reported_in(rows, split_key))
+        while len(_kept) >= KEPT_DATASETS:
+            _kept.pop(next(iter(_kept)), None)
+        _kept[name] = found
+    return found
+
+
+def _datasets(store: ObjectStore, before: int) -> Iterator[StoredObject]:
     wanted = [keys.dataset(cycle) for cycle in range(ledger.FIRST_CYCLE, before)]
     with ThreadPoolExecutor(READ_THREADS) as pool:
         for found in pool.map(lambda key: find(store, key), wanted):
             if found is not None:
-                yield parse_lines(Row, found.data, what=found.info.key)
+                yield found
 
 
 def _corpus_clips(store: ObjectStore, before: int) -> Iterator[tuple[Clip, Split]]:
