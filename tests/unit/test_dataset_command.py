@@ -23,7 +23,7 @@ from shared.objectstore import ABSENT
 from shared.testing import builders
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
-from shared.training import SetAside, TrainingResult, parse_lines, sha256_hex
+from shared.training import SetAside, parse_lines, sha256_hex
 from tests.world import POLICY, World, copy_of, opened_world, trained_world
 
 Retune = Callable[..., Result]
@@ -150,10 +150,8 @@ def test_show_tells_of_splits_speakers_and_what_is_set_aside(monkeypatch: pytest
 
 def test_what_the_trainer_set_aside_is_shown_beside_what_the_seal_did() -> None:
     row = Row(event_id="e1", kind="error", origin="fresh", occurred_at=START, set_aside="missing", detail="gone")
-    result = TrainingResult.model_construct(
-        set_aside=(SetAside(utterance_id="u2", set_name="train-errors", reason="silence", detail="-90 dB"),)
-    )
-    found = view("x", [row], result)
+    aside = SetAside(utterance_id="u2", set_name="train-errors", reason="silence", detail="-90 dB")
+    found = view("x", [row], [aside])
     assert [(each.by, each.reason, each.rows, each.examples) for each in found.set_aside] == [
         ("seal", "missing", 1, ("gone",)),
         ("trainer", "silence", 1, ("-90 dB",)),

@@ -11,10 +11,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import infra.cli
+from infra.simulate.learning import SMALLEST_HALF
+from infra.simulate.measured import fit
 from infra.simulate.recorded import read_bucket
+from shared import keys
 from shared.events import SttError, SttSample
 from shared.testing import builders
-from tests.world import trained_world
+from shared.testing.clock import START
+from shared.verdict import parse_report
+from tests.world import World, trained_world
 
 Retune = Callable[..., Result]
 QUICK = (
@@ -43,7 +48,7 @@ def policy_file(folder: Path, name: str = "p", **policy: Any) -> Path:
     return path
 
 
-BASE = {"auto_approve_finetuning": True, "auto_deploy": True, "min_error_cases": 300, "min_corrected_cases": 100_000}
+BASE: dict[str, Any] = {"auto_approve_finetuning": True, "auto_deploy": True, "min_error_cases": 300, "min_corrected_cases": 100_000}
 
 
 def test_policies_stand_side_by_side_with_everything_that_was_assumed(retune: Retune, tmp_path: Path) -> None:
@@ -117,7 +122,7 @@ def recorded(path: Path) -> Path:
     """Errors of three days: every caller wrong by a word or two."""
     lines = []
     for number in range(400):
-        at = builders.START.replace(hour=0) + timedelta(seconds=number * 600)
+        at = START.replace(hour=0) + timedelta(seconds=number * 600)
         said = f"please call number {chr(97 + number % 26)} back today"
         event = builders.error(number, at=at, reference=said, hypothesis=said.replace("back", "pack"), speaker_id=f"s{number % 90}")
         lines.append(event.model_dump_json(exclude_none=True))
@@ -194,3 +199,25 @@ def test_a_bucket_without_judged_cycles_measures_nothing(retune: Retune, tmp_pat
     answered = retune("--measured-from", tmp_path / "store")
     assert answered.exit_code == 1
     assert "expected cycles that were trained and judged, found none; leave --measured-from out" in answered.stderr
+
+
+# measured
+
+
+def test_what_cycles_measured_replaces_the_prior_and_says_so(tmp_path: Path) -> None:
+    world = trained_world()
+    world.settle()
+    fitted = fit(world.store)
+    # the trainer of the tests cures everything at once: no half_clips on the grid is small enough
+    assert fitted.values["half_clips"] == SMALLEST_HALF
+    assert fitted.values["wer"] == pytest.approx(read_wer(world))
+    assert fitted.basis["half_clips"] == "fitted to 1 judged cycles of gs://retune-test, taking curable as it is assumed"
+    # nobody recorded how long the clips are, so nothing can be said of the speed
+    assert "train_rtf" not in fitted.values
+
+
+def read_wer(world: World) -> float:
+    report = parse_report(world.store.get(keys.report(1)).data)
+    holdout = next(each for each in report.sets if each.name == keys.HOLDOUT_SET)
+    assert holdout.base.wer is not None
+    return holdout.base.wer.estimate

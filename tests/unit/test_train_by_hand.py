@@ -98,13 +98,18 @@ def test_a_cycle_that_nobody_opened_cannot_be_trained(monkeypatch: pytest.Monkey
 
 def test_waiting_tells_of_each_phase_until_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
-    steps = iter([lambda: world.begin(run), lambda: beat(world, 3), lambda: beat(world, 7), lambda: (world.train(1), world.settle())])
     run = next(iter(world.trainers.runs.values()))
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
-        next(steps)()
+        if len(waits) == 1:
+            world.begin(run)
+        elif len(waits) < 4:
+            beat(world, 4 * len(waits) - 5)
+        else:
+            world.train(1)
+            world.settle()
 
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
     answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait")
