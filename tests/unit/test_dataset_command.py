@@ -55,6 +55,9 @@ def loaded(folder: Path) -> dict[str, list[dict[str, Any]]]:
         assert {tuple(line) for line in lines} == {tuple(lines[0])}
         assert "audio" not in lines[0]
         splits[part.name] = lines
+    # a column that is null, or of another type, in one split is refused with "different features"
+    assert len({tuple((name, type(value)) for name, value in line.items()) for lines in splits.values() for line in lines}) == 1
+    assert not any(value is None for lines in splits.values() for line in lines for value in line.values())
     return splits
 
 
@@ -132,6 +135,7 @@ def test_a_folder_of_recordings_is_prepared_and_exported(outside: Retune, tmp_pa
     every = [line for lines in splits.values() for line in lines]
     assert {f"words of {number}" for number in range(30)} <= {line["transcription"] for line in every}
     assert not any("ana" in line["speaker"] for line in every)
+    assert {line["duration_s"] for line in every} <= {1.0, 0.1}
 
 
 # show
@@ -204,6 +208,8 @@ def test_an_export_loads_by_the_documented_rules_and_holds_the_pinned_bytes(monk
             assert data == builders.audio_bytes(int(line["utterance_id"][1:]))
             assert (line["sha256"], line["transcription"], line["speaker"]) == (sha256_hex(data), "fall back", row.cluster)
             assert line["speaker"] != f"s{line['utterance_id'][1:]}"
+            assert "duration_s" not in line
+            assert line["weight"] == 1.0
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["dataset_sha256"] == sha256_hex(world.store.get(keys.dataset(1)).data)
 
