@@ -77,8 +77,8 @@ def dataset_show(cycle: CycleOrNone = None, file: File = None, as_json: Json = F
             with open_session() as session:
                 rows = read_cycle(session.ports, cycle or 0)
                 stored = find(session.ports.store, keys.result(cycle or 0))
-                result = parse_document(TrainingResult, stored.data, what=stored.info.key) if stored else None
-            found = view(f"cycle {cycle}", rows, result)
+                aside = parse_document(TrainingResult, stored.data, what=stored.info.key).set_aside if stored else ()
+            found = view(f"cycle {cycle}", rows, aside)
     show(found, render(found), as_json=as_json)
 
 

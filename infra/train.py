@@ -86,13 +86,15 @@ def train(deps: LaunchDeps, cycle: int, launcher: str) -> TrainAnswer:
         raise Refused(refusal or "")
     before = set(deps.trainers.list_names())
     now = ports.clock.now()
-    if state.status == S.INTERRUPTED:
-        relaunch(deps, cycle)
+    said = relaunch(deps, cycle) if state.status == S.INTERRUPTED else ""
     if state.status == S.WAITING_FOR_CAPACITY:
         apply_with_cas(ports.store, keys.state(cycle), CODEC, lambda found: decide_retry_capacity(found, now))
     if state.status != S.INTERRUPTED:
         carry_on(deps, cycle)
-    return _answer(find_state(ports, cycle) or state, before)
+    after = find_state(ports, cycle) or state
+    if after.status == S.INTERRUPTED:
+        raise Refused(f"{said}: it needs no trainer, and the validator has been told of it; see `retune status`")
+    return _answer(after, before)
 
 
 def _answer(state: CycleState, before: set[str]) -> TrainAnswer:

@@ -27,7 +27,7 @@ Assignments: TypeAlias = Mapping[str, frozenset[Split]]
 SPEAKER = "speaker:"
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def cluster_of(split_key: bytes, *, speaker: str | None) -> str:
     """Return the keyed hash that stands for a speaker everywhere but in the events themselves.
 

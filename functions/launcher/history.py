@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from shared import keys, ledger
 from shared.cas import create, find
 from shared.dataset import Row
-from shared.objectstore import ObjectStore
+from shared.objectstore import ObjectStore, StoredObject
 from shared.placement import clip_member, reported_in, told_in, uses_of
 from shared.splits import History, Member, Split, accompanied, assignments, linked, merged, place
 from shared.told import news, parse_told, told_bytes
-from shared.training import Clip, parse_lines
+from shared.training import Clip, parse_lines, sha256_hex
 
 READ_THREADS = 16
+KEPT_ROWS = 50_000
+"""What datasets of so many rows together say is kept by an instance, about 1.5 KB each: a cycle that opens asks for all of them three times."""
 _CORPUS_SETS: dict[str, Split] = {"train-replay": "train", "dev-replay": "dev"}
 
 
@@ -46,10 +48,11 @@ def past_uses(store: ObjectStore, split_key: bytes, before: int, corpora: Corpor
     uses = [(one.identities, split) for one, split in former]
     told = {*(one for one, _ in former), *kept_tellings(store), *corpora.suites, *corpora.replay}
     reported: frozenset[str] = frozenset()
-    for rows in _datasets(store, before):
-        uses.extend(uses_of(rows, split_key))
-        told |= told_in(rows, split_key)
-        reported |= reported_in(rows, split_key)
+    for stored in _datasets(store, before):
+        facts = _facts(stored, split_key)
+        uses.extend(facts.uses)
+        told |= facts.told
+        reported |= facts.reported
     past = linked(assignments([*uses, *((one.identities, "holdout") for one in corpora.suites)]), told)
     placed = place(accompanied(corpora.replay, told), past, by_hash)
     sure = [(one.identities, splits) for one, splits in zip(corpora.replay, placed, strict=True) if len(splits) == 1]
@@ -73,12 +76,39 @@ def kept_tellings(store: ObjectStore) -> frozenset[Member]:
     return frozenset[Member]().union(*(parse_told(each.data, what=each.info.key) for each in found if each is not None))
 
 
-def _datasets(store: ObjectStore, before: int) -> Iterator[list[Row]]:
+@dataclass(frozen=True)
+class _Facts:
+    """What one dataset says: see `shared.placement`."""
+
+    rows: int
+    uses: tuple[tuple[frozenset[str], Split], ...]
+    told: frozenset[Member]
+    reported: frozenset[str]
+
+
+_kept: dict[tuple[str, bytes], _Facts] = {}
+"""By digest, so that no text stays in memory."""
+
+
+def _facts(stored: StoredObject, split_key: bytes) -> _Facts:
+    """Read one dataset, which is written once."""
+    name = (sha256_hex(stored.data), split_key)
+    found = _kept.get(name)
+    if found is None:
+        rows = parse_lines(Row, stored.data, what=stored.info.key)
+        found = _Facts(len(rows), tuple(uses_of(rows, split_key)), frozenset(told_in(rows, split_key)), reported_in(rows, split_key))
+        _kept[name] = found
+        while _kept and sum(facts.rows for facts in _kept.values()) > KEPT_ROWS:
+            _kept.pop(next(iter(_kept)), None)
+    return found
+
+
+def _datasets(store: ObjectStore, before: int) -> Iterator[StoredObject]:
     wanted = [keys.dataset(cycle) for cycle in range(ledger.FIRST_CYCLE, before)]
     with ThreadPoolExecutor(READ_THREADS) as pool:
         for found in pool.map(lambda key: find(store, key), wanted):
             if found is not None:
-                yield parse_lines(Row, found.data, what=found.info.key)
+                yield found
 
 
 def _corpus_clips(store: ObjectStore, before: int) -> Iterator[tuple[Clip, Split]]:

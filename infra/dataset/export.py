@@ -3,8 +3,10 @@
 DIR/train/metadata.jsonl, DIR/train/000001.wav ...     our train
 DIR/validation/...                                     our dev
 DIR/test/...                                           our holdout
-One line of JSON for each file beside it: `file_name` (relative to the metadata), `transcription`, and the columns of `Line`; every line has
-every column. A split without clips has no folder: the loader refuses an empty one. DIR/provenance.json says where it is from.
+One line of JSON for each file beside it: `file_name` (relative to the metadata), `transcription`, and the columns of `Line`. Every line of
+every split has the same columns, each of one type and none of them null, since the loader refuses splits whose types differ: a text that
+is unknown is empty, and a number that is unknown for one clip is a column that nobody has. A split without clips has no folder: the
+loader refuses an empty one. DIR/provenance.json says where it is from.
 
 Source: https://huggingface.co/docs/datasets/audio_dataset#audiofolder
 """
@@ -29,6 +31,9 @@ SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus"})
 _MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"))
 
 
+NUMBERS = ("duration_s", "weight")
+
+
 class Line(Frozen):
     """One line of metadata.jsonl.
 
@@ -38,7 +43,9 @@ class Line(Frozen):
         provenance: whose word the transcription is.
         kind: a reported error, or a sample of all traffic.
         weight: utterances of traffic that it stands for.
+        language: BCP 47 tag; empty = unknown.
         sha256: of the file.
+        duration_s, weight: None = unknown.
     """
 
     file_name: str
@@ -47,11 +54,11 @@ class Line(Frozen):
     utterance_id: str
     provenance: Literal["human", "llm"]
     kind: Literal["error", "sample"]
-    hypothesis: str | None
-    duration_s: float | None
-    language: str | None
-    weight: float | None
+    hypothesis: str
+    language: str
     sha256: str
+    duration_s: float | None
+    weight: float | None
 
 
 class LeftOut(Frozen):
@@ -128,9 +135,9 @@ def _write(
     if not lines:
         why = f"; {left_out[0].utterance_id}: {left_out[0].reason}" if left_out else ""
         raise Refused(f"{source}: expected clips with audio and a reference, found none{why}")
+    unknown = {name for name in NUMBERS for found in lines.values() for line in found if getattr(line, name) is None}
     for name, found in lines.items():
-        # every line has every column: the loader takes the columns from the first
-        text = "".join(f"{json.dumps(line.model_dump(), ensure_ascii=False)}\n" for line in found)
+        text = "".join(f"{json.dumps(line.model_dump(exclude=unknown), ensure_ascii=False)}\n" for line in found)
         (draft / name / "metadata.jsonl").write_text(text, encoding="utf-8")
     exported = Exported(
         folder=str(folder),
@@ -167,11 +174,11 @@ def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapp
         utterance_id=utterance,
         provenance=row.reference_provenance or "human",
         kind="sample" if row.kind == "sample" else "error",
-        hypothesis=row.hypothesis or None,
-        duration_s=row.duration_s,
-        language=row.language,
-        weight=row.weight,
+        hypothesis=row.hypothesis or "",
+        language=row.language or "",
         sha256=sha256_hex(data),
+        duration_s=row.duration_s,
+        weight=row.weight,
     )
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from shared.dataset import Row
 from shared.frozen import Frozen
 from shared.splits import Split
-from shared.training import SetAside, TrainingResult
+from shared.training import SetAside
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "holdout")
 HOUR_S = 3600.0
@@ -77,13 +77,13 @@ class DatasetView(Frozen):
     warnings: tuple[str, ...] = ()
 
 
-def view(source: str, rows: Sequence[Row], result: TrainingResult | None = None, warnings: Sequence[str] = ()) -> DatasetView:
+def view(source: str, rows: Sequence[Row], by_trainer: Sequence[SetAside] = (), warnings: Sequence[str] = ()) -> DatasetView:
     """Return a dataset in numbers.
 
     Args:
         source: where it is from.
         rows: of the dataset.
-        result: of its training, which may have set aside more; None = not trained.
+        by_trainer: what its training has set aside besides.
         warnings: what is odd about the source.
     """
     return DatasetView(
@@ -93,7 +93,7 @@ def view(source: str, rows: Sequence[Row], result: TrainingResult | None = None,
         carried=sum(row.origin == "carried" for row in rows),
         kinds=dict(sorted(Counter(row.kind for row in rows).items())),
         splits=tuple(_split(split, [row for row in rows if row.split == split and row.set_aside is None]) for split in SPLITS),
-        set_aside=(*_by_seal(rows), *_by_trainer(result.set_aside if result else ())),
+        set_aside=(*_by_seal(rows), *_by_trainer(by_trainer)),
         waiting=sum(row.waiting for row in rows),
         warnings=tuple(warnings),
     )

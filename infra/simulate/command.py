@@ -88,9 +88,9 @@ def _calls(asked: Asked, assumptions: Assumptions) -> tuple[Callable[[], Calls],
             raise Refused("--errors-per-hour: a recorded history has its own rate; leave one of the two out")
         events, where = read_history(asked.history)
         recorded = RecordedCalls(events, START, assumptions, asked.seed)
-        days = min(asked.days or recorded.days, recorded.days)
         # one step more than the record: its last event comes too
-        days = max(days, assumptions.resolution_s / 86_400.0)
+        length = recorded.days + assumptions.resolution_s / 86_400.0
+        days = min(asked.days or length, length)
         return lambda: RecordedCalls(events, START, assumptions, asked.seed), days, f"{len(events)} events recorded in {where}", ()
     rate = ERRORS_PER_HOUR if asked.errors_per_hour is None else asked.errors_per_hour
     days = asked.days or DAYS

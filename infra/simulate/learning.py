@@ -87,7 +87,8 @@ def fit_half_clips(cycles: Sequence[Earlier], curable: float) -> float | None:
         expected = [remaining(each.learned, curable, half) / remaining(each.before, curable, half) for each in usable]
         return sum(each.utterances * (each.ratio - ratio) ** 2 for each, ratio in zip(usable, expected, strict=True))
 
-    return min((SMALLEST_HALF * (LARGEST_HALF / SMALLEST_HALF) ** (step / STEPS) for step in range(STEPS + 1)), key=loss)
+    grid: list[float] = [SMALLEST_HALF * float((LARGEST_HALF / SMALLEST_HALF) ** (step / STEPS)) for step in range(STEPS + 1)]
+    return min(grid, key=loss)
 
 
 def fit_speed(cycles: Iterable[Earlier], assumptions: Assumptions, config: TrainingConfig) -> float | None:

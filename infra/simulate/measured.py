@@ -13,6 +13,9 @@ from shared.objectstore import ObjectStore
 from shared.training import Clip, ModelManifest, SetRole, TrainingConfig, TrainingResult, TrainingSpec, parse_document, parse_lines
 from shared.verdict import parse_report
 
+HIGHEST_WER = 0.9
+"""The model of speech knows no higher one."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -50,7 +53,7 @@ def fit(store: ObjectStore) -> Fitted:
             values[name] = getattr(prior, name) * speed
             basis[name] = f"the median of {timed} runs of {store.uri}, taking the ratio of the two as it is assumed"
     newest = next((each for each in reversed(cycles) if each.wer is not None), None)
-    if newest is not None and newest.wer is not None:
+    if newest is not None and newest.wer is not None and newest.wer < HIGHEST_WER:
         values["wer"] = newest.wer
         basis["wer"] = f"of the newest judged base of {store.uri} on its holdout"
     if not values:

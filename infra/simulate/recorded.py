@@ -20,7 +20,7 @@ from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic,
 from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
 from shared.stores import open_store
-from shared.training import parse_lines
+from shared.training import parse_lines, sha256_hex
 from shared.wer import count_word_errors
 
 UNKNOWN_WRONG = 0.2
@@ -48,7 +48,7 @@ def read_history(where: str) -> tuple[list[Event], str]:
     reports = [event for event in events if isinstance(event, SttError | SttSample | SttCorrection | SttTraffic)]
     if not any(isinstance(event, SttError) for event in reports):
         raise Refused(f"--history {where}: expected recorded errors, found none")
-    return sorted(reports, key=lambda event: (event.occurred_at, event.event_id)), where
+    return sorted(reports, key=lambda event: (event.occurred_at, sha256_hex(event.event_id.encode())[:32])), where
 
 
 def _read_file(path: Path) -> Iterator[Event]:
@@ -152,7 +152,8 @@ class RecordedCalls:
         if isinstance(event, SttTraffic):
             for version, share in serving.shares():
                 utterances = round(event.utterances * share)
-                yield traffic_event(version, utterances, at - timedelta(seconds=event.interval_s), at, event.event_id)
+                since, name = at - timedelta(seconds=event.interval_s), sha256_hex(event.event_id.encode())[:32]
+                yield traffic_event(version, utterances, since, at, name)
         elif isinstance(event, SttCorrection):
             if event.utterance_id not in self._avoided:
                 yield event.model_copy(update={"occurred_at": at})
@@ -164,7 +165,10 @@ class RecordedCalls:
                 return
             hypothesis = event.hypothesis if version == 0 else self.speech.heard(version, [row])[0]
             uri = f"{CALLS}/r{self._audio[event.audio_uri]}.wav"
-            yield event.model_copy(update={"occurred_at": at, "model_version": version, "hypothesis": hypothesis, "audio_uri": uri})
+            again = {"occurred_at": at, "model_version": version, "hypothesis": hypothesis, "audio_uri": uri}
+            # what a version of then transcribed beside says nothing of those that are simulated
+            beside = {"shadow_hypothesis": None, "shadow_version": None} if isinstance(event, SttSample) else {}
+            yield event.model_copy(update={**again, **beside})
 
     def _version(self, event: Utterance, row: int, serving: Serving) -> int:
         if serving.canary is None or not serving.share:

@@ -1,6 +1,6 @@
 """A simulation for people: policies side by side, each one's cycles, and everything that was assumed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -30,7 +30,7 @@ def render(simulation: Simulation) -> RenderableType:
 
 def _side_by_side(outcomes: Iterable[Outcome]) -> Table:
     table = Table("", *(outcome.name for outcome in outcomes), box=None)
-    rows = {
+    rows: dict[str, Callable[[Outcome], str]] = {
         "cycles opened": lambda one: str(len(one.cycles)),
         "  deployed": lambda one: str(one.count(Status.DEPLOYED)),
         "  rejected": lambda one: str(one.count(Status.REJECTED)),

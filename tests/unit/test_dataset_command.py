@@ -23,7 +23,7 @@ from shared.objectstore import ABSENT
 from shared.testing import builders
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
-from shared.training import SetAside, TrainingResult, parse_lines, sha256_hex
+from shared.training import SetAside, parse_lines, sha256_hex
 from tests.world import POLICY, World, copy_of, opened_world, trained_world
 
 Retune = Callable[..., Result]
@@ -55,6 +55,9 @@ def loaded(folder: Path) -> dict[str, list[dict[str, Any]]]:
         assert {tuple(line) for line in lines} == {tuple(lines[0])}
         assert "audio" not in lines[0]
         splits[part.name] = lines
+    # a column that is null, or of another type, in one split is refused with "different features"
+    assert len({tuple((name, type(value)) for name, value in line.items()) for lines in splits.values() for line in lines}) == 1
+    assert not any(value is None for lines in splits.values() for line in lines for value in line.values())
     return splits
 
 
@@ -132,6 +135,7 @@ def test_a_folder_of_recordings_is_prepared_and_exported(outside: Retune, tmp_pa
     every = [line for lines in splits.values() for line in lines]
     assert {f"words of {number}" for number in range(30)} <= {line["transcription"] for line in every}
     assert not any("ana" in line["speaker"] for line in every)
+    assert {line["duration_s"] for line in every} <= {1.0, 0.1}
 
 
 # show
@@ -150,10 +154,8 @@ def test_show_tells_of_splits_speakers_and_what_is_set_aside(monkeypatch: pytest
 
 def test_what_the_trainer_set_aside_is_shown_beside_what_the_seal_did() -> None:
     row = Row(event_id="e1", kind="error", origin="fresh", occurred_at=START, set_aside="missing", detail="gone")
-    result = TrainingResult.model_construct(
-        set_aside=(SetAside(utterance_id="u2", set_name="train-errors", reason="silence", detail="-90 dB"),)
-    )
-    found = view("x", [row], result)
+    aside = SetAside(utterance_id="u2", set_name="train-errors", reason="silence", detail="-90 dB")
+    found = view("x", [row], [aside])
     assert [(each.by, each.reason, each.rows, each.examples) for each in found.set_aside] == [
         ("seal", "missing", 1, ("gone",)),
         ("trainer", "silence", 1, ("-90 dB",)),
@@ -206,6 +208,8 @@ def test_an_export_loads_by_the_documented_rules_and_holds_the_pinned_bytes(monk
             assert data == builders.audio_bytes(int(line["utterance_id"][1:]))
             assert (line["sha256"], line["transcription"], line["speaker"]) == (sha256_hex(data), "fall back", row.cluster)
             assert line["speaker"] != f"s{line['utterance_id'][1:]}"
+            assert "duration_s" not in line
+            assert line["weight"] == 1.0
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["dataset_sha256"] == sha256_hex(world.store.get(keys.dataset(1)).data)
 

@@ -9,11 +9,13 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.train_cli
+from functions.launcher.decide import decide_interrupted
 from functions.launcher.trainers import NoCapacity, Refused
 from infra.session import Session
 from infra.train import progress, why_not
 from shared import keys
-from shared.cycle import Status
+from shared.cas import apply_with_cas
+from shared.cycle import CODEC, Status
 from shared.testing import builders
 from shared.training import Heartbeat, document_bytes
 from tests.world import POLICY, World, opened_world
@@ -89,6 +91,19 @@ def test_a_machine_that_is_refused_fails_the_cycle_with_the_reason(monkeypatch: 
     assert "cycle 1 is failed, attempt 2: the trainer cannot be started: quota GPUS_ALL_REGIONS is 0" in answered.stdout
 
 
+def test_an_interrupted_cycle_whose_result_stands_needs_no_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = opened_world()
+    run = next(iter(world.trainers.runs.values()))
+    assert world.trainer(run).work() == "completed"
+    now = world.clock.now()
+    apply_with_cas(world.store, keys.state(1), CODEC, lambda state: decide_interrupted(state, 1, "no heartbeat", now))
+    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    assert answered.exit_code == 1
+    assert "cycle 1 has its result: it needs no trainer, and the validator has been told of it" in answered.stderr
+    world.settle()
+    assert world.state(1).status == Status.DEPLOYED
+
+
 def test_a_cycle_that_nobody_opened_cannot_be_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(POLICY)
     answered = command_line(world, monkeypatch)("--cycle", "3", "--launcher", "local")
@@ -98,13 +113,18 @@ def test_a_cycle_that_nobody_opened_cannot_be_trained(monkeypatch: pytest.Monkey
 
 def test_waiting_tells_of_each_phase_until_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
-    steps = iter([lambda: world.begin(run), lambda: beat(world, 3), lambda: beat(world, 7), lambda: (world.train(1), world.settle())])
     run = next(iter(world.trainers.runs.values()))
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
-        next(steps)()
+        if len(waits) == 1:
+            world.begin(run)
+        elif len(waits) < 4:
+            beat(world, 4 * len(waits) - 5)
+        else:
+            world.train(1)
+            world.settle()
 
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
     answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait")
