@@ -1,12 +1,11 @@
 """Where trainers may run on Google Cloud: zone, machine and provisioning of each candidate, in the order in which they are tried. Pure."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from shared.frozen import Frozen
-
-Provisioning = Literal["spot", "standard"]
+from shared.machine import Machine, Provisioning
 
 FAMILIES: dict[str, str] = {
     "g2": "nvidia-l4",
@@ -44,6 +43,11 @@ class Candidate(Frozen):
     def region(self) -> str:
         """Where its zone lies."""
         return self.zone.rpartition("-")[0]
+
+    @property
+    def machine(self) -> Machine:
+        """What its price is known by."""
+        return Machine(machine_type=self.machine_type, provisioning=self.provisioning)
 
     @property
     def family(self) -> str:

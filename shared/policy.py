@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.budget import AttemptCost, BudgetPolicy, expected_hours, over_budget, spent_hours
+from shared.budget import AttemptCost, BudgetPolicy, expected, gpu_hours, over_budget, spent
 from shared.cycle import CycleState, Status
 from shared.events import Rate
 from shared.frozen import Frozen
@@ -307,6 +307,7 @@ def _unless_forced(evidence: Evidence, policy: Policy, history: Sequence[CycleSt
 
 def _metrics(evidence: Evidence, policy: Policy, sizing: Sizing | None, now: datetime) -> dict[str, float | int | None]:
     totals, costs = evidence.totals, evidence.costs
+    priced = policy.budget.usd_per_hour(None) is not None
     return {
         "errors": totals.errors,
         "min_error_cases": policy.min_error_cases,
@@ -318,8 +319,10 @@ def _metrics(evidence: Evidence, policy: Policy, sizing: Sizing | None, now: dat
         "trainable": evidence.trainable,
         "speakers": evidence.speakers,
         "different_recordings": evidence.audio,
-        "gpu_hours_spent": spent_hours(costs, policy.budget, now) if costs is not None else None,
-        "gpu_hours_expected": expected_hours(costs or ()),
+        "gpu_hours_spent": spent(costs, gpu_hours, policy.budget.period, now) if costs is not None else None,
+        "gpu_hours_expected": expected(costs or (), gpu_hours),
+        "usd_spent": spent(costs, policy.budget.usd, policy.budget.period, now) if costs is not None and priced else None,
+        "usd_expected": expected(costs or (), policy.budget.usd) if priced else None,
         "holdout_utterances": evidence.holdout.utterances if evidence.holdout else None,
         "holdout_speakers": evidence.holdout.clusters if evidence.holdout else None,
         "cycles_measured": sizing.measured if sizing else None,

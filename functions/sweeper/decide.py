@@ -7,6 +7,9 @@ from functions.launcher.capacity import next_try_at
 from shared.cycle import CycleState, Status
 from shared.policy import Policy
 
+SPENDS = frozenset({Status.PREPARING, Status.WAITING_FOR_CAPACITY, Status.TRAINING, Status.INTERRUPTED})
+"""A cycle in any other status has no trainer, and is about to get none."""
+
 
 class Need(StrEnum):
     """What the sweeper does about a cycle."""
@@ -17,11 +20,19 @@ class Need(StrEnum):
     RELAUNCH = "relaunch"
     ANNOUNCE_RESULT = "announce result"
     INTERRUPT = "interrupt"
+    STOP = "stop"
     ANNOUNCE_VERDICT = "announce verdict"
 
 
 def decide_need(
-    state: CycleState, policy: Policy, now: datetime, *, result: bool, trainer_lives: bool, last_sign: datetime | None
+    state: CycleState,
+    policy: Policy,
+    now: datetime,
+    *,
+    result: bool,
+    trainer_lives: bool,
+    last_sign: datetime | None,
+    over_budget: str = "",
 ) -> tuple[Need, str]:
     """Decide what a cycle needs, and why.
 
@@ -32,7 +43,10 @@ def decide_need(
         result: `result.json` exists.
         trainer_lives: the trainer of the present attempt was listed.
         last_sign: its last heartbeat, else the start of the attempt.
+        over_budget: why nothing more may be spent on it; empty = something may. What has its result is paid for, and is judged.
     """
+    if over_budget and not result and state.status in SPENDS:
+        return Need.STOP, over_budget
     stood_s = (now - state.since).total_seconds()
     stands_still = stood_s >= policy.preparing_lease_s
     if state.status == Status.TRAINING:

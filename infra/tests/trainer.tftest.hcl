@@ -25,7 +25,7 @@ run "trainer" {
     error_message = "Network: expected no way to the internet unless it is asked for."
   }
   assert {
-    condition     = google_compute_firewall.no_way_in.direction == "INGRESS" && length(google_compute_firewall.no_way_in.deny) == 1 && google_compute_network.this.auto_create_subnetworks == false
+    condition     = google_compute_firewall.no_way_in.direction == "INGRESS" && [for rule in google_compute_firewall.no_way_in.deny : rule.protocol] == ["all"] && google_compute_firewall.no_way_in.source_ranges == toset(["0.0.0.0/0"]) && google_compute_network.this.auto_create_subnetworks == false
     error_message = "Network: expected no way in."
   }
   assert {

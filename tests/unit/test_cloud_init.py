@@ -14,13 +14,16 @@ import yaml
 from functions.launcher.compute_engine.cloud_init import render_user_data
 from functions.launcher.trainers import TrainerRun
 from shared.bus import Message
+from shared.candidates import Candidate
 from shared.errors import InvariantBroken
 from shared.events import TrainingFailed, parse_event
 from shared.gold import GoldConfig
 from shared.testing.clock import START
 from tests.google_api.settings import IMAGE, google_settings
+from trainer.machine import find_machine
 
 RUN = TrainerRun(12, 2, "gs://speech-1-retune-prod/cycles/000012/spec.json", START)
+MACHINE = Candidate(zone="europe-west4-a", machine_type="g2-standard-8", provisioning="spot").machine
 ENTRY = {"path", "permissions", "owner", "content"}
 UNIT_KEYS = {
     "Unit": {"Description", "Wants", "Requires", "After", "OnFailure", "OnSuccess"},
@@ -32,7 +35,7 @@ OF_THE_SYSTEM = {"network-online.target", "docker.service"}
 
 
 def document(**policy: Any) -> dict[str, Any]:
-    text = render_user_data(google_settings(**policy), RUN)
+    text = render_user_data(google_settings(**policy), RUN, MACHINE)
     assert text.splitlines()[0] == "#cloud-config"
     parsed: dict[str, Any] = yaml.safe_load(text)
     return parsed
@@ -134,7 +137,7 @@ def test_a_key_is_fetched_only_where_somebody_is_asked() -> None:
 @pytest.mark.parametrize("spec", ["gs://b/$(reboot)", 'gs://b/"', "gs://b/a b", "gs://b/a\nroot:"])
 def test_what_means_something_to_a_shell_is_refused(spec: str) -> None:
     with pytest.raises(InvariantBroken, match="expected plain values"):
-        render_user_data(google_settings(), TrainerRun(12, 1, spec))
+        render_user_data(google_settings(), TrainerRun(12, 1, spec), MACHINE)
 
 
 class Machine:
@@ -201,6 +204,17 @@ def test_the_trainer_runs_by_digest_with_its_gpu_and_little_else(tmp_path: Path)
     assert {"--read-only", "--rm", "no-new-privileges", "ALL"} <= set(words)
     assert not {"--privileged", "--gpus", "--entrypoint"} & set(words)
     assert machine.told() is None
+
+
+def test_the_trainer_is_told_of_its_machine_whose_price_the_attempt_costs(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.devices("nvidia0")
+    machine.program("docker", "env > $0.env; exit 0")
+    assert machine.run("train.sh") == 0
+    (words,) = machine.called("docker")
+    passed = {words[n + 1] for n, word in enumerate(words) if word == "--env"}
+    environ = dict(line.split("=", 1) for line in (tmp_path / "bin" / "docker.env").read_text().splitlines())
+    assert find_machine({name: value for name, value in environ.items() if name in passed}) == MACHINE
 
 
 def test_several_gpus_train_together(tmp_path: Path) -> None:

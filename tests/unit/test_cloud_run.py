@@ -54,7 +54,11 @@ def test_what_is_asked_for_is_one_task_on_one_gpu_that_nobody_retries(server: Go
     task = request.body["template"]["template"]
     (container,) = task["containers"]
     assert (container["image"], container["args"]) == (IMAGE, ["--spec", RUN.spec_uri, "--attempt", "1"])
-    assert container["env"] == [{"name": "GOOGLE_CLOUD_PROJECT", "value": "speech-1"}]
+    assert {each["name"]: each["value"] for each in container["env"]} == {
+        "GOOGLE_CLOUD_PROJECT": "speech-1",
+        "RETUNE_MACHINE_TYPE": "cloud-run-nvidia-l4",
+        "RETUNE_PROVISIONING": "standard",
+    }
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert (task["nodeSelector"], task["maxRetries"], request.body["template"]["taskCount"]) == ({"accelerator": "nvidia-l4"}, 0, 1)
     assert task["serviceAccount"] == "retune-trainer@speech-1.iam.gserviceaccount.com"
@@ -70,7 +74,7 @@ def test_the_key_of_a_language_model_comes_from_its_secret(server: GoogleApi, la
     gold = GoldConfig(base_url="https://api.mistral.ai/v1", model="voxtral-small", api_key_env="MISTRAL_KEY")
     launch(google_settings(machines=candidates("a spot"), launcher="cloud_run", gold=gold.model_dump())).start(RUN)
     (container,) = server.record.of(CREATE)[0].body["template"]["template"]["containers"]
-    assert container["env"][1] == {
+    assert container["env"][-1] == {
         "name": "MISTRAL_KEY",
         "valueSource": {"secretKeyRef": {"secret": "retune-llm-key", "version": "latest"}},
     }

@@ -14,6 +14,7 @@ from functions.launcher.decide import (
     decide_interrupted,
     decide_next_attempt,
     decide_no_capacity,
+    decide_over_budget,
     decide_preempted,
     decide_refused,
     decide_retry_capacity,
@@ -174,6 +175,25 @@ def test_an_interrupted_cycle_without_attempts_left_has_failed_for_the_last_reas
     reason = f"{attempt} attempts of 3 are used up; last: taken away"
     expected = Entry(status=S.FAILED, at=NOW, by="launcher", cause=f"relaunch:1:{attempt}", reason=reason, attempt=attempt)
     assert last(decision) == expected
+
+
+def test_an_interrupted_cycle_whose_budget_is_spent_gets_no_next_attempt_however_many_are_left() -> None:
+    for attempt in (1, 3):
+        decision = decide_next_attempt(cycle_state(S.INTERRUPTED, attempt=attempt), POLICY, NOW, over_budget="1.5 of 1 h")
+        cause, reason = f"budget:1:{attempt}", "stopped: 1.5 of 1 h"
+        assert last(decision) == Entry(status=S.FAILED, at=NOW, by="launcher", cause=cause, reason=reason, attempt=attempt)
+
+
+@pytest.mark.parametrize(("status", "to"), [(S.PREPARING, S.INTERRUPTED), (S.TRAINING, S.INTERRUPTED), (S.WAITING_FOR_CAPACITY, S.FAILED)])
+def test_a_cycle_over_budget_is_interrupted_where_a_trainer_may_be_at_work_and_else_ends(status: Status, to: Status) -> None:
+    decision = decide_over_budget(cycle_state(status, attempt=2), 2, "1.5 of 1 h", NOW)
+    assert last(decision) == Entry(status=to, at=NOW, by="sweeper", cause="budget:1:2", reason="stopped: 1.5 of 1 h", attempt=2)
+    elsewhere = [
+        None,
+        cycle_state(status, attempt=3),
+        *(cycle_state(other, attempt=2) for other in others(S.PREPARING, S.TRAINING, S.WAITING_FOR_CAPACITY)),
+    ]
+    assert refusals(lambda state: decide_over_budget(state, 2, "spent", NOW), elsewhere) == {"no trainer to stop"}
 
 
 def test_what_is_not_interrupted_gets_no_next_attempt() -> None:

@@ -22,10 +22,12 @@ def need(
     trainer_lives: bool = False,
     last_sign: datetime | None = None,
     policy: Policy = POLICY,
+    over_budget: str = "",
 ) -> tuple[Need, str]:
     """Return what a cycle needs that came to `status` so many seconds ago."""
     now = START + timedelta(seconds=after_s)
-    return decide_need(cycle_state(status), policy, now, result=result, trainer_lives=trainer_lives, last_sign=last_sign)
+    state = cycle_state(status)
+    return decide_need(state, policy, now, result=result, trainer_lives=trainer_lives, last_sign=last_sign, over_budget=over_budget)
 
 
 NOTHING = (Need.NOTHING, "")
@@ -100,3 +102,17 @@ def test_a_trainer_is_silent_from_its_start_or_its_last_sign_of_life() -> None:
 
 def test_a_sign_of_life_from_a_clock_that_is_ahead_is_no_silence() -> None:
     assert need(S.TRAINING, 0, trainer_lives=True, last_sign=START + timedelta(seconds=30)) == NOTHING
+
+
+# budget
+
+
+@pytest.mark.parametrize("status", Status)
+def test_what_has_a_trainer_or_is_about_to_get_one_stops_when_the_budget_is_spent(status: Status) -> None:
+    stops = status in {S.PREPARING, S.WAITING_FOR_CAPACITY, S.TRAINING, S.INTERRUPTED}
+    assert (need(status, 0, over_budget="1.5 of 1 h", trainer_lives=True) == (Need.STOP, "1.5 of 1 h")) == stops
+
+
+def test_a_result_is_paid_for() -> None:
+    assert need(S.TRAINING, 0, over_budget="1.5 of 1 h", result=True)[0] == Need.ANNOUNCE_RESULT
+    assert need(S.INTERRUPTED, 0, over_budget="1.5 of 1 h", result=True)[0] == Need.RELAUNCH, "which finds the result"

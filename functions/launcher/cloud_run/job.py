@@ -14,10 +14,13 @@ from typing import Any
 
 from functions.launcher.trainers import TrainerRun
 from shared.config import KEY_SECRET, Settings
+from shared.machine import Machine
 
 LONGEST_TASK_S = 3600
 LIMITS = {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "1"}
 ACCELERATOR = "nvidia-l4"
+MACHINE = Machine(machine_type="cloud-run-nvidia-l4", provisioning="standard")
+"""By this name the policy's table of prices knows it."""
 EXECUTION = "run"
 """Suffix of the one execution that comes with the job: to make the job is to start it, so that no crash lies in between."""
 _AT_WORK = frozenset({"EXECUTION_RUNNING", "EXECUTION_PENDING", "COMPLETION_STATUS_UNSPECIFIED", ""})
@@ -26,7 +29,8 @@ _AT_WORK = frozenset({"EXECUTION_RUNNING", "EXECUTION_PENDING", "COMPLETION_STAT
 def build_job(settings: Settings, run: TrainerRun) -> dict[str, Any]:
     """Return the request for one job with its execution."""
     gold = settings.policy.gold
-    environment: list[dict[str, Any]] = [{"name": "GOOGLE_CLOUD_PROJECT", "value": settings.project}]
+    told = {"GOOGLE_CLOUD_PROJECT": settings.project, **MACHINE.to_env()}
+    environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in told.items()]
     if gold is not None:
         key = {"secretKeyRef": {"secret": KEY_SECRET, "version": "latest"}}
         environment.append({"name": gold.api_key_env, "valueSource": key})

@@ -11,12 +11,13 @@ from shared.config import KEY_SECRET, Settings
 from shared.errors import InvariantBroken
 from shared.events import TRAINING_EVENTS
 from shared.ids import derived_event_id
+from shared.machine import Machine
 
 _PLAIN = re.compile(r"^[A-Za-z0-9_.:/@-]*$")
 
 
-def render_user_data(settings: Settings, run: TrainerRun) -> str:
-    """Return the text of the metadata `user-data`.
+def render_user_data(settings: Settings, run: TrainerRun, machine: Machine) -> str:
+    """Return the text of the metadata `user-data`; the trainer is told of its machine, whose price the attempt costs.
 
     Raises:
         InvariantBroken: a value would mean something to a shell or to YAML; every setting is checked where it is read.
@@ -29,6 +30,8 @@ def render_user_data(settings: Settings, run: TrainerRun) -> str:
         "spec_uri": run.spec_uri,
         "attempt": str(run.attempt),
         "cycle": str(run.cycle),
+        "machine_type": machine.machine_type,
+        "provisioning": machine.provisioning,
         "project": settings.project,
         "key_variable": gold.api_key_env if gold else "",
         "key_secret": KEY_SECRET,

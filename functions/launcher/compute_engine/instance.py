@@ -41,7 +41,7 @@ def build_instance(settings: Settings, run: TrainerRun, candidate: Candidate) ->
         ),
         metadata=_metadata(
             {
-                "user-data": render_user_data(settings, run),
+                "user-data": render_user_data(settings, run, candidate.machine),
                 "google-logging-enabled": "true",
                 "block-project-ssh-keys": "true",
                 "cos-update-strategy": "update_disabled",
