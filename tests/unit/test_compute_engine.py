@@ -1,6 +1,8 @@
 """Google's own Compute Engine client against a server that knows Google's own description of the API, through every kind of bad luck."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -192,6 +194,19 @@ def test_of_two_deliveries_that_started_one_each_both_keep_the_older(compute: Co
     compute.before_insert = lambda zone: compute.add(B, NAME, age_s=5.0)
     assert launch().start(RUN) == Started(f"VM in {B}")
     assert compute.names() == [(B, NAME)]
+
+
+@pytest.mark.parametrize("stock_outs", range(4))
+def test_however_many_deliveries_start_at_once_one_machine_is_left(
+    stock_outs: int, compute: Compute, server: GoogleApi, launch: Launch
+) -> None:
+    compute.script[A] = [STOCK_OUT] * stock_outs
+    claims = [replace(RUN, claimed_at=START + timedelta(seconds=number)) for number in range(4)]  # none is spared by its request id
+    with ThreadPoolExecutor(len(claims)) as pool:
+        outcomes = list(pool.map(lambda claim: launch().start(claim), claims))
+    assert all(isinstance(outcome, Started) for outcome in outcomes)
+    assert len(compute.names()) == 1
+    assert launch().list_names() == [NAME]
 
 
 def test_a_lost_reply_makes_no_second_machine(compute: Compute, server: GoogleApi, launch: Launch) -> None:
