@@ -14,8 +14,8 @@ _LOOKING = frozenset({Status.PREPARING, Status.WAITING_FOR_CAPACITY})
 
 
 def looks(state: CycleState) -> int:
-    """Return how often the present attempt has looked for a machine and found none."""
-    recent = takewhile(lambda entry: entry.status in _LOOKING and entry.attempt == state.attempt, reversed(state.history))
+    """Return how often the present attempt has looked for a machine and found none; between attempts lies an interruption."""
+    recent = takewhile(lambda entry: entry.status in _LOOKING, reversed(state.history))
     return sum(entry.status == Status.WAITING_FOR_CAPACITY for entry in recent)
 
 

@@ -89,6 +89,7 @@ class Compute:
         machines: machine type -> GPUs, the same in every zone of `zones`.
         broken: method -> what it answers instead.
         stubborn: no VM ever ends.
+        unreachable: zones of which no list can be had.
         looks: an operation is seen at work so often, less one, before it has ended.
         before_insert: called with the zone when a VM is asked for.
     """
@@ -98,6 +99,7 @@ class Compute:
     script: defaultdict[str, list[Fate]] = field(default_factory=lambda: defaultdict(list))
     broken: dict[str, ApiError] = field(default_factory=dict)
     stubborn: bool = False
+    unreachable: tuple[str, ...] = ()
     looks: int = 2
     before_insert: Callable[[str], object] | None = None
     vms: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -211,6 +213,8 @@ class Compute:
         return {"kind": "compute#instanceAggregatedList", "items": items, **more}
 
     def _scoped(self, zone: str, wanted: str) -> dict[str, Any]:
+        if zone in self.unreachable:
+            return {"warning": {"code": "UNREACHABLE", "message": f"The zone '{zone}' could not be reached."}}
         found = [vm for (place, name), vm in self.vms.items() if place == zone and fullmatch(wanted, name)]
         if found:
             return {"instances": found}

@@ -1,6 +1,8 @@
 """Google's own Compute Engine client against a server that knows Google's own description of the API, through every kind of bad luck."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -194,6 +196,19 @@ def test_of_two_deliveries_that_started_one_each_both_keep_the_older(compute: Co
     assert compute.names() == [(B, NAME)]
 
 
+@pytest.mark.parametrize("stock_outs", range(4))
+def test_however_many_deliveries_start_at_once_one_machine_is_left(
+    stock_outs: int, compute: Compute, server: GoogleApi, launch: Launch
+) -> None:
+    compute.script[A] = [STOCK_OUT] * stock_outs
+    claims = [replace(RUN, claimed_at=START + timedelta(seconds=number)) for number in range(4)]  # none is spared by its request id
+    with ThreadPoolExecutor(len(claims)) as pool:
+        outcomes = list(pool.map(lambda claim: launch().start(claim), claims))
+    assert all(isinstance(outcome, Started) for outcome in outcomes)
+    assert len(compute.names()) == 1
+    assert launch().list_names() == [NAME]
+
+
 def test_a_lost_reply_makes_no_second_machine(compute: Compute, server: GoogleApi, launch: Launch) -> None:
     compute.script[A] = [Fate(lost=True)]
     assert launch().start(RUN) == Started(f"VM in {A}, g2-standard-8, spot")
@@ -315,3 +330,35 @@ def test_a_service_that_is_away_is_asked_again_and_then_the_message_comes_again(
     with pytest.raises(Retryable, match="VMs of all zones: backendError: try again"):
         launch().start(RUN)
     assert len(server.record.of("compute.instances.aggregatedList")) == 3
+
+
+def test_while_a_zone_cannot_be_looked_into_nobody_can_tell_what_is_there(compute: Compute, server: GoogleApi, launch: Launch) -> None:
+    compute.unreachable = (C,)
+    for ask in (lambda: launch().start(RUN), launch().list_names, lambda: launch().delete(NAME)):
+        with pytest.raises(Retryable, match="VMs in europe-west4-c: UNREACHABLE"):
+            ask()
+    assert asked(server) == []
+
+
+@pytest.mark.parametrize(
+    ("fate", "outcome", "inserts"),
+    [
+        (failed("SOMETHING_NEW", status=500), Started, 2),
+        (failed("SOMETHING_NEW", status=400), Refused, 1),
+        (Fate(http=ApiError(400, "somethingNew", "unheard of")), Refused, 1),
+        (Fate(http=ApiError(412, "conditionNotMet", "Constraint constraints/compute.requireShieldedVm violated")), Refused, 1),
+        (failed("RESOURCE_NOT_FOUND", "The resource 'projects/speech-1/global/networks/x' was not found", status=404), Refused, 1),
+    ],
+)
+def test_a_code_that_nobody_knows_blocks_a_candidate_when_the_server_is_at_fault_and_everything_otherwise(
+    fate: Fate, outcome: type, inserts: int, compute: Compute, server: GoogleApi, launch: Launch
+) -> None:
+    compute.script[A] = [fate]
+    assert isinstance(launch().start(RUN), outcome)
+    assert len(asked(server)) == inserts
+
+
+def test_an_insert_that_fails_three_times_is_tried_elsewhere(compute: Compute, server: GoogleApi, launch: Launch) -> None:
+    compute.script[A] = [Fate(http=ApiError(503, "backendError", "try again"))] * 3
+    assert launch().start(RUN) == Started(f"VM in {B}, g2-standard-8, spot")
+    assert len(asked(server)) == 4
