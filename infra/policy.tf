@@ -19,9 +19,12 @@ variable "policy" {
       max_gpu_hours    = optional(number)
       max_usd          = optional(number)
       usd_per_gpu_hour = optional(number)
+      prices           = optional(map(map(number)), {})
       period_days      = optional(number, 30)
     }), {})
     max_attempts        = optional(number, 3)
+    spot_attempts       = optional(number, 2)
+    max_attempt_s       = optional(number, 43200)
     preparing_lease_s   = optional(number, 900)
     heartbeat_timeout_s = optional(number, 300)
     decline_backoff_s   = optional(number, 300)
@@ -186,6 +189,11 @@ variable "policy" {
   }
 
   validation {
+    condition     = alltrue([for name0, each0 in var.policy.budget.prices : length(each0) >= 1 && alltrue([for name1, each1 in each0 : contains(["spot", "standard"], name1) && each1 > 0])])
+    error_message = "policy.budget.prices: expected each at least 1, names spot or standard, > 0."
+  }
+
+  validation {
     condition     = var.policy.budget.period_days > 0
     error_message = "policy.budget.period_days: expected > 0."
   }
@@ -193,6 +201,16 @@ variable "policy" {
   validation {
     condition     = var.policy.max_attempts >= 1 && var.policy.max_attempts <= 20 && floor(var.policy.max_attempts) == var.policy.max_attempts
     error_message = "policy.max_attempts: expected >= 1, <= 20, whole."
+  }
+
+  validation {
+    condition     = var.policy.spot_attempts >= 0 && var.policy.spot_attempts <= 20 && floor(var.policy.spot_attempts) == var.policy.spot_attempts
+    error_message = "policy.spot_attempts: expected >= 0, <= 20, whole."
+  }
+
+  validation {
+    condition     = var.policy.max_attempt_s >= 600 && var.policy.max_attempt_s <= 604800
+    error_message = "policy.max_attempt_s: expected >= 600, <= 604800."
   }
 
   validation {
@@ -238,6 +256,11 @@ variable "policy" {
   validation {
     condition     = var.policy.validation.min_relative_gain >= 0 && var.policy.validation.min_relative_gain <= 1
     error_message = "policy.validation.min_relative_gain: expected >= 0, <= 1."
+  }
+
+  validation {
+    condition     = alltrue([for name0, each0 in var.policy.validation.suites : each0.margin == null ? true : (each0.margin > 0 && each0.margin <= 1)])
+    error_message = "policy.validation.suites: expected each margin > 0, <= 1."
   }
 
   validation {

@@ -5,7 +5,7 @@ reads it. A nullable field is null where its default is.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def policy_tf() -> str:
         '  description = "The operator\'s numbers: when to train, on how much, what may be deployed without asking."',
         "  type = " + _object(schema, definitions, "  "),
         "  default = {}",
-        *(line for path, field in _fields(schema, definitions, "var.policy", ()) for line in _validation(path, field)),
+        *(line for path, field in _fields(schema, definitions, "var.policy", ()) for line in _validation(path, field, definitions)),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -88,18 +88,41 @@ def _plain(field: Schema, definitions: Schema) -> tuple[Schema, bool]:
 
 
 def _fields(schema: Schema, definitions: Schema, path: str, absent: tuple[str, ...]) -> Iterator[tuple[str, Schema]]:
-    """Yield the path and the schema of every limited scalar; a path inside of something nullable begins with what may be null."""
+    """Yield the path and the schema of every limited scalar and of every map, with all that may be null on the way to it."""
     for name, field in schema["properties"].items():
         plain, nullable = _plain(field, definitions)
         here = f"{path}.{name}"
         holes = (*absent, here) if nullable else absent
         if "properties" in plain:
             yield from _fields(plain, definitions, here, holes)
-        elif plain.keys() & {*_LIMITS, "enum"}:
+        elif plain.keys() & {*_LIMITS, "enum", "additionalProperties"}:
             yield here, {**plain, "holes": holes}
 
 
-def _validation(path: str, field: Schema) -> list[str]:
+def _validation(path: str, field: Schema, definitions: Schema) -> list[str]:
+    wanted, said = _wanted(path, field, definitions)
+    if not wanted:
+        return []
+    return [
+        "",
+        "  validation {",
+        f"    condition     = {_unless_null(field['holes'], wanted)}",
+        f'    error_message = "{path.removeprefix("var.")}: expected {", ".join(said)}."',
+        "  }",
+    ]
+
+
+def _unless_null(holes: Sequence[str], wanted: Sequence[str]) -> str:
+    condition = " && ".join(wanted)
+    for hole in reversed(holes):
+        condition = f"{hole} == null ? true : ({condition})"
+    return condition
+
+
+def _wanted(path: str, field: Schema, definitions: Schema, depth: int = 0) -> tuple[list[str], list[str]]:
+    """Return the conditions of a scalar or a map, and the same in words."""
+    if "additionalProperties" in field:
+        return _wanted_of_map(path, field, definitions, depth)
     wanted = [f"{path} {sign} {field[limit]:g}" for limit, sign in _LIMITS.items() if limit in field]
     said = [f"{sign} {field[limit]:g}" for limit, sign in _LIMITS.items() if limit in field]
     if "enum" in field:
@@ -108,16 +131,27 @@ def _validation(path: str, field: Schema) -> list[str]:
     if field["type"] == "integer":
         wanted.append(f"floor({path}) == {path}")
         said.append("whole")
-    condition = " && ".join(wanted)
-    for hole in reversed(field["holes"]):
-        condition = f"{hole} == null ? true : ({condition})"
-    return [
-        "",
-        "  validation {",
-        f"    condition     = {condition}",
-        f'    error_message = "{path.removeprefix("var.")}: expected {", ".join(said)}."',
-        "  }",
-    ]
+    return wanted, said
+
+
+def _wanted_of_map(path: str, field: Schema, definitions: Schema, depth: int) -> tuple[list[str], list[str]]:
+    name, each = f"name{depth}", f"each{depth}"
+    value, _ = _plain(field["additionalProperties"], definitions)
+    wanted, said = ([], []) if "properties" in value else _wanted(each, value, definitions, depth + 1)
+    for path_of_field, inner in _fields(value, definitions, each, ()) if "properties" in value else ():
+        conditions, words = _wanted(path_of_field, inner, definitions, depth + 1)
+        wanted.append(_unless_null(inner["holes"], conditions))
+        said.append(f"{path_of_field.removeprefix(f'{each}.')} {', '.join(words)}")
+    names = field.get("propertyNames", {}).get("enum")
+    if names:
+        wanted.insert(0, f"contains({json.dumps(names)}, {name})")
+        said.insert(0, f"names {' or '.join(names)}")
+    of_all = [f"alltrue([for {name}, {each} in {path} : {' && '.join(wanted)}])"] if wanted else []
+    fewest = field.get("minProperties")
+    if fewest:
+        of_all.insert(0, f"length({path}) >= {fewest}")
+        said.insert(0, f"at least {fewest}")
+    return of_all, ["each " + said[0], *said[1:]] if depth == 0 and said else said
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from rich.text import Text
 
 from functions.crossing import Declined, find_declined
 from functions.launcher.opening import find_state
+from functions.launcher.spending import read_spends
 from functions.runtime import Ports
+from functions.sweeper.decide import SPENDS
 from functions.sweeper.verdict import subjects
 from functions.sweeper.watch import find_watch
 from infra.people import read_production
@@ -20,6 +22,7 @@ from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.ledger import Totals
 from shared.registry import Production
+from shared.spend import Spend
 from shared.training import Heartbeat, parse_document
 from shared.watch import Watch
 
@@ -46,6 +49,7 @@ class StatusReport(Frozen):
         ended: the newest cycle that has.
         declined: the last recorded refusal to start the cycle that collects.
         watches: what was seen of the canary, and of a stable version in its guard window.
+        spends: what has been spent of each limit of the budget, while a cycle runs that may train.
     """
 
     at: datetime
@@ -58,6 +62,7 @@ class StatusReport(Frozen):
     declined: Declined | None
     production: Production | None
     watches: tuple[Watch, ...] = ()
+    spends: tuple[Spend, ...] = ()
 
 
 def look(ports: Ports) -> StatusReport:
@@ -66,6 +71,7 @@ def look(ports: Ports) -> StatusReport:
     views = [view for view in (_view(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE) if view is not None]
     policy = ports.settings.policy
     production = read_production(ports)
+    running = next((view for view in views if not view.state.ended), None)
     watched = ((subject, find_watch(ports, subject.version)) for subject in subjects(production, policy.canary))
     return StatusReport(
         at=ports.clock.now(),
@@ -73,11 +79,12 @@ def look(ports: Ports) -> StatusReport:
         collecting=head,
         collected=ledger.count(ports.store, head),
         wanted={"errors": policy.min_error_cases, "corrected": policy.min_corrected_cases},
-        running=next((view for view in views if not view.state.ended), None),
+        running=running,
         ended=next((view for view in views if view.state.ended), None),
         declined=find_declined(ports, head),
         production=production,
         watches=tuple(watch for subject, watch in watched if watch is not None and watch.subject == subject),
+        spends=read_spends(ports, running.state.cycle) if running is not None and running.state.status in SPENDS else (),
     )
 
 
@@ -95,6 +102,7 @@ def render(report: StatusReport) -> RenderableType:
     parts: list[RenderableType] = [Text(report.bucket, style="bold"), *_serving(report.production), *_watched(report), *_collected(report)]
     if report.running is not None:
         parts += _cycle(report.running, report.at)
+        parts += [Text(f"  {spend.text}") for spend in report.spends]
     if report.ended is not None:
         parts += _cycle(report.ended, report.at)
     if report.running is None and report.ended is None:

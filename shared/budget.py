@@ -4,52 +4,21 @@ The unit is an hour of the trainer's machine: a machine of several GPUs counts o
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from shared.cycle import CycleState, Status
 from shared.frozen import Frozen
+from shared.machine import Machine, Provisioning
 from shared.training import Heartbeat, TrainingResult
 
 HOUR_S = 3600.0
-
-
-class BudgetPolicy(Frozen):
-    """What all training together may cost in any `period_days`: a rolling window, so that no date makes everything start at once.
-
-    Attributes:
-        max_gpu_hours: None = no limit.
-        max_usd: None = no limit; needs a price.
-        usd_per_gpu_hour: what an hour of the trainer's machine costs.
-        period_days: length of the window.
-    """
-
-    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
-    max_usd: Annotated[float, Field(gt=0)] | None = None
-    usd_per_gpu_hour: Annotated[float, Field(gt=0)] | None = None
-    period_days: Annotated[float, Field(gt=0)] = 30.0
-
-    @model_validator(mode="after")
-    def _money_needs_a_price(self) -> Self:
-        if self.max_usd is not None and self.usd_per_gpu_hour is None:
-            raise ValueError("max_usd needs usd_per_gpu_hour: without a price nobody can tell what was spent")
-        return self
-
-    @property
-    def period(self) -> timedelta:
-        """Length of the window."""
-        return timedelta(days=self.period_days)
-
-    def limits(self) -> Iterator[tuple[float, float, str]]:
-        """Yield each limit with the price of an hour in its unit, and the unit."""
-        if self.max_gpu_hours is not None:
-            yield self.max_gpu_hours, 1.0, "GPU-hours"
-        if self.max_usd is not None and self.usd_per_gpu_hour is not None:
-            yield self.max_usd, self.usd_per_gpu_hour, "USD"
+Usd = Annotated[float, Field(gt=0)]
 
 
 class AttemptCost(Frozen):
@@ -58,19 +27,92 @@ class AttemptCost(Frozen):
     Attributes:
         ended_at: when it ended; it counts from then for one period.
         gpu_s: time of its machine.
+        machine: that it ran on; None = unknown.
     """
 
     cycle: Annotated[int, Field(ge=1)]
     ended_at: AwareDatetime
     gpu_s: Annotated[float, Field(ge=0)]
+    machine: Machine | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit of a budget.
+
+    Attributes:
+        amount: the most that may be spent in a period.
+        field: of the policy's budget that sets it.
+        of: what an attempt cost in this unit.
+    """
+
+    amount: float
+    unit: Literal["GPU-hours", "USD"]
+    field: Literal["max_gpu_hours", "max_usd"]
+    of: Callable[[AttemptCost], float]
+
+
+class BudgetPolicy(Frozen):
+    """What all training together may cost in any `period_days`: a rolling window, so that no date makes everything start at once.
+
+    Attributes:
+        max_gpu_hours: None = no limit.
+        max_usd: None = no limit; needs a price.
+        usd_per_gpu_hour: what an hour of a machine costs that is not in the table, or that nobody knows; None = as much as the dearest
+            of the table.
+        prices: machine type -> provisioning -> what an hour of such a machine costs, in USD.
+        period_days: length of the window.
+    """
+
+    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    max_usd: Usd | None = None
+    usd_per_gpu_hour: Usd | None = None
+    prices: dict[str, Annotated[dict[Provisioning, Usd], Field(min_length=1)]] = {}
+    period_days: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _money_needs_a_price(self) -> Self:
+        if self.max_usd is not None and self.usd_per_hour(None) is None:
+            raise ValueError("max_usd needs usd_per_gpu_hour or prices: without a price nobody can tell what was spent")
+        return self
+
+    @property
+    def period(self) -> timedelta:
+        """Length of the window."""
+        return timedelta(days=self.period_days)
+
+    def usd_per_hour(self, machine: Machine | None) -> float | None:
+        """Return what an hour of a machine costs; None = no price is known at all."""
+        listed = self.prices.get(machine.machine_type, {}).get(machine.provisioning) if machine is not None else None
+        if listed is not None:
+            return listed
+        if self.usd_per_gpu_hour is not None:
+            return self.usd_per_gpu_hour
+        return max((usd for prices in self.prices.values() for usd in prices.values()), default=None)
+
+    def usd(self, cost: AttemptCost) -> float:
+        """Return what an attempt cost in USD; 0 where no price is known."""
+        return gpu_hours(cost) * (self.usd_per_hour(cost.machine) or 0.0)
+
+    def limits(self) -> Iterator[Limit]:
+        """Yield each limit that is set."""
+        if self.max_gpu_hours is not None:
+            yield Limit(self.max_gpu_hours, "GPU-hours", "max_gpu_hours", gpu_hours)
+        if self.max_usd is not None:
+            yield Limit(self.max_usd, "USD", "max_usd", self.usd)
+
+
+def gpu_hours(cost: AttemptCost) -> float:
+    """Return what an attempt cost in hours of its machine."""
+    return cost.gpu_s / HOUR_S
 
 
 def attempt_costs(state: CycleState, result: TrainingResult | None, heartbeat: Heartbeat | None, now: datetime) -> list[AttemptCost]:
     """Return what every attempt of a cycle cost.
 
     The attempt that wrote the result cost what it measured itself (`run_s`). Any other cost the time from its start to its last sign of
-    life, where the heartbeat is its own, else to the move that took note of its end. How long its machine stood before and after, nobody
-    has measured.
+    life, where the heartbeat is its own, else to the move that took note of its end, or to `now` while it trains. How long its machine
+    stood before and after, nobody has measured.
     """
     costs = []
     later = [entry.at for entry in state.history[1:]] + [now]
@@ -86,21 +128,21 @@ def attempt_costs(state: CycleState, result: TrainingResult | None, heartbeat: H
         elif heartbeat is not None and heartbeat.attempt == entry.attempt and entry.at <= heartbeat.at < noted_at:
             ended_at = heartbeat.at
         measured_s = gpu_s if gpu_s is not None else (ended_at - entry.at).total_seconds()
-        costs.append(AttemptCost(cycle=state.cycle, ended_at=ended_at, gpu_s=max(measured_s, 0.0)))
+        costs.append(AttemptCost(cycle=state.cycle, ended_at=ended_at, gpu_s=max(measured_s, 0.0), machine=entry.machine))
     return costs
 
 
-def spent_hours(costs: Sequence[AttemptCost], budget: BudgetPolicy, at: datetime) -> float:
-    """Return the GPU-hours of the attempts that ended within the period before `at`."""
-    return sum(cost.gpu_s for cost in costs if cost.ended_at > at - budget.period) / HOUR_S
+def spent(costs: Sequence[AttemptCost], of: Callable[[AttemptCost], float], period: timedelta, at: datetime) -> float:
+    """Return what the attempts cost that ended within the period before `at`, in the unit of `of`."""
+    return sum(of(cost) for cost in costs if cost.ended_at > at - period)
 
 
-def expected_hours(costs: Sequence[AttemptCost]) -> float | None:
-    """Return what the next cycle will probably take: the median of the cycles known, all attempts of each; None = none is known."""
+def expected(costs: Sequence[AttemptCost], of: Callable[[AttemptCost], float]) -> float | None:
+    """Return what the next cycle will probably cost: the median of the cycles known, all attempts of each; None = none is known."""
     by_cycle: dict[int, float] = defaultdict(float)
     for cost in costs:
-        by_cycle[cost.cycle] += cost.gpu_s
-    return median(by_cycle.values()) / HOUR_S if by_cycle else None
+        by_cycle[cost.cycle] += of(cost)
+    return median(by_cycle.values()) if by_cycle else None
 
 
 def over_budget(costs: Sequence[AttemptCost], budget: BudgetPolicy, now: datetime) -> Iterator[tuple[str, datetime | None]]:
@@ -108,18 +150,21 @@ def over_budget(costs: Sequence[AttemptCost], budget: BudgetPolicy, now: datetim
 
     Held: spent + expected exceeds the limit. With no earlier run to tell what is expected, held once the limit is reached.
     """
-    expected = expected_hours(costs)
-    for limit, price, unit in budget.limits():
-        spent = price * spent_hours(costs, budget, now)
-        if _fits(spent, expected, limit, price):
+    for limit in budget.limits():
+        gone, takes = spent(costs, limit.of, budget.period, now), expected(costs, limit.of)
+        if _fits(gone, takes, limit):
             continue
         ends = sorted(cost.ended_at + budget.period for cost in costs)
-        frees = (end for end in ends if end > now and _fits(price * spent_hours(costs, budget, end), expected, limit, price))
-        opens = next(frees, None)
-        takes = f", a cycle takes about {price * expected:.2f}" if expected is not None else ""
+        opens = next((end for end in ends if end > now and _fits(spent(costs, limit.of, budget.period, end), takes, limit)), None)
+        cycle = f", a cycle takes about {takes:.2f}" if takes is not None else ""
         when = f"the window frees enough on {opens.isoformat(timespec='seconds')}" if opens else "raise the limit: no waiting frees enough"
-        yield f"budget of {limit:.2f} {unit} in {budget.period_days:g} days: {spent:.2f} spent{takes}; {when}", opens
+        yield f"{words(limit, budget)}: {gone:.2f} spent{cycle}; {when}", opens
 
 
-def _fits(spent: float, expected: float | None, limit: float, price: float) -> bool:
-    return spent < limit if expected is None else spent + price * expected <= limit
+def words(limit: Limit, budget: BudgetPolicy) -> str:
+    """Return a limit in words."""
+    return f"budget of {limit.amount:.2f} {limit.unit} in {budget.period_days:g} days"
+
+
+def _fits(gone: float, takes: float | None, limit: Limit) -> bool:
+    return gone < limit.amount if takes is None else gone + takes <= limit.amount

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, Field
 from shared.cas import Codec, Decision
 from shared.errors import InvariantBroken
 from shared.frozen import Frozen
+from shared.machine import Machine
 from shared.training import document_bytes, parse_document
 
 
@@ -67,7 +68,11 @@ MOVES: dict[Status, frozenset[Status]] = {
 
 
 class Entry(Frozen):
-    """One move: who, when, why."""
+    """One move: who, when, why.
+
+    Attributes:
+        machine: that the attempt trains on, where the move is its trainer's first act; None = nobody told it.
+    """
 
     status: Status
     at: AwareDatetime
@@ -75,6 +80,7 @@ class Entry(Frozen):
     cause: str
     reason: str = ""
     attempt: int | None = None
+    machine: Machine | None = None
 
 
 class CycleState(Frozen):
@@ -140,7 +146,17 @@ def can_move(state: CycleState, to: Status) -> bool:
     return to in MOVES[state.status]
 
 
-def move(state: CycleState, to: Status, *, at: datetime, by: str, cause: str, reason: str = "", attempt: int | None = None) -> CycleState:
+def move(
+    state: CycleState,
+    to: Status,
+    *,
+    at: datetime,
+    by: str,
+    cause: str,
+    reason: str = "",
+    attempt: int | None = None,
+    machine: Machine | None = None,
+) -> CycleState:
     """Return the state after a legal move.
 
     Raises:
@@ -149,14 +165,16 @@ def move(state: CycleState, to: Status, *, at: datetime, by: str, cause: str, re
     if not can_move(state, to):
         raise InvariantBroken(f"cycle {state.cycle}: expected a legal move from {state.status}, found {to} ({reason})")
     number = state.attempt if attempt is None else attempt
-    entry = Entry(status=to, at=at, by=by, cause=cause, reason=reason, attempt=number)
+    entry = Entry(status=to, at=at, by=by, cause=cause, reason=reason, attempt=number, machine=machine)
     return state.model_copy(update={"status": to, "attempt": number, "history": (*state.history, entry)})
 
 
-def decide_begin_training(state: CycleState | None, attempt: int, *, at: datetime, cause: str) -> Decision[CycleState]:
+def decide_begin_training(
+    state: CycleState | None, attempt: int, *, at: datetime, cause: str, machine: Machine | None = None
+) -> Decision[CycleState]:
     """Decide the trainer's first act: only `preparing` or `training` with its own attempt lets it work.
 
-    The reason is empty when the trainer may work; otherwise it says why it must go.
+    The reason is empty when the trainer may work; otherwise it says why it must go. `machine`: that it runs on, None = unknown.
     """
     if state is None:
         return Decision(None, reason="the cycle has no state")
@@ -166,7 +184,8 @@ def decide_begin_training(state: CycleState | None, attempt: int, *, at: datetim
         return Decision(None)
     if state.status != S.PREPARING:
         return Decision(None, reason=f"cycle {state.cycle} is {state.status}")
-    return Decision(move(state, S.TRAINING, at=at, by="trainer", cause=cause, reason=f"attempt {attempt} started"))
+    reason = f"attempt {attempt} started"
+    return Decision(move(state, S.TRAINING, at=at, by="trainer", cause=cause, reason=reason, machine=machine))
 
 
 CODEC: Codec[CycleState] = Codec(parse=lambda data: parse_document(CycleState, data, what="cycle state"), dump=document_bytes)

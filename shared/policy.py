@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.budget import AttemptCost, BudgetPolicy, expected_hours, over_budget, spent_hours
+from shared.budget import AttemptCost, BudgetPolicy, expected, gpu_hours, over_budget, spent
 from shared.cycle import CycleState, Status
 from shared.events import Rate
 from shared.frozen import Frozen
@@ -122,6 +122,8 @@ class Policy(Frozen):
             measured, then a brake.
         budget: what all training together may cost; force does not skip it.
         max_attempts: trainings per cycle before it has failed.
+        spot_attempts: so many attempts of a cycle may be taken away by Spot; later ones run on demand, where the machines allow it.
+        max_attempt_s: a machine of Google's ends after so long, whatever it does; the next attempt goes on from the checkpoint.
         preparing_lease_s: how long a cycle may stand still in `preparing` before the sweeper carries it on.
         heartbeat_timeout_s: silence of a trainer that counts as an interruption.
         decline_backoff_s: how long a recorded refusal stands before the same crossing is looked at again.
@@ -145,6 +147,8 @@ class Policy(Frozen):
     min_detectable_gain: Annotated[float, Field(gt=0, le=1)] = 0.25
     budget: BudgetPolicy = BudgetPolicy()
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    spot_attempts: Annotated[int, Field(ge=0, le=20)] = 2
+    max_attempt_s: Annotated[float, Field(ge=600, le=604_800)] = 43_200.0
     preparing_lease_s: Annotated[float, Field(gt=0)] = 900.0
     heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     decline_backoff_s: Annotated[float, Field(ge=0)] = 300.0
@@ -303,6 +307,7 @@ def _unless_forced(evidence: Evidence, policy: Policy, history: Sequence[CycleSt
 
 def _metrics(evidence: Evidence, policy: Policy, sizing: Sizing | None, now: datetime) -> dict[str, float | int | None]:
     totals, costs = evidence.totals, evidence.costs
+    priced = policy.budget.usd_per_hour(None) is not None
     return {
         "errors": totals.errors,
         "min_error_cases": policy.min_error_cases,
@@ -314,8 +319,10 @@ def _metrics(evidence: Evidence, policy: Policy, sizing: Sizing | None, now: dat
         "trainable": evidence.trainable,
         "speakers": evidence.speakers,
         "different_recordings": evidence.audio,
-        "gpu_hours_spent": spent_hours(costs, policy.budget, now) if costs is not None else None,
-        "gpu_hours_expected": expected_hours(costs or ()),
+        "gpu_hours_spent": spent(costs, gpu_hours, policy.budget.period, now) if costs is not None else None,
+        "gpu_hours_expected": expected(costs or (), gpu_hours),
+        "usd_spent": spent(costs, policy.budget.usd, policy.budget.period, now) if costs is not None and priced else None,
+        "usd_expected": expected(costs or (), policy.budget.usd) if priced else None,
         "holdout_utterances": evidence.holdout.utterances if evidence.holdout else None,
         "holdout_speakers": evidence.holdout.clusters if evidence.holdout else None,
         "cycles_measured": sizing.measured if sizing else None,

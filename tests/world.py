@@ -80,14 +80,20 @@ class World:
         self.store = store or MemoryStore(BUCKET, clock=self.clock)
         self.calls = MemoryStore(builders.CALLS, clock=self.clock)
         self.bus = MemoryBus(self.clock)
-        settings = Settings(bucket=BUCKET, project="test", audio_prefixes=(builders.CALLS,), policy=policy, count_interval_s=0, linger_s=0)
-        self.ports = Ports(self.store, self.bus, self.clock, settings)
         self.audio = AudioSource(self.open_store, (builders.CALLS, f"{BUCKET}/corpora/"))
         self.trainers = FakeTrainers()
-        self.deps = LaunchDeps(self.ports, self.audio, self.trainers)
         self.outcomes: list[str] = []
         self.quarantined: list[str] = []
         self.acknowledged: set[str] = set()
+        self.deploy(policy)
+        self.store.put(keys.SPLIT_KEY, b"a key that tests share")
+        self._wire()
+
+    def deploy(self, policy: Policy) -> None:
+        """Deploy all functions with a policy, as they are when an operator has changed it."""
+        settings = Settings(bucket=BUCKET, project="test", audio_prefixes=(builders.CALLS,), policy=policy, count_interval_s=0, linger_s=0)
+        self.ports = Ports(self.store, self.bus, self.clock, settings)
+        self.deps = LaunchDeps(self.ports, self.audio, self.trainers)
         self.handlers: dict[str, Callable[[Message], str]] = {
             "collector": Collector(self.ports, self.audio.check),
             "launcher": launcher(self.deps),
@@ -95,8 +101,6 @@ class World:
             "deployer": deployer(self.ports),
             "sweeper": sweeper(self.deps),
         }
-        self.store.put(keys.SPLIT_KEY, b"a key that tests share")
-        self._wire()
 
     def open_store(self, uri: str) -> ObjectStore:
         return {BUCKET: self.store, builders.CALLS: self.calls}[uri]

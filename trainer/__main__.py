@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainer.attempt import Dependencies
     from trainer.follow import Followers, follow
     from trainer.group import left_in_order, open_group
+    from trainer.machine import find_machine
     from trainer.model import hush_transformers, use_all_cores
     from trainer.preemption import Preemption
     from trainer.run import run
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             heartbeat_s=chosen.heartbeat_s,
             preemption=preemption,
             followers=followers,
+            machine=find_machine(os.environ),
         )
         try:
             return run(chosen.spec, chosen.attempt, deps).exit_code

@@ -27,6 +27,7 @@ from shared.code_identity import code_identity
 from shared.errors import CorruptObject, InvalidMessage
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
+from shared.machine import Machine
 from shared.normalisation import BASIC
 from shared.objectstore import ObjectStore, StoredObject
 from shared.training import (
@@ -79,6 +80,7 @@ class Dependencies:
         smoke_test: transcribes audio files with a model folder, elsewhere.
         followers: processes that train along, if torchrun started several.
         open_transcriber: from a gold config to whom it names.
+        machine: that the run is on, for its price; None = nobody said.
     """
 
     store: ObjectStore
@@ -92,6 +94,7 @@ class Dependencies:
     preemption: Preemption = field(default_factory=Preemption)
     followers: Followers = field(default_factory=Followers)
     open_transcriber: Callable[[GoldConfig], GoldTranscriber] = lambda config: open_transcriber(config, os.environ)
+    machine: Machine | None = None
 
 
 class TrainingOutcome(Frozen):

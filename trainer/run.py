@@ -81,7 +81,8 @@ def _begin(work: Attempt) -> str:
     if find(work.deps.store, keys.result(work.cycle)) is not None:
         return f"cycle {work.cycle} has a result"
     cause = derived_event_id("TrainingStarted", f"cycle-{work.cycle}", f"attempt-{work.number}")
-    decide = partial(decide_begin_training, attempt=work.number, at=work.deps.clock.now(), cause=cause)
+    now, machine = work.deps.clock.now(), work.deps.machine
+    decide = partial(decide_begin_training, attempt=work.number, at=now, cause=cause, machine=machine)
     return apply_with_cas(work.deps.store, keys.state(work.cycle), CODEC, decide).reason
 
 

@@ -2,27 +2,26 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from itertools import islice
 
 from functions.launcher.seal import Lineage, awaiting_gold, draft, read_history, read_lineage, read_split_key
+from functions.launcher.spending import read_costs
 from functions.runtime import Ports
 from shared import keys, ledger
-from shared.budget import AttemptCost, attempt_costs
 from shared.cas import find
-from shared.cycle import CODEC, CycleState, Status
+from shared.cycle import CycleState
 from shared.dataset import Row, accumulate, judging_stratum
 from shared.events import Event
-from shared.placement import as_member, estimated_rate, fit_to_judge, told_in
+from shared.placement import as_member, estimated_rate, fit_to_judge, splits_of_rows
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
 from shared.sizing import Measured
-from shared.splits import History, Split, audio_digest, linked, place, split_of
-from shared.training import Clip, Heartbeat, TrainingResult, parse_document, parse_lines
+from shared.splits import History, Split, audio_digest
+from shared.training import Clip, parse_lines
 from shared.verdict import SetNumbers, ValidationReport, parse_report
 from shared.wer_power import Holdout, weights_effect
 
 MEASURED_CYCLES = 10
-"""Costs and spreads of at least so many newest cycles are looked at, beyond the period of the budget."""
+"""Spreads of so many newest cycles are looked at."""
 
 
 def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced: bool) -> TriggerDecision:
@@ -54,11 +53,8 @@ def _is_joined(event: Event, rows: list[Row]) -> bool:
 
 def _foreseen(ports: Ports, rows: Sequence[Row], history: History) -> dict[str, frozenset[Split]]:
     """Return for each usable row the split that a seal will give it; none = to be known with its audio, several = to be set aside."""
-    split_key, policy = read_split_key(ports), ports.settings.policy
     usable = [row for row in rows if row.kind in {"error", "sample"} and row.set_aside is None]
-    known = linked(history.splits, told_in(rows, split_key))
-    placed = place([as_member(row, split_key) for row in usable], known, lambda cluster: split_of(cluster, policy))
-    return {row.event_id: splits for row, splits in zip(usable, placed, strict=True)}
+    return splits_of_rows(usable, rows, read_split_key(ports), ports.settings.policy, history)
 
 
 def _trainable(ports: Ports, rows: Sequence[Row], placed: dict[str, frozenset[Split]], lineage: Lineage) -> int:
@@ -120,41 +116,6 @@ def _joining(rows: Sequence[Row], policy: Policy) -> Iterable[tuple[Row, float]]
         stratum = judging_stratum(weighed, reported, judge_on_llm_gold=policy.judge_on_llm_gold)
         if row.set_aside is None and weight is not None and stratum is not None:
             yield row, weight
-
-
-def read_costs(ports: Ports, before: int) -> tuple[AttemptCost, ...]:
-    """Return what the attempts of earlier cycles cost: all within the budget's period, and of the newest cycles in any case."""
-    now = ports.clock.now()
-    since = now - ports.settings.policy.budget.period
-    costs: list[AttemptCost] = []
-    cycles = 0
-    for number in range(before - 1, ledger.FIRST_CYCLE - 1, -1):
-        found = find(ports.store, keys.state(number))
-        if found is None:
-            continue
-        state = CODEC.parse(found.data)
-        if cycles >= MEASURED_CYCLES and state.ended and _trained_until(state) <= since:
-            break
-        cycles += 1
-        costs.extend(_costs_of(ports, state, now))
-    return tuple(costs)
-
-
-def _trained_until(state: CycleState) -> datetime:
-    """Return when the last attempt can have ended; a later rollback of the model makes no run younger."""
-    later = [after.at for entry, after in zip(state.history, state.history[1:], strict=False) if entry.status == Status.TRAINING]
-    return max(later, default=state.history[0].at)
-
-
-def _costs_of(ports: Ports, state: CycleState, now: datetime) -> list[AttemptCost]:
-    result = find(ports.store, keys.result(state.cycle))
-    beat = find(ports.store, keys.heartbeat(state.cycle))
-    return attempt_costs(
-        state,
-        parse_document(TrainingResult, result.data, what=result.info.key) if result else None,
-        parse_document(Heartbeat, beat.data, what=beat.info.key) if beat else None,
-        now,
-    )
 
 
 def read_measured(ports: Ports, before: int, stable: int | None) -> tuple[Measured, ...]:

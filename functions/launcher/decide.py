@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from functions.launcher.capacity import looks, wait_after
 from shared.cas import Decision
 from shared.cycle import CycleState, Status, can_move, move
 from shared.events import Event, FinetuneApproved, FinetuneCancelled, TrainingFailed, TrainingPreempted
@@ -66,13 +67,29 @@ def decide_interrupted(state: CycleState | None, attempt: int, reason: str, now:
     return Decision(move(state, Status.INTERRUPTED, at=now, by="sweeper", cause=cause, reason=reason), reason=reason)
 
 
-def decide_next_attempt(state: CycleState | None, policy: Policy, now: datetime) -> Decision[CycleState]:
+def decide_over_budget(state: CycleState | None, attempt: int, why: str, now: datetime) -> Decision[CycleState]:
+    """Decide to stop a cycle that has spent too much.
+
+    Where a trainer may be at work it is interrupted: once that is gone it can be told whether it wrote its result at the last moment,
+    and `decide_next_attempt` ends the cycle otherwise. Where none is, the cycle ends at once.
+    """
+    if state is None or state.attempt != attempt or state.status not in {Status.PREPARING, Status.TRAINING, Status.WAITING_FOR_CAPACITY}:
+        return Decision(None, reason="no trainer to stop")
+    to = Status.FAILED if state.status == Status.WAITING_FOR_CAPACITY else Status.INTERRUPTED
+    reason = f"stopped: {why}"
+    return Decision(move(state, to, at=now, by="sweeper", cause=f"budget:{state.cycle}:{attempt}", reason=reason), reason=reason)
+
+
+def decide_next_attempt(state: CycleState | None, policy: Policy, now: datetime, *, over_budget: str = "") -> Decision[CycleState]:
     """Decide to try an interrupted cycle again, or to give it up with the reason of the last interruption.
 
-    Called when the trainer of the interrupted attempt is known to be gone.
+    Called when the trainer of the interrupted attempt is known to be gone. `over_budget`: why nothing more may be spent on it.
     """
     if state is None or state.status != Status.INTERRUPTED:
         return Decision(None, reason="not interrupted")
+    if over_budget:
+        cause, reason = f"budget:{state.cycle}:{state.attempt}", f"stopped: {over_budget}"
+        return Decision(move(state, Status.FAILED, at=now, by=BY, cause=cause, reason=reason), reason=reason)
     cause = f"relaunch:{state.cycle}:{state.attempt}"
     if state.attempt >= policy.max_attempts:
         reason = f"{state.attempt} attempts of {policy.max_attempts} are used up; last: {state.reason}"
@@ -87,7 +104,8 @@ def decide_no_capacity(state: CycleState | None, attempt: int, detail: str, now:
     if state is None or state.attempt != attempt or state.status != Status.PREPARING:
         return Decision(None, reason="moved on meanwhile")
     cause = f"capacity:{state.cycle}:{attempt}"
-    return Decision(move(state, Status.WAITING_FOR_CAPACITY, at=now, by=BY, cause=cause, reason=detail), reason=detail)
+    reason = f"{detail}; next try at {(now + wait_after(looks(state) + 1)).isoformat(timespec='seconds')}"
+    return Decision(move(state, Status.WAITING_FOR_CAPACITY, at=now, by=BY, cause=cause, reason=reason), reason=reason)
 
 
 def decide_refused(state: CycleState | None, attempt: int, detail: str, now: datetime) -> Decision[CycleState]:

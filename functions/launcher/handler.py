@@ -109,5 +109,4 @@ def _after_attempt(deps: LaunchDeps, event: TrainingFailed | TrainingPreempted) 
     else:
         preempted = event
         decision = apply_with_cas(ports.store, key, CODEC, lambda state: decide.decide_preempted(state, preempted, now))
-    relaunch(deps, event.cycle)
-    return f"cycle {event.cycle}: {decision.reason}"
+    return f"cycle {event.cycle}: {decision.reason}; {relaunch(deps, event.cycle)}"

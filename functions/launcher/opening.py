@@ -17,6 +17,7 @@ from functions.launcher import decide
 from functions.launcher.counting import exact_trigger
 from functions.launcher.seal import read_lineage, seal
 from functions.launcher.sets import write_spec
+from functions.launcher.spending import read_spends
 from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
 from shared import keys, ledger
@@ -26,6 +27,7 @@ from shared.cycle import CODEC, CycleState, Status, move, open_cycle
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.policy import TriggerDecision
+from shared.spend import why_stop
 from shared.training import TrainingResult, completed_event, document_bytes, parse_document
 
 REMEMBER_CAUSES = timedelta(days=31)
@@ -137,6 +139,8 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     now = ports.clock.now()
     if declined is not None and declined.not_before > now and not forced:
         return f"cycle {cycle} stays declined until {declined.not_before.isoformat(timespec='seconds')}"
+    if ports.settings.cannot_train:  # before anything is sealed, so that nothing collected is used up
+        return _decline(ports, cycle, event, _untrainable(ports.settings.cannot_train, forced=forced))
     trigger = exact_trigger(ports, cycle, states, forced=forced)
     if not trigger.should_trigger:
         return _decline(ports, cycle, event, trigger)
@@ -149,6 +153,11 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     if winner.opened_by != event.event_id:
         return f"cycle {cycle} was opened by {winner.opened_by} meanwhile"
     return f"cycle {cycle} opened, {status}: {reason}"
+
+
+def _untrainable(why: str, *, forced: bool) -> TriggerDecision:
+    crossed = ("forced by a person",) if forced else ()
+    return TriggerDecision(should_trigger=False, crossed=crossed, held=(why,), metrics={})
 
 
 def _decline(ports: Ports, cycle: int, event: Event, trigger: TriggerDecision) -> str:
@@ -179,7 +188,7 @@ def carry_on(deps: LaunchDeps, cycle: int) -> None:
 def _launch(deps: LaunchDeps, state: CycleState) -> None:
     """Start the trainer of the present attempt; afterwards look whether it is still wanted."""
     ports = deps.ports
-    run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}")
+    run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}", state.since)
     outcome = deps.trainers.start(run)
     now = ports.clock.now()
     key = keys.state(state.cycle)
@@ -199,7 +208,8 @@ def _launch(deps: LaunchDeps, state: CycleState) -> None:
 def relaunch(deps: LaunchDeps, cycle: int) -> str:
     """Bring an interrupted cycle to its next attempt: first the old trainer is gone, then the state moves.
 
-    Once the trainer is gone it can be told whether it wrote its result at the last moment: then there is no next attempt.
+    Once the trainer is gone it can be told whether it wrote its result at the last moment: then there is no next attempt. Nor is there
+    one when the budget is spent, whoever interrupted it and why.
     """
     ports = deps.ports
     state = find_state(ports, cycle)
@@ -208,10 +218,9 @@ def relaunch(deps: LaunchDeps, cycle: int) -> str:
     deps.trainers.delete(TrainerRun(cycle, state.attempt).name)
     if announce_result(ports, cycle):
         return f"cycle {cycle} has its result"
-    now = ports.clock.now()
-    decision = apply_with_cas(
-        ports.store, keys.state(cycle), CODEC, lambda found: decide.decide_next_attempt(found, ports.settings.policy, now)
-    )
+    over = why_stop(read_spends(ports, cycle))
+    next_attempt = partial(decide.decide_next_attempt, policy=ports.settings.policy, now=ports.clock.now(), over_budget=over)
+    decision = apply_with_cas(ports.store, keys.state(cycle), CODEC, next_attempt)
     carry_on(deps, cycle)
     return f"cycle {cycle}: {decision.reason}"
 

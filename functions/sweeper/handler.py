@@ -1,22 +1,27 @@
 """The sweeper: one tick in; triggers, compaction, cycles that stand still, trainers that nobody wants, resolved errors, garbage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from functions.crossing import announce_crossing
 from functions.launcher import decide as launch
 from functions.launcher.opening import LaunchDeps, announce_result, carry_on, find_state, relaunch
+from functions.launcher.spending import read_spends
 from functions.launcher.trainers import TrainerRun, parse_name
-from functions.sweeper.decide import Need, decide_need
+from functions.runtime import Ports
+from functions.sweeper.decide import SPENDS, Need, decide_need
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from functions.validator.announce import judged_event
 from shared import keys, ledger
 from shared.bus import Message
 from shared.cas import apply_with_cas, find
-from shared.cycle import CODEC, CycleState
+from shared.cycle import CODEC, CycleState, Status
+from shared.errors import Retryable
 from shared.events import Tick, parse_event
 from shared.log import log
+from shared.spend import why_stop, why_warn
 
 GARBAGE_WINDOW = 3
 """Ledgers of so many newest cycles are looked at for garbage: older ones were collected before."""
@@ -38,25 +43,43 @@ def handler(deps: LaunchDeps) -> Callable[[Message], str]:
 
 
 def sweep(deps: LaunchDeps) -> str:
-    """Do everything that is due; return it in words."""
+    """Do everything that is due; return it in words.
+
+    Raises:
+        Retryable: trainers could not be looked at, started or ended; all else was done before.
+    """
     ports = deps.ports
+    away: list[Retryable] = []
     head = ledger.read_head(ports.store)
     done = [crossed] if (crossed := announce_crossing(ports)) else []
     folded = ledger.compact(ports.store, head)
     if folded:
         done.append(f"ledger {head}: {folded} segments folded")
-    done.extend(_reap(deps))
+    with _at_the_end(away):
+        done.extend(_reap(deps))
     for cycle in (head - 1, head):
         state = find_state(ports, cycle) if cycle >= ledger.FIRST_CYCLE else None
         if state is None:
             continue
         _tell(state, ports.clock.now())
         if not state.ended:
-            done.extend(_carry(deps, state))
+            with _at_the_end(away):
+                done.extend(_carry(deps, state))
     done.extend(watch_versions(ports))  # counts ledgers, so before they are collected
     done.extend(resolve_errors(ports))
     done.extend(_collect_garbage(deps, head))
+    if away:
+        raise away[0]
     return "; ".join(done) or "nothing to do"
+
+
+@contextmanager
+def _at_the_end(away: list[Retryable]) -> Iterator[None]:
+    """Keep an outage for the end: while no machine can be started, production must still be watched and rolled back."""
+    try:
+        yield
+    except Retryable as error:
+        away.append(error)
 
 
 def _tell(state: CycleState, now: datetime) -> None:
@@ -74,7 +97,9 @@ def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
     sign = beat if beat is not None and beat > state.since else None
     result = find(ports.store, keys.result(state.cycle)) is not None
     now = ports.clock.now()
-    need, why = decide_need(state, ports.settings.policy, now, result=result, trainer_lives=lives, last_sign=sign)
+    over = _look_at_budget(ports, state)
+    policy = ports.settings.policy
+    need, why = decide_need(state, policy, now, result=result, trainer_lives=lives, last_sign=sign, over_budget=over)
     if need == Need.NOTHING:
         return []
     log(f"cycle {state.cycle} needs: {need}", cycle=state.cycle, reason=why)
@@ -83,15 +108,26 @@ def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
         apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_retry_capacity(found, now))
     if need == Need.INTERRUPT:
         apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_interrupted(found, state.attempt, why, now))
+    if need == Need.STOP:
+        why = apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_over_budget(found, state.attempt, over, now)).reason
     if need in {Need.CARRY_ON, Need.FIND_CAPACITY}:
         carry_on(deps, state.cycle)
-    if need in {Need.RELAUNCH, Need.INTERRUPT}:
+    if need in {Need.RELAUNCH, Need.INTERRUPT} or (need == Need.STOP and state.status != Status.WAITING_FOR_CAPACITY):
         why = relaunch(deps, state.cycle)
     if need == Need.ANNOUNCE_RESULT:
         announce_result(ports, state.cycle)
     if need == Need.ANNOUNCE_VERDICT:
         ports.publish_all([judged_event(ports.store.get(keys.report(state.cycle)).data)])
     return [f"cycle {state.cycle}: {need} ({why})"]
+
+
+def _look_at_budget(ports: Ports, state: CycleState) -> str:
+    """Return why the cycle must stop, or an empty text; warn in time."""
+    found = read_spends(ports, state.cycle) if state.status in SPENDS else ()
+    over = why_stop(found)
+    if not over and (near := why_warn(found)):
+        log(f"cycle {state.cycle} is stopped when its budget is spent: {near}", severity="WARNING", cycle=state.cycle)
+    return over
 
 
 def _reap(deps: LaunchDeps) -> list[str]:

@@ -60,3 +60,30 @@ run "refuses_an_unknown_launcher_provisioning_and_policy" {
     trainer_machines = [{ machine_type = "g2-standard-8", provisioning = "preemptible" }]
   }
 }
+
+run "takes_a_table_of_prices" {
+  command = plan
+  variables {
+    policy = { budget = { max_usd = 50, prices = { g2-standard-8 = { spot = 0.4, standard = 1.1 } } } }
+  }
+  assert {
+    condition     = jsondecode(output.environment.RETUNE_POLICY).budget.prices["g2-standard-8"].spot == 0.4
+    error_message = "Prices: expected the functions to be handed the table."
+  }
+}
+
+run "refuses_a_price_of_a_kind_that_nobody_knows" {
+  command         = plan
+  expect_failures = [var.policy]
+  variables {
+    policy = { budget = { prices = { g2-standard-8 = { preemptible = 0.4 } } } }
+  }
+}
+
+run "refuses_a_machine_that_costs_nothing" {
+  command         = plan
+  expect_failures = [var.policy]
+  variables {
+    policy = { budget = { prices = { g2-standard-8 = { spot = 0 } } } }
+  }
+}

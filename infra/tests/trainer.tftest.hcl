@@ -29,7 +29,7 @@ run "trainer" {
     error_message = "Network: expected no way in."
   }
   assert {
-    condition     = google_project_iam_custom_role.launcher.permissions == toset(["compute.disks.create", "compute.instances.create", "compute.instances.delete", "compute.instances.get", "compute.instances.list", "compute.instances.setLabels", "compute.instances.setMetadata", "compute.instances.setServiceAccount", "compute.machineTypes.get", "compute.regions.get", "compute.zoneOperations.get", "compute.zones.get"])
+    condition     = google_project_iam_custom_role.launcher.permissions == toset(["compute.disks.create", "compute.instances.create", "compute.instances.delete", "compute.instances.get", "compute.instances.list", "compute.instances.setLabels", "compute.instances.setMetadata", "compute.instances.setServiceAccount", "compute.machineTypes.get", "compute.zoneOperations.get"])
     error_message = "Launcher: expected just what starting, finding and ending a machine takes."
   }
   assert {

@@ -129,6 +129,26 @@ def test_a_cycle_that_exceeds_the_budget_is_counted(lines: Callable[[World], lis
     assert counted(lines(made)) == {"over_budget"}
 
 
+def test_a_run_that_is_stopped_for_its_budget_is_counted(lines: Callable[[World], list[Line]]) -> None:
+    made = world(budget=BudgetPolicy(max_gpu_hours=0.5), heartbeat_timeout_s=1e9)
+    assert made.begin(next(iter(made.trainers.runs.values()))) == ""
+    made.tick(1500)
+    assert "over_budget" not in counted(lines(made)), "a warning is no stop"
+    made.tick(600)
+    made.tick()
+    assert counted(lines(made)) == {"swept", "cycle_failed", "over_budget"}
+
+
+def test_a_run_that_is_not_started_again_for_its_budget_is_counted(lines: Callable[[World], list[Line]]) -> None:
+    made = world(budget=BudgetPolicy(max_gpu_hours=0.5))
+    (run,) = made.trainers.runs.values()
+    assert made.begin(run) == ""
+    made.clock.advance(2000)
+    made.trainer(run).preempt()
+    made.settle()
+    assert counted(lines(made)) == {"over_budget"}
+
+
 def test_every_metric_has_its_story() -> None:
     assert FILTERS.keys() == {"swept", "cycle_failed", "cycle_stuck", "rolled_back", "over_budget", "quarantined"}
     assert counts(FILTERS["quarantined"], {"function": "collector", "severity": "WARNING", "message": "quarantined: malformed", "key": "k"})

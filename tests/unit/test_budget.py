@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.budget import AttemptCost, BudgetPolicy, attempt_costs, expected_hours, over_budget, spent_hours
-from shared.cycle import CycleState, Entry, Status
+from shared.budget import AttemptCost, BudgetPolicy, attempt_costs, expected, gpu_hours, over_budget, spent
+from shared.cycle import CODEC, CycleState, Entry, Status, decide_begin_training
+from shared.machine import Machine
 from shared.testing.clock import START
 from shared.training import BaseModelRef, Heartbeat, ObjectRef, TrainingResult
 
@@ -45,8 +46,12 @@ def beat(attempt: int, at_h: float) -> Heartbeat:
     return Heartbeat(cycle=1, attempt=attempt, at=START + at_h * HOUR, phase="training")
 
 
-def cost(cycle: int, hours: float, *, ended_days_ago: float) -> AttemptCost:
-    return AttemptCost(cycle=cycle, ended_at=NOW - ended_days_ago * DAY, gpu_s=3600 * hours)
+def cost(cycle: int, hours: float, *, ended_days_ago: float, machine: Machine | None = None) -> AttemptCost:
+    return AttemptCost(cycle=cycle, ended_at=NOW - ended_days_ago * DAY, gpu_s=3600 * hours, machine=machine)
+
+
+SPOT, STANDARD = (Machine(machine_type="g2-standard-8", provisioning=kind) for kind in ("spot", "standard"))
+TABLE = {"g2-standard-8": {"spot": 0.3, "standard": 0.9}, "a2-highgpu-1g": {"spot": 1.2}}
 
 
 COMPLETED = state((Status.PREPARING, 0, 1), (Status.TRAINING, 1, 1), (Status.VALIDATING, 5, 1), (Status.REJECTED, 6, 1))
@@ -83,14 +88,14 @@ def test_an_attempt_that_still_trains_costs_until_now_and_one_that_never_began_c
 
 def test_what_ended_a_period_ago_is_no_longer_spent() -> None:
     costs = [cost(1, 5, ended_days_ago=30), cost(2, 2, ended_days_ago=29.9), cost(3, 1, ended_days_ago=1)]
-    assert spent_hours(costs, BudgetPolicy(), NOW) == 3
-    assert spent_hours(costs, BudgetPolicy(period_days=10), NOW) == 1
+    assert spent(costs, gpu_hours, 30 * DAY, NOW) == 3
+    assert spent(costs, gpu_hours, 10 * DAY, NOW) == 1
 
 
 def test_the_next_cycle_is_expected_to_take_the_median_of_whole_cycles() -> None:
     costs = [cost(1, 1, ended_days_ago=9), cost(1, 2, ended_days_ago=8), cost(2, 10, ended_days_ago=5), cost(3, 2, ended_days_ago=1)]
-    assert expected_hours(costs) == 3  # of 3 (two attempts), 10 and 2
-    assert expected_hours([]) is None
+    assert expected(costs, gpu_hours) == 3  # of 3 (two attempts), 10 and 2
+    assert expected([], gpu_hours) is None
 
 
 def test_without_a_limit_nothing_is_over_budget() -> None:
@@ -127,8 +132,55 @@ def test_money_is_hours_at_their_price_and_each_limit_is_told() -> None:
 
 
 def test_money_without_a_price_is_refused() -> None:
-    with pytest.raises(ValidationError, match="max_usd needs usd_per_gpu_hour"):
+    with pytest.raises(ValidationError, match="max_usd needs usd_per_gpu_hour or prices"):
         BudgetPolicy(max_usd=100)
+    assert BudgetPolicy.model_validate({"max_usd": 100, "prices": TABLE}).max_usd == 100
+
+
+@pytest.mark.parametrize("prices", [{"g2-standard-8": {"spot": 0.0}}, {"g2-standard-8": {"SPOT": 0.3}}, {"g2-standard-8": {}}])
+def test_a_table_with_a_price_that_is_none_is_refused(prices: dict[str, dict[str, float]]) -> None:
+    with pytest.raises(ValidationError, match="prices"):
+        BudgetPolicy.model_validate({"prices": prices})
+
+
+def test_an_hour_costs_what_the_table_says_of_the_machine_and_its_provisioning() -> None:
+    budget = BudgetPolicy.model_validate({"usd_per_gpu_hour": 2.0, "prices": TABLE})
+    assert [budget.usd_per_hour(machine) for machine in (SPOT, STANDARD)] == [0.3, 0.9]
+    unlisted = [None, Machine(machine_type="a2-highgpu-1g", provisioning="standard"), Machine(machine_type="g4", provisioning="spot")]
+    assert [budget.usd_per_hour(machine) for machine in unlisted] == [2.0] * 3
+
+
+def test_what_is_not_in_the_table_costs_as_much_as_the_dearest_where_nothing_else_is_said() -> None:
+    assert BudgetPolicy.model_validate({"prices": TABLE}).usd_per_hour(None) == 1.2
+    assert BudgetPolicy().usd_per_hour(SPOT) is None
+
+
+def test_each_attempt_costs_the_price_of_its_own_machine() -> None:
+    # cycle 1: 4 h on Spot, 2 h on demand = 1.2 + 1.8 = 3 USD; cycle 2: 1 h, unknown = 2 USD; expected: their median
+    budget = BudgetPolicy.model_validate({"max_usd": 7.0, "usd_per_gpu_hour": 2.0, "prices": TABLE})
+    costs = [
+        cost(1, 4, ended_days_ago=9, machine=SPOT),
+        cost(1, 2, ended_days_ago=8, machine=STANDARD),
+        cost(2, 1, ended_days_ago=1),
+    ]
+    assert spent(costs, budget.usd, budget.period, NOW) == pytest.approx(5.0)
+    assert expected(costs, budget.usd) == pytest.approx(2.5)
+    ((reason, _),) = over_budget(costs, budget, NOW)
+    assert reason.startswith("budget of 7.00 USD in 30 days: 5.00 spent, a cycle takes about 2.50; ")
+
+
+def test_an_attempt_ran_on_the_machine_of_its_first_act() -> None:
+    prepared = state((Status.PREPARING, 0, 1))
+    begun = decide_begin_training(prepared, 1, at=START + HOUR, cause="start", machine=SPOT).state
+    assert begun is not None
+    assert [found.machine for found in attempt_costs(begun, None, None, START + 3 * HOUR)] == [SPOT]
+    assert [found.machine for found in attempt_costs(COMPLETED, None, None, NOW)] == [None]
+
+
+def test_a_state_that_was_stored_before_machines_were_told_can_be_read() -> None:
+    stored = CODEC.dump(COMPLETED).replace(b',\n   "machine": null', b"")
+    assert b"machine" not in stored
+    assert CODEC.parse(stored) == COMPLETED
 
 
 def test_before_the_first_run_only_what_is_spent_counts() -> None:

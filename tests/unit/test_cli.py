@@ -16,6 +16,7 @@ from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.finetune import DEMO_MARK, run, with_shipped_model
 from infra.session import Session
 from shared import keys
+from shared.budget import BudgetPolicy
 from shared.bus import Outgoing
 from shared.events import FINETUNE_TRIGGERS, ORIGINAL_ID_ATTRIBUTE, STT_ERRORS
 from shared.policy import CanaryPolicy
@@ -223,6 +224,20 @@ def test_status_shows_the_running_cycle_with_its_history(world: World, retune: R
     document = json.loads(retune("status", "--json").stdout)
     assert document["running"]["state"]["status"] == "preparing"
     assert [entry["cause"][:16] for entry in document["running"]["state"]["history"]] == ["ThresholdCrossed"]
+
+
+def test_status_and_explain_tell_what_a_running_cycle_has_spent(world: World, retune: Retune) -> None:
+    budget = BudgetPolicy(max_usd=20, usd_per_gpu_hour=2)
+    world.deploy(world.ports.settings.policy.model_copy(update={"budget": budget}))
+    report(world, 60)
+    (run,) = world.trainers.runs.values()
+    assert world.begin(run) == ""
+    world.clock.advance(5400)
+    told = "budget of 20.00 USD in 30 days: 3.00 spent, 3.00 of it by this cycle"
+    assert told in " ".join(retune("status").stdout.split())
+    (spend,) = json.loads(retune("status", "--json").stdout)["spends"]
+    assert (spend["spent"], spend["limit"], spend["field"]) == (3.0, 20.0, "max_usd")
+    assert json.loads(retune("explain", "--json").stdout)["decision"]["metrics"]["usd_spent"] == 3.0
 
 
 def test_explain_counts_exactly_and_says_no(world: World, retune: Retune) -> None:

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from functions.crossing import find_declined
-from functions.launcher.counting import different_recordings, exact_trigger, read_costs, read_measured
+from functions.launcher.counting import different_recordings, exact_trigger, read_measured
 from functions.launcher.opening import newest_states
+from functions.launcher.spending import read_costs
 from shared import keys, ledger
 from shared.budget import BudgetPolicy
 from shared.cas import find

@@ -295,6 +295,8 @@ def test_the_metrics_are_told_with_their_limits() -> None:
         "different_recordings": None,
         "gpu_hours_spent": None,
         "gpu_hours_expected": None,
+        "usd_spent": None,
+        "usd_expected": None,
         "holdout_utterances": None,
         "holdout_speakers": None,
         "cycles_measured": None,

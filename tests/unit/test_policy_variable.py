@@ -57,5 +57,13 @@ def test_limits_inside_of_what_may_be_null_hold_only_where_it_is_not() -> None:
     assert "var.policy.gold == null ? true : (var.policy.gold.budget.max_usd == null ? true : (var.policy.gold.budget.max_usd > 0))" in TEXT
 
 
+def test_what_a_map_holds_is_checked_at_plan_as_well() -> None:
+    prices = 'contains(["spot", "standard"], name1) && each1 > 0'
+    assert f"length(each0) >= 1 && alltrue([for name1, each1 in each0 : {prices}])" in TEXT
+    assert 'error_message = "policy.budget.prices: expected each at least 1, names spot or standard, > 0."\n' in TEXT
+    margin = "each0.margin == null ? true : (each0.margin > 0 && each0.margin <= 1)"
+    assert f"alltrue([for name0, each0 in var.policy.validation.suites : {margin}])" in TEXT
+
+
 def test_every_field_of_the_policy_is_there() -> None:
     assert [name for name in Policy.model_fields if not re.search(rf"^    {name} +=", TEXT, re.MULTILINE)] == []

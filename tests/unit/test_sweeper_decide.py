@@ -22,10 +22,12 @@ def need(
     trainer_lives: bool = False,
     last_sign: datetime | None = None,
     policy: Policy = POLICY,
+    over_budget: str = "",
 ) -> tuple[Need, str]:
     """Return what a cycle needs that came to `status` so many seconds ago."""
     now = START + timedelta(seconds=after_s)
-    return decide_need(cycle_state(status), policy, now, result=result, trainer_lives=trainer_lives, last_sign=last_sign)
+    state = cycle_state(status)
+    return decide_need(state, policy, now, result=result, trainer_lives=trainer_lives, last_sign=last_sign, over_budget=over_budget)
 
 
 NOTHING = (Need.NOTHING, "")
@@ -40,14 +42,23 @@ def test_what_has_stood_still_for_the_lease_is_moved_on_and_not_a_second_earlier
     assert need(status, 900) == (needed, f"stood in {status} for 900 s")
 
 
-def test_a_cycle_that_prepares_while_its_trainer_starts_is_left_alone_for_the_lease() -> None:
-    assert need(S.PREPARING, 5000, trainer_lives=True)[0] == Need.INTERRUPT
-    assert need(S.PREPARING, 899, trainer_lives=True) == NOTHING
+def test_a_machine_has_a_lease_to_come_to_work_even_when_the_sweeper_started_it() -> None:
+    assert need(S.PREPARING, 1799, trainer_lives=True) == NOTHING
+    assert need(S.PREPARING, 1800, trainer_lives=True) == (Need.INTERRUPT, "stood in preparing for 1800 s")
 
 
-@pytest.mark.parametrize(("status", "needed"), [(S.WAITING_FOR_CAPACITY, Need.FIND_CAPACITY), (S.INTERRUPTED, Need.RELAUNCH)])
-def test_capacity_is_looked_for_and_an_interruption_mended_at_every_tick(status: Status, needed: Need) -> None:
-    assert need(status, 0) == (needed, f"stood in {status} for 0 s")
+def test_machines_that_are_gone_each_time_are_not_started_for_ever() -> None:
+    assert need(S.PREPARING, 1799)[0] == Need.CARRY_ON
+    assert need(S.PREPARING, 1800) == (Need.INTERRUPT, "stood in preparing for 1800 s")
+
+
+def test_an_interruption_is_mended_at_every_tick() -> None:
+    assert need(S.INTERRUPTED, 0) == (Need.RELAUNCH, "stood in interrupted for 0 s")
+
+
+def test_capacity_is_looked_for_when_its_time_has_come() -> None:
+    assert need(S.WAITING_FOR_CAPACITY, 59) == NOTHING
+    assert need(S.WAITING_FOR_CAPACITY, 60) == (Need.FIND_CAPACITY, "stood in waiting_for_capacity for 60 s")
 
 
 def test_an_accepted_candidate_waits_for_a_person_where_nothing_is_deployed_by_itself() -> None:
@@ -91,3 +102,17 @@ def test_a_trainer_is_silent_from_its_start_or_its_last_sign_of_life() -> None:
 
 def test_a_sign_of_life_from_a_clock_that_is_ahead_is_no_silence() -> None:
     assert need(S.TRAINING, 0, trainer_lives=True, last_sign=START + timedelta(seconds=30)) == NOTHING
+
+
+# budget
+
+
+@pytest.mark.parametrize("status", Status)
+def test_what_has_a_trainer_or_is_about_to_get_one_stops_when_the_budget_is_spent(status: Status) -> None:
+    stops = status in {S.PREPARING, S.WAITING_FOR_CAPACITY, S.TRAINING, S.INTERRUPTED}
+    assert (need(status, 0, over_budget="1.5 of 1 h", trainer_lives=True) == (Need.STOP, "1.5 of 1 h")) == stops
+
+
+def test_a_result_is_paid_for() -> None:
+    assert need(S.TRAINING, 0, over_budget="1.5 of 1 h", result=True)[0] == Need.ANNOUNCE_RESULT
+    assert need(S.INTERRUPTED, 0, over_budget="1.5 of 1 h", result=True)[0] == Need.RELAUNCH, "which finds the result"

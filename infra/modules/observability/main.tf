@@ -16,8 +16,8 @@ locals {
       filter = "jsonPayload.function=\"deployer\" AND jsonPayload.message=~\"^rollback v\""
     }
     over_budget = {
-      title  = "Cycle declined: budget of GPU-hours or money"
-      filter = "jsonPayload.function=(\"launcher\" OR \"sweeper\") AND jsonPayload.message=~\"declined: .*budget of \""
+      title  = "Cycle declined or stopped: budget of GPU-hours or money"
+      filter = "jsonPayload.function=(\"launcher\" OR \"sweeper\") AND jsonPayload.message=~\"(declined|stopped): .*budget of \""
     }
     swept = {
       title  = "The sweeper looked after everything"
@@ -34,7 +34,7 @@ locals {
     cycle_failed = "`retune status` says why; docs/guides/operations.md what to do."
     cycle_stuck  = "`retune status` shows where it stands. No GPU: see the launcher's log for the zones it tried."
     rolled_back  = "Production serves the version before. `retune models list` shows the move and its evidence."
-    over_budget  = "`retune explain` tells what was spent. Raise policy.budget, or wait for the window to free enough."
+    over_budget  = "`retune status` says what was declined or stopped, `retune explain` what was spent. Raise policy.budget, or wait for the window to free enough."
   }
 
   source = "resource.type=\"cloud_run_revision\" AND "

@@ -1,0 +1,57 @@
+"""What training has cost, read from what it left behind: states, results and heartbeats."""
+
+from datetime import datetime
+
+from functions.runtime import Ports
+from shared import keys, ledger
+from shared.budget import AttemptCost, attempt_costs
+from shared.cas import find
+from shared.cycle import CODEC, CycleState, Status
+from shared.spend import Spend, spends
+from shared.training import Heartbeat, TrainingResult, parse_document
+
+MEASURED_CYCLES = 10
+"""Costs of at least so many newest cycles are looked at, beyond the period of the budget."""
+
+
+def read_costs(ports: Ports, before: int) -> tuple[AttemptCost, ...]:
+    """Return what the attempts of cycles below `before` cost: all within the budget's period, and of the newest cycles in any case."""
+    now = ports.clock.now()
+    since = now - ports.settings.policy.budget.period
+    costs: list[AttemptCost] = []
+    cycles = 0
+    for number in range(before - 1, ledger.FIRST_CYCLE - 1, -1):
+        found = find(ports.store, keys.state(number))
+        if found is None:
+            continue
+        state = CODEC.parse(found.data)
+        if cycles >= MEASURED_CYCLES and state.ended and _trained_until(state) <= since:
+            break
+        cycles += 1
+        costs.extend(_costs_of(ports, state, now))
+    return tuple(costs)
+
+
+def read_spends(ports: Ports, cycle: int) -> tuple[Spend, ...]:
+    """Return what has been spent of each limit until now, by a running cycle and those before it; without a limit nothing is read."""
+    budget = ports.settings.policy.budget
+    if next(budget.limits(), None) is None:
+        return ()
+    return spends(read_costs(ports, cycle + 1), budget, cycle, ports.clock.now())
+
+
+def _trained_until(state: CycleState) -> datetime:
+    """Return when the last attempt can have ended; a later rollback of the model makes no run younger."""
+    later = [after.at for entry, after in zip(state.history, state.history[1:], strict=False) if entry.status == Status.TRAINING]
+    return max(later, default=state.history[0].at)
+
+
+def _costs_of(ports: Ports, state: CycleState, now: datetime) -> list[AttemptCost]:
+    result = find(ports.store, keys.result(state.cycle))
+    beat = find(ports.store, keys.heartbeat(state.cycle))
+    return attempt_costs(
+        state,
+        parse_document(TrainingResult, result.data, what=result.info.key) if result else None,
+        parse_document(Heartbeat, beat.data, what=beat.info.key) if beat else None,
+        now,
+    )
