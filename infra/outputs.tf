@@ -7,9 +7,10 @@ output "next_steps" {
     length(var.audio_buckets) > 0 ? [] : ["Name the buckets of the calls' audio in audio_buckets: until then every report of a call is refused."],
     length(var.publishers) > 0 ? [] : ["Name production's account in publishers: until then nobody may report errors or read the registry."],
     length(var.operators) > 0 ? [] : ["Name people in operators: until then only owners of the project start and roll back."],
+    length(var.keepers) > 0 ? [] : ["Name people in keepers: until then only owners of the project import a model, edit suites or forget a person."],
     length(var.alert_emails) > 0 ? [] : ["Name addresses in alert_emails: until then alerts are seen on the dashboard alone."],
     var.policy.gold == null ? [] : ["Give the language model's key, if not done yet: gcloud secrets versions add ${google_secret_manager_secret.llm_key.secret_id} --project ${var.project_id} --data-file=-"],
-    ["Bring the first model, as a keeper: RETUNE_BUCKET=gs://${module.store.bucket} GOOGLE_CLOUD_PROJECT=${var.project_id} retune models import DIR_OR_HUB_ID --promote"],
+    ["Bring the first model, as a keeper who is an operator too: RETUNE_BUCKET=gs://${module.store.bucket} GOOGLE_CLOUD_PROJECT=${var.project_id} retune models import DIR_OR_HUB_ID --promote"],
   )
 }
 

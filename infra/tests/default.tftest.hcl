@@ -217,7 +217,7 @@ run "with_everything" {
     kms_key            = "projects/keys/locations/europe-west4/keyRings/retune/cryptoKeys/retune"
     perimeter          = { vpc_connector = "projects/retune-example/locations/europe-west4/connectors/c", worker_pool = "projects/retune-example/locations/europe-west4/workerPools/p" }
     nat                = true
-    policy             = { gold = { base_url = "https://api.mistral.ai/v1", model = "voxtral-small-2507" } }
+    policy             = { gold = { base_url = "https://api.mistral.ai/v1", model = "voxtral-small-2507" }, budget = { max_usd = 50, prices = { g2-standard-8 = { spot = 0.4, standard = 1.1 } } } }
     registry_deletable = true
   }
 
@@ -244,5 +244,9 @@ run "with_everything" {
   assert {
     condition     = module.store.deletable
     error_message = "Registry: expected the first telling to reach the bucket."
+  }
+  assert {
+    condition     = jsondecode(output.environment.RETUNE_POLICY).budget.prices["g2-standard-8"].spot == 0.4
+    error_message = "Prices: expected the functions to be handed the table."
   }
 }

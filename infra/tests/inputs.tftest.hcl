@@ -31,21 +31,23 @@ run "refuses_what_is_malformed" {
   }
 }
 
-run "refuses_a_machine_without_gpu_and_a_key_of_another_region" {
+run "refuses_a_machine_without_gpu_a_key_of_another_region_and_a_machine_that_costs_nothing" {
   command         = plan
-  expect_failures = [var.kms_key, var.trainer_machines]
+  expect_failures = [var.kms_key, var.policy, var.trainer_machines]
 
   variables {
     kms_key          = "projects/keys/locations/us/keyRings/retune/cryptoKeys/retune"
+    policy           = { budget = { prices = { g2-standard-8 = { spot = 0 } } } }
     trainer_machines = [{ machine_type = "e2-standard-8", provisioning = "spot" }]
   }
 }
 
-run "refuses_a_zone_of_another_region" {
+run "refuses_a_zone_of_another_region_and_a_price_of_a_kind_that_nobody_knows" {
   command         = plan
-  expect_failures = [var.trainer_machines]
+  expect_failures = [var.policy, var.trainer_machines]
 
   variables {
+    policy           = { budget = { prices = { g2-standard-8 = { preemptible = 0.4 } } } }
     trainer_machines = [{ machine_type = "g2-standard-8", provisioning = "spot", zones = ["us-central1-a"] }]
   }
 }
@@ -58,32 +60,5 @@ run "refuses_an_unknown_launcher_provisioning_and_policy" {
     policy           = { holdout_share = 1, canary = { on_silence = "hope" } }
     trainer_launcher = "kubernetes"
     trainer_machines = [{ machine_type = "g2-standard-8", provisioning = "preemptible" }]
-  }
-}
-
-run "takes_a_table_of_prices" {
-  command = plan
-  variables {
-    policy = { budget = { max_usd = 50, prices = { g2-standard-8 = { spot = 0.4, standard = 1.1 } } } }
-  }
-  assert {
-    condition     = jsondecode(output.environment.RETUNE_POLICY).budget.prices["g2-standard-8"].spot == 0.4
-    error_message = "Prices: expected the functions to be handed the table."
-  }
-}
-
-run "refuses_a_price_of_a_kind_that_nobody_knows" {
-  command         = plan
-  expect_failures = [var.policy]
-  variables {
-    policy = { budget = { prices = { g2-standard-8 = { preemptible = 0.4 } } } }
-  }
-}
-
-run "refuses_a_machine_that_costs_nothing" {
-  command         = plan
-  expect_failures = [var.policy]
-  variables {
-    policy = { budget = { prices = { g2-standard-8 = { spot = 0 } } } }
   }
 }

@@ -1,21 +1,37 @@
 """Every promise of infra/, broken on a copy, is seen by the assertion that makes it."""
 
 import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import cast
 
 import pytest
 
+from tests.infra.conftest import made_or_skipped
 from tests.infra.mutations import Mutation, batches, failures, mutations
-from tests.infra.terraform import INFRA, Workspace
+from tests.infra.terraform import INFRA
+
+Batch = tuple[Mutation, ...]
+
+
+@pytest.fixture(scope="module")
+def failed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Batch, Future[frozenset[str]]]]:
+    """What fails when a batch is broken, for those that were asked for: side by side, each on a copy of its own."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    asked = [cast(Batch, item.callspec.params["batch"]) for item in items if item.originalname == test_a_broken_promise_is_noticed.__name__]
+    copies = [made_or_skipped(tmp_path_factory.mktemp("broken")) for _ in asked]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield {batch: pool.submit(failures, copy, batch) for batch, copy in zip(asked, copies, strict=True)}
 
 
 @pytest.mark.terraform
 @pytest.mark.parametrize("batch", batches(), ids=lambda batch: f"{batch[0].test}-{batch[0].batch}")
-def test_a_broken_promise_is_noticed(batch: tuple[Mutation, ...], terraform: Workspace) -> None:
-    assert failures(terraform, batch) == frozenset().union(*(mutation.noticed for mutation in batch))
+def test_a_broken_promise_is_noticed(batch: Batch, failed: dict[Batch, Future[frozenset[str]]]) -> None:
+    assert failed[batch].result() == frozenset().union(*(mutation.noticed for mutation in batch))
 
 
 @pytest.mark.parametrize("batch", batches(), ids=lambda batch: f"{batch[0].test}-{batch[0].batch}")
-def test_no_two_of_a_batch_are_noticed_by_the_same_assertion(batch: tuple[Mutation, ...]) -> None:
+def test_no_two_of_a_batch_are_noticed_by_the_same_assertion(batch: Batch) -> None:
     for mutation in batch:
         assert [other.promise for other in batch if mutation.caught in other.noticed] == [mutation.promise]
 
