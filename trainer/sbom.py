@@ -54,7 +54,8 @@ def _component(name: str, version: str, purl: str) -> Component:
 
 def main() -> None:
     """Print the document of what is installed here."""
-    components = list(python_components(distributions()))
+    python = ".".join(map(str, sys.version_info[:3]))
+    components = [_component("python", python, f"pkg:generic/python@{python}"), *python_components(distributions())]
     if DPKG_STATUS.exists():
         vendor = vendor_of(OS_RELEASE.read_text()) if OS_RELEASE.exists() else "debian"
         components += debian_components(DPKG_STATUS.read_text(encoding="utf-8"), vendor)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 CODE = Path(__file__).resolve().parent
-INSTALLERS = ("pip", "setuptools", "wheel")
+INSTALLERS = ("pip", "wheel")
+"""setuptools stays: torch itself needs it."""
 
 
 def image_problems(
