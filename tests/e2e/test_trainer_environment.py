@@ -1,7 +1,7 @@
 """The Python environment of the trainer's image, made by the commands of its Dockerfile, runs the trainer.
 
-No docker engine is needed, only a network or pip's own sources. Making it takes minutes; it is kept under the user's cache, and made
-anew when the commands, the requirements or the constraints change.
+No docker engine is needed, only packages for pip. Making it takes minutes; it is kept under the user's cache, and made anew when the
+commands, the requirements or a version that it holds change.
 """
 
 import fcntl
@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.timeout(1500)]
 _, BUILD, FINAL = read_stages(DOCKERFILE.read_text(encoding="utf-8"))
 IN_IMAGE = "/opt/trainer"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retune" / "trainer-environment"
+COMPLETE = "complete"
 KEPT = 2
 PROBE = "annotated-types"
 
@@ -54,6 +55,18 @@ def constraints() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
 
 
+def installed(folder: Path) -> dict[str, str]:
+    listing = "import importlib.metadata as m, json; print(json.dumps([(d.name, d.version) for d in m.distributions()]))"
+    said = subprocess.check_output([folder / "bin" / "python", "-I", "-c", listing], text=True)
+    return {canonicalize_name(name): Version(version).public for name, version in json.loads(said)}
+
+
+def unpinned(folder: Path) -> dict[str, str]:
+    """Return what an environment holds in another version than the constraints pin, or that they do not pin."""
+    pinned = constraints()
+    return {name: version for name, version in installed(folder).items() if pinned.get(name) != version}
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,10 +83,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, build)
     make_requirements, make_environment, install = BUILD.of("RUN")
     assert run(make_requirements, build).returncode == 0
-    inputs = [sys.version, make_environment, install, *((build / name).read_text() for name in ("requirements.txt", "constraints.txt"))]
+    inputs = [sys.version, make_environment, install, (build / "requirements.txt").read_text()]
     folder = CACHE / hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
     with locked(CACHE.with_suffix(".lock")):
-        if not (folder / "complete").exists():
+        if not (folder / COMPLETE).exists() or unpinned(folder):
             _make(folder, build, [make_environment, install])
         os.utime(folder)
         kept = sorted((path for path in CACHE.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
@@ -97,7 +110,7 @@ def _make(folder: Path, build: Path, commands: list[str]) -> None:
         assert IN_IMAGE in command
         done = run(command.replace(IN_IMAGE, str(folder)), build)
         assert done.returncode == 0, f"{command}: {done.stderr[-3000:]}"
-    (folder / "complete").touch()
+    (folder / COMPLETE).touch()
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +134,15 @@ def files(folder: Path) -> set[Path]:
 
 
 def test_it_holds_what_the_constraints_pin_and_no_pip(environment: Path) -> None:
-    listing = "import importlib.metadata as m, json; print(json.dumps([(d.name, d.version) for d in m.distributions()]))"
-    said = subprocess.check_output([environment / "bin" / "python", "-I", "-c", listing], text=True)
-    found = {canonicalize_name(name): Version(version).public for name, version in json.loads(said)}
-    pinned = constraints()
-    assert {name: version for name, version in found.items() if pinned.get(name) != version} == {}
+    found = installed(environment)
+    assert unpinned(environment) == {}
     assert {"torch", "transformers", "peft", "google-cloud-storage", "google-cloud-pubsub"} <= found.keys()
     assert "pip" not in found
 
 
 def test_its_selftest_trains_a_tiny_model_with_the_copied_code_alone(environment: Path, code: Path, tmp_path: Path) -> None:
     before = files(code)
-    command = [environment / "bin" / "python", "-m", "trainer.selftest"]
+    command = [str(environment / "bin" / "python"), "-m", "trainer.selftest"]
     done = subprocess.run(
         command, cwd=code, env={**os.environ, **image_environ(tmp_path)}, capture_output=True, text=True, timeout=200, check=False
     )

