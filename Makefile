@@ -4,13 +4,15 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys;
 PYTHON312 ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null)
 VENV := .venv
 VENV312 := .venv312
+# checkov pins other versions than the product does: it has an environment of its own, which may lie outside of this folder.
+CHECKOV_VENV ?= .venv-checkov
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-312 lint types check bench bench-trainer schemas bundles policy infra inventory clean
+.PHONY: help demo up test test-312 lint types checkov check bench bench-trainer schemas bundles policy infra inventory inputs clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -56,8 +58,20 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-## make check     all that CI runs
-check: lint types test test-312
+## make checkov   checkov over infra/, without a network once it is installed (says so where it cannot be installed)
+checkov:
+	@test -n "$(PYTHON)" || { echo "checkov needs Python 3.11 or newer" >&2; exit 1; }
+	@cmp -s infra/checkov.txt "$(CHECKOV_VENV)/.installed" || { rm -rf "$(CHECKOV_VENV)" && $(PYTHON) -m venv "$(CHECKOV_VENV)" \
+		&& "$(CHECKOV_VENV)/bin/pip" install --quiet --no-deps --no-compile --requirement infra/checkov.txt \
+		&& cp infra/checkov.txt "$(CHECKOV_VENV)/.installed"; } \
+		|| { echo "infra/ is not scanned: checkov could not be installed from infra/checkov.txt" >&2; test "$$RETUNE_REQUIRE_CHECKOV" != 1; exit; }; \
+	if cmp -s infra/checkov.txt "$(CHECKOV_VENV)/.installed"; then \
+		"$(CHECKOV_VENV)/bin/checkov" --directory infra --framework terraform --skip-download --compact --quiet && echo "checkov: infra/ passes"; fi
+
+## make check     all that CI runs; what needs one core each runs side by side
+check: lint
+	$(MAKE) -j2 test-312 types checkov
+	$(MAKE) test
 
 ## make bench     benchmarks, side by side, with JSON in bench-results/
 bench: $(VENV)/.installed
@@ -80,6 +94,10 @@ infra: $(VENV)/.installed
 inventory: $(VENV)/.installed
 	$(BIN)/python -m tests.infra.inventory
 
+## make inputs    write infra/README.md anew: the table of Terraform's inputs and outputs
+inputs: $(VENV)/.installed
+	$(BIN)/python -m infra.readme
+
 ## make bundles   write infra/bundles.json anew: what each deployed function consists of
 bundles: $(VENV)/.installed
 	$(BIN)/python -m infra.bundle
@@ -89,4 +107,4 @@ policy: $(VENV)/.installed
 	$(BIN)/python -m infra.policy_variable
 
 clean:
-	rm -rf $(VENV) $(VENV312) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV312) .venv-checkov build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

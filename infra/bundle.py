@@ -25,12 +25,14 @@ from shared.errors import NotFound
 ROOT = Path(__file__).resolve().parents[1]
 
 _EVERY = ("functions-framework", "google-cloud-pubsub", "google-cloud-storage", "google-crc32c", "pydantic", "tenacity")
+_MACHINES = ("google-api-core", "google-auth", "google-cloud-compute", "jinja2", "requests")
+"""To start trainers on Google Cloud."""
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "collector": _EVERY,
-    "launcher": _EVERY,
+    "launcher": (*_EVERY, *_MACHINES),
     "validator": (*_EVERY, "jinja2", "jiwer", "numpy", "rapidfuzz", "scipy"),
     "deployer": _EVERY,
-    "sweeper": _EVERY,
+    "sweeper": (*_EVERY, *_MACHINES),
 }
 """What each function imports beyond the standard library; a test holds it against the imports."""
 

@@ -18,11 +18,14 @@ import infra.shadow
 import infra.status
 import infra.utterance
 from infra.corpora_cli import replay, suite
+from infra.dataset_cli import dataset
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.models_cli import models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
 from infra.session import open_session, read_policy
+from infra.simulate_cli import simulate
 from infra.terminal import answer_with, answering, show
+from infra.train_cli import train_command
 from shared.clock import SystemClock
 from shared.forgotten import Kind
 from shared.policy import Policy
@@ -33,6 +36,9 @@ app.add_typer(models, name="models")
 app.add_typer(dlq, name="dlq")
 app.add_typer(suite, name="suite")
 app.add_typer(replay, name="replay")
+app.add_typer(dataset, name="dataset")
+app.command()(simulate)
+app.command("train")(train_command)
 
 
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]

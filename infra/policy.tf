@@ -23,6 +23,8 @@ variable "policy" {
       period_days      = optional(number, 30)
     }), {})
     max_attempts        = optional(number, 3)
+    spot_attempts       = optional(number, 2)
+    max_attempt_s       = optional(number, 43200)
     preparing_lease_s   = optional(number, 900)
     heartbeat_timeout_s = optional(number, 300)
     decline_backoff_s   = optional(number, 300)
@@ -199,6 +201,16 @@ variable "policy" {
   validation {
     condition     = var.policy.max_attempts >= 1 && var.policy.max_attempts <= 20 && floor(var.policy.max_attempts) == var.policy.max_attempts
     error_message = "policy.max_attempts: expected >= 1, <= 20, whole."
+  }
+
+  validation {
+    condition     = var.policy.spot_attempts >= 0 && var.policy.spot_attempts <= 20 && floor(var.policy.spot_attempts) == var.policy.spot_attempts
+    error_message = "policy.spot_attempts: expected >= 0, <= 20, whole."
+  }
+
+  validation {
+    condition     = var.policy.max_attempt_s >= 600 && var.policy.max_attempt_s <= 604800
+    error_message = "policy.max_attempt_s: expected >= 600, <= 604800."
   }
 
   validation {

@@ -15,7 +15,8 @@ from shared.dataset import Row
 from shared.events import Event, SttCorrection, Utterance, parse_stored
 from shared.forgotten import Kind
 from shared.splits import cluster_of
-from shared.training import lines_bytes
+from shared.told import Told
+from shared.training import lines_bytes, parse_lines
 from shared.verdict import dump_report, parse_report
 
 Document: TypeAlias = Mapping[str, Any]
@@ -75,6 +76,15 @@ def prune_lines(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]
         else:
             kept.append(line)
     return b"".join(kept), theirs
+
+
+def prune_told(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]]]:
+    """Drop the lines that tell of the target; these know everybody by keyed hash."""
+    kept: list[Told] = []
+    theirs: list[Told] = []
+    for line in parse_lines(Told, data, what="what was told"):
+        (theirs if target.token in {*line.recording, *line.company} else kept).append(line)
+    return (lines_bytes(kept), [line.model_dump() for line in theirs]) if theirs else (data, [])
 
 
 def redact_rows(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]]]:

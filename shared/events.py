@@ -186,6 +186,7 @@ FailureReason = Literal[
     "diverged",
     "smoke_test_failed",
     "store_unavailable",
+    "machine_failed",
     "internal",
 ]
 

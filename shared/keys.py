@@ -18,6 +18,7 @@ HOLDOUT_SET = "holdout"
 UNLABELLED_SET = "train-unlabelled"
 SUITE_SET = "suite-"
 """Names of a cycle's sets of clips that several parts know, see `clips`; behind the last stands the suite's."""
+TOLD = "told.jsonl"
 LEARNING_SET = "recheck-learning"
 FIXED_SET = "recheck-fixed"
 MEMORY_SET = "recheck-memory"
@@ -72,14 +73,19 @@ def dataset(cycle: int) -> str:
     return f"{CYCLES}{padded(cycle)}/dataset.jsonl"
 
 
+def told(cycle: int) -> str:
+    """What corpora told of recordings when a cycle was sealed, as far as no earlier seal kept it."""
+    return f"{CYCLES}{padded(cycle)}/{TOLD}"
+
+
 def clips(cycle: int, name: str) -> str:
     """A set of clips that the spec of a cycle names."""
     return f"{CYCLES}{padded(cycle)}/clips/{name}.jsonl"
 
 
-def policy(cycle: int) -> str:
-    """The operator's numbers when the cycle's spec was made."""
-    return f"{CYCLES}{padded(cycle)}/policy.json"
+def policy(cycle: int, sha256: str) -> str:
+    """The operator's numbers when the cycle's spec was made, under their digest: a launcher that died may have had others."""
+    return f"{CYCLES}{padded(cycle)}/policies/{sha256}.json"
 
 
 def spec(cycle: int) -> str:

@@ -48,11 +48,26 @@ def _clustered(row: Row, split_key: bytes) -> Row:
 def _split(rows: Sequence[Row], split_key: bytes, policy: Policy, past: History) -> list[Row]:
     """Give each usable row its split; set aside what would tie two splits together."""
     wanting = [row for row in rows if row.set_aside is None and row.audio is not None]
+    found = splits_of_rows(wanting, rows, split_key, policy, past)
+    return [_in_split(row, found.get(row.event_id, frozenset())) for row in rows]
+
+
+def splits_of_rows(
+    wanting: Sequence[Row], rows: Iterable[Row], split_key: bytes, policy: Policy, past: History
+) -> dict[str, frozenset[Split]]:
+    """Return for each row that wants a split, by its event_id, what `place` says.
+
+    Args:
+        wanting: rows that can be used.
+        rows: all of the dataset: what is set aside tells of recordings as well.
+        split_key: key of the speaker hash.
+        policy: the shares.
+        past: what earlier datasets and the corpora say.
+    """
     told = past.told | told_in(rows, split_key)
     members = accompanied([as_member(row, split_key) for row in wanting], told)
     placed = place(members, linked(past.splits, told), lambda cluster: split_of(cluster, policy))
-    found = {row.event_id: splits for row, splits in zip(wanting, placed, strict=True)}
-    return [_in_split(row, found.get(row.event_id, frozenset())) for row in rows]
+    return {row.event_id: splits for row, splits in zip(wanting, placed, strict=True)}
 
 
 def _in_split(row: Row, splits: frozenset[Split]) -> Row:
@@ -87,6 +102,12 @@ def clip_member(item: Clip, split_key: bytes) -> Member:
     """Return a clip as the firewall sees it; its cluster counts as a speaker, which it is in every corpus."""
     recording = member(split_key, utterance_id=item.utterance_id, audio=item.audio, speaker=None).recording
     return Member(recording=recording, company=frozenset({item.cluster}), cluster=item.cluster, spoken=True)
+
+
+def splits_of_clips(clips: Sequence[Clip], split_key: bytes, history: History) -> list[frozenset[Split]]:
+    """Return for each clip every split that it, or somebody who was ever told of its recording, is in."""
+    members = accompanied([clip_member(item, split_key) for item in clips], history.told)
+    return [splits_of(one.identities, history.splits) for one in members]
 
 
 def estimated_rate(rows: Sequence[Row]) -> float | None:

@@ -122,6 +122,8 @@ class Policy(Frozen):
             measured, then a brake.
         budget: what all training together may cost; force does not skip it.
         max_attempts: trainings per cycle before it has failed.
+        spot_attempts: so many attempts of a cycle may be taken away by Spot; later ones run on demand, where the machines allow it.
+        max_attempt_s: a machine of Google's ends after so long, whatever it does; the next attempt goes on from the checkpoint.
         preparing_lease_s: how long a cycle may stand still in `preparing` before the sweeper carries it on.
         heartbeat_timeout_s: silence of a trainer that counts as an interruption.
         decline_backoff_s: how long a recorded refusal stands before the same crossing is looked at again.
@@ -145,6 +147,8 @@ class Policy(Frozen):
     min_detectable_gain: Annotated[float, Field(gt=0, le=1)] = 0.25
     budget: BudgetPolicy = BudgetPolicy()
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    spot_attempts: Annotated[int, Field(ge=0, le=20)] = 2
+    max_attempt_s: Annotated[float, Field(ge=600, le=604_800)] = 43_200.0
     preparing_lease_s: Annotated[float, Field(gt=0)] = 900.0
     heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     decline_backoff_s: Annotated[float, Field(ge=0)] = 300.0

@@ -61,7 +61,7 @@ class Production(Frozen):
     """What serves.
 
     Attributes:
-        previous: stable versions before the present one, newest first: where a rollback goes.
+        previous: stable versions before the present one, newest first, none withdrawn: where a rollback goes.
         withdrawn: versions that never come back by themselves.
         collected: withdrawn versions whose files are deleted, or are about to be: nothing brings them back.
         pinned: versions whose files stay, whatever the retention says.
@@ -283,8 +283,9 @@ def moved(
         manifest_sha256=command.manifest_sha256,
     )
     kept = tuple(old for old in now.moves if old.at >= command.at - KEEP_MOVES)
-    state = Production.model_validate({**dict(now), **update, "seq": move.seq, "moves": (*kept, move)})
-    return Decision(state, events_of(move), move.reason)
+    after = Production.model_validate({**dict(now), **update, "seq": move.seq, "moves": (*kept, move)})
+    line = tuple(item for item in after.previous if item not in after.withdrawn)
+    return Decision(after.model_copy(update={"previous": line}), events_of(move), move.reason)
 
 
 def _stale(now: Production, version: int, command: Command, reason: str) -> Decision[Production]:

@@ -3,7 +3,8 @@
 Everything that can tie an utterance to another one is an *identity*: its speaker, its session, the digest of its audio, its own id. An
 identity is known by its keyed hash alone. The first split that an identity is used in is its split for ever: what was trained on never
 judges, and what judged is never trained on. What would tie two splits together is set aside, and ties nothing. Who spoke is sometimes told
-late: the speaker and the session of a recording that was trained on count as trained on from then, and no longer judge.
+late: the speaker and the session of a recording that was trained on count as trained on from then, and no longer judge; those of one that
+judged are held out from then, if nothing of theirs was trained on.
 
 A speaker whom nobody has met falls where the hash says, so that one agent who speaks in every call does not draw all callers into one
 split; of a call whose speakers fall into different splits, the one who was met first keeps the session, and what the others said in it is
@@ -13,6 +14,7 @@ set aside.
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from shared.audio_source import AudioPin
@@ -25,6 +27,7 @@ Assignments: TypeAlias = Mapping[str, frozenset[Split]]
 SPEAKER = "speaker:"
 
 
+@lru_cache(maxsize=1 << 16)
 def cluster_of(split_key: bytes, *, speaker: str | None) -> str:
     """Return the keyed hash that stands for a speaker everywhere but in the events themselves.
 
@@ -120,7 +123,8 @@ def linked(known: Assignments, told: Iterable[Member]) -> dict[str, frozenset[Sp
 
     Ids and digests that were told of one recording stand for it alike, with every speaker and session that was ever told of it. Where the
     recording was trained or tuned on, so were they; and where they were, what is known of them holds for each recording of theirs. Who is
-    in the holdout besides is in conflict from then on, and neither judges nor trains.
+    in the holdout besides is in conflict from then on, and neither judges nor trains. Where the recording judged, they are held out with
+    it, unless they were trained or tuned on.
     """
     found = dict(known)
     groups = _recordings(told)
@@ -128,6 +132,9 @@ def linked(known: Assignments, told: Iterable[Member]) -> dict[str, frozenset[Sp
         trained = splits_of(names, known) - {"holdout"}
         for identity in company if trained else ():
             found[identity] = found.get(identity, frozenset()) | trained
+    for names, company in groups:
+        if "holdout" in splits_of(names, known):
+            found.update({identity: frozenset[Split]({"holdout"}) for identity in company if identity not in found})
     for names, company in groups:
         met = [found[identity] for identity in company if found.get(identity, frozenset()) - {"holdout"}]
         splits = splits_of(names, known).union(*met)

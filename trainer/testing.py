@@ -179,7 +179,7 @@ def store_cycle(
         config=config,
         gold=gold,
         audio_prefixes=(AUDIO_STORE,),
-        policy=ObjectRef(key=keys.policy(cycle), sha256="1" * 64),
+        policy=ObjectRef(key=keys.policy(cycle, "1" * 64), sha256="1" * 64),
     )
     store.put(keys.spec(cycle), document_bytes(spec))
     state = open_cycle(cycle, Status.PREPARING, at=START, by="test", cause="test", reason="test")

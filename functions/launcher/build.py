@@ -1,9 +1,14 @@
 """Builds the launcher's dependencies from the environment; the sweeper uses the same code."""
 
+from functions.launcher.cloud_run.launcher import CloudRunLauncher
+from functions.launcher.compute_engine.launcher import ComputeEngineLauncher
 from functions.launcher.local import LocalLauncher
 from functions.launcher.opening import LaunchDeps
+from functions.launcher.trainers import TrainerLauncher
 from functions.runtime import ports_from_env
 from shared.audio_source import AudioSource
+from shared.clock import Clock
+from shared.config import Settings
 
 
 def launch_deps() -> LaunchDeps:
@@ -13,6 +18,14 @@ def launch_deps() -> LaunchDeps:
         BadSettings: the environment is not complete.
     """
     ports = ports_from_env()
-    settings = ports.settings
-    prefixes = (*settings.audio_prefixes, f"{ports.store.uri}/corpora/")
-    return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), LocalLauncher(settings.trainers_dir))
+    prefixes = (*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/")
+    return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), open_trainers(ports.settings, ports.clock))
+
+
+def open_trainers(settings: Settings, clock: Clock) -> TrainerLauncher:
+    """Return the configured launcher of trainers; nothing is contacted."""
+    if settings.launcher == "compute_engine":
+        return ComputeEngineLauncher(settings, clock)
+    if settings.launcher == "cloud_run":
+        return CloudRunLauncher(settings, clock)
+    return LocalLauncher(settings.trainers_dir)

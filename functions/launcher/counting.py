@@ -12,10 +12,10 @@ from shared.cas import find
 from shared.cycle import CycleState
 from shared.dataset import Row, accumulate, judging_stratum
 from shared.events import Event
-from shared.placement import as_member, estimated_rate, fit_to_judge, told_in
+from shared.placement import as_member, estimated_rate, fit_to_judge, splits_of_rows
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
 from shared.sizing import Measured
-from shared.splits import History, Split, audio_digest, linked, place, split_of
+from shared.splits import History, Split, audio_digest
 from shared.training import Clip, parse_lines
 from shared.verdict import SetNumbers, ValidationReport, parse_report
 from shared.wer_power import Holdout, weights_effect
@@ -53,11 +53,8 @@ def _is_joined(event: Event, rows: list[Row]) -> bool:
 
 def _foreseen(ports: Ports, rows: Sequence[Row], history: History) -> dict[str, frozenset[Split]]:
     """Return for each usable row the split that a seal will give it; none = to be known with its audio, several = to be set aside."""
-    split_key, policy = read_split_key(ports), ports.settings.policy
     usable = [row for row in rows if row.kind in {"error", "sample"} and row.set_aside is None]
-    known = linked(history.splits, told_in(rows, split_key))
-    placed = place([as_member(row, split_key) for row in usable], known, lambda cluster: split_of(cluster, policy))
-    return {row.event_id: splits for row, splits in zip(usable, placed, strict=True)}
+    return splits_of_rows(usable, rows, read_split_key(ports), ports.settings.policy, history)
 
 
 def _trainable(ports: Ports, rows: Sequence[Row], placed: dict[str, frozenset[Split]], lineage: Lineage) -> int:

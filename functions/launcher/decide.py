@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from functions.launcher.capacity import looks, wait_after
 from shared.cas import Decision
 from shared.cycle import CycleState, Status, can_move, move
 from shared.events import Event, FinetuneApproved, FinetuneCancelled, TrainingFailed, TrainingPreempted
@@ -103,7 +104,8 @@ def decide_no_capacity(state: CycleState | None, attempt: int, detail: str, now:
     if state is None or state.attempt != attempt or state.status != Status.PREPARING:
         return Decision(None, reason="moved on meanwhile")
     cause = f"capacity:{state.cycle}:{attempt}"
-    return Decision(move(state, Status.WAITING_FOR_CAPACITY, at=now, by=BY, cause=cause, reason=detail), reason=detail)
+    reason = f"{detail}; next try at {(now + wait_after(looks(state) + 1)).isoformat(timespec='seconds')}"
+    return Decision(move(state, Status.WAITING_FOR_CAPACITY, at=now, by=BY, cause=cause, reason=reason), reason=reason)
 
 
 def decide_refused(state: CycleState | None, attempt: int, detail: str, now: datetime) -> Decision[CycleState]:

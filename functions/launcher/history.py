@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shared import keys, ledger
-from shared.cas import find
+from shared.cas import create, find
 from shared.dataset import Row
 from shared.objectstore import ObjectStore
 from shared.placement import clip_member, reported_in, told_in, uses_of
 from shared.splits import History, Member, Split, accompanied, assignments, linked, merged, place
+from shared.told import news, parse_told, told_bytes
 from shared.training import Clip, parse_lines
 
 READ_THREADS = 16
@@ -43,7 +44,7 @@ def past_uses(store: ObjectStore, split_key: bytes, before: int, corpora: Corpor
     """
     former = [(clip_member(item, split_key), split) for item, split in _corpus_clips(store, before)]
     uses = [(one.identities, split) for one, split in former]
-    told = {*(one for one, _ in former), *corpora.suites, *corpora.replay}
+    told = {*(one for one, _ in former), *kept_tellings(store), *corpora.suites, *corpora.replay}
     reported: frozenset[str] = frozenset()
     for rows in _datasets(store, before):
         uses.extend(uses_of(rows, split_key))
@@ -54,6 +55,22 @@ def past_uses(store: ObjectStore, split_key: bytes, before: int, corpora: Corpor
     sure = [(one.identities, splits) for one, splits in zip(corpora.replay, placed, strict=True) if len(splits) == 1]
     trusted = assignments((identities, next(iter(splits))) for identities, splits in sure)
     return History(splits=linked(merged(past, trusted), told), told=frozenset(told), reported=reported)
+
+
+def keep_tellings(store: ObjectStore, cycle: int, corpora: Corpora) -> None:
+    """Keep what the corpora tell and no seal has kept, under the cycle that is being sealed; once for each cycle.
+
+    Before its dataset is written: a split that rests on what was told is never found without it.
+    """
+    if find(store, keys.told(cycle)) is None and (fresh := news([*corpora.suites, *corpora.replay], kept_tellings(store))):
+        create(store, keys.told(cycle), told_bytes(fresh), content_type="application/x-ndjson")
+
+
+def kept_tellings(store: ObjectStore) -> frozenset[Member]:
+    """Return what corpora ever told, as far as seals have kept it."""
+    wanted = [info.key for info in store.list(keys.CYCLES) if info.key.endswith(f"/{keys.TOLD}")]
+    found = (find(store, key) for key in wanted)
+    return frozenset[Member]().union(*(parse_told(each.data, what=each.info.key) for each in found if each is not None))
 
 
 def _datasets(store: ObjectStore, before: int) -> Iterator[list[Row]]:

@@ -139,6 +139,8 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     now = ports.clock.now()
     if declined is not None and declined.not_before > now and not forced:
         return f"cycle {cycle} stays declined until {declined.not_before.isoformat(timespec='seconds')}"
+    if ports.settings.cannot_train:  # before anything is sealed, so that nothing collected is used up
+        return _decline(ports, cycle, event, _untrainable(ports.settings.cannot_train, forced=forced))
     trigger = exact_trigger(ports, cycle, states, forced=forced)
     if not trigger.should_trigger:
         return _decline(ports, cycle, event, trigger)
@@ -151,6 +153,11 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     if winner.opened_by != event.event_id:
         return f"cycle {cycle} was opened by {winner.opened_by} meanwhile"
     return f"cycle {cycle} opened, {status}: {reason}"
+
+
+def _untrainable(why: str, *, forced: bool) -> TriggerDecision:
+    crossed = ("forced by a person",) if forced else ()
+    return TriggerDecision(should_trigger=False, crossed=crossed, held=(why,), metrics={})
 
 
 def _decline(ports: Ports, cycle: int, event: Event, trigger: TriggerDecision) -> str:
@@ -181,7 +188,7 @@ def carry_on(deps: LaunchDeps, cycle: int) -> None:
 def _launch(deps: LaunchDeps, state: CycleState) -> None:
     """Start the trainer of the present attempt; afterwards look whether it is still wanted."""
     ports = deps.ports
-    run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}")
+    run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}", state.since)
     outcome = deps.trainers.start(run)
     now = ports.clock.now()
     key = keys.state(state.cycle)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from functions.launcher.history import Corpora, past_uses
+from functions.launcher.history import Corpora, keep_tellings, past_uses
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioPin, AudioSource
@@ -116,6 +116,7 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
     if cycle > ledger.FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
     rows = draft(ports, cycle, ledger.read_events(ports.store, cycle))
+    keep_tellings(ports.store, cycle, _read_corpora(ports, replay=True))
     rows = finish(rows, _pins(rows, audio.pin), read_split_key(ports), ports.settings.policy, past=read_history(ports, cycle))
     stored = create(ports.store, keys.dataset(cycle), lines_bytes(rows), content_type="application/x-ndjson")
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
@@ -123,15 +124,19 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
 
 def read_history(ports: Ports, before: int, *, replay: bool = True) -> History:
     """Return who was trained on and who judged in cycles below `before`, and whom suites and (`replay`) the replay corpus hold now."""
-    split_key, policy = read_split_key(ports), ports.settings.policy
+    policy, corpora = ports.settings.policy, _read_corpora(ports, replay=replay)
+    return past_uses(ports.store, read_split_key(ports), before, corpora, lambda cluster: split_of(cluster, policy))
+
+
+def _read_corpora(ports: Ports, *, replay: bool) -> Corpora:
+    split_key = read_split_key(ports)
 
     def members(key: str) -> list[Member]:
         clips = load_corpus(ports.store, key).clips
         return [member(split_key, utterance_id=item.utterance_id, audio=item.audio, speaker=item.speaker) for item in clips]
 
     suites = [one for name in suite_names(ports.store) for one in members(keys.suite(name))]
-    corpora = Corpora(suites=suites, replay=members(keys.REPLAY) if replay else [])
-    return past_uses(ports.store, split_key, before, corpora, lambda cluster: split_of(cluster, policy))
+    return Corpora(suites=suites, replay=members(keys.REPLAY) if replay else [])
 
 
 def draft(ports: Ports, cycle: int, events: Sequence[Event]) -> list[Row]:

@@ -12,8 +12,8 @@ from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
 from shared.dataset import accumulate, apart, clip, holdout_clips, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
-from shared.placement import clip_member, fit_to_judge, untrained
-from shared.splits import History, cluster_of, splits_of
+from shared.placement import fit_to_judge, splits_of_clips, untrained
+from shared.splits import History, cluster_of
 from shared.suites import margin_of
 from shared.training import (
     BaseModelRef,
@@ -60,7 +60,9 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     if lineage.stable is None or lineage.manifest is None:
         raise InvariantBroken(f"cycle {cycle}: expected a stable model to start from, found none")
     manifest = lineage.manifest
-    policy = create(ports.store, keys.policy(cycle), document_bytes(ports.settings.policy))
+    policy = document_bytes(ports.settings.policy)
+    policy_ref = ObjectRef(key=keys.policy(cycle, sha256_hex(policy)), sha256=sha256_hex(policy))
+    create(ports.store, policy_ref.key, policy)
     spec = TrainingSpec(
         cycle=cycle,
         created_at=ports.clock.now(),
@@ -70,7 +72,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         config=ports.settings.policy.training,
         gold=ports.settings.policy.gold,
         audio_prefixes=(*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/"),
-        policy=ObjectRef(key=policy.info.key, sha256=sha256_hex(policy.data)),
+        policy=policy_ref,
     )
     stored = create(ports.store, keys.spec(cycle), document_bytes(spec))
     return parse_document(TrainingSpec, stored.data, what=stored.info.key)
@@ -91,12 +93,13 @@ def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     judged = [item for clips in judge.values() for item in clips]
     errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
     replay = [_corpus_clip(item, split_key, "replay") for item in load_corpus(ports.store, keys.REPLAY).clips]
+    replay_splits = splits_of_clips(replay, split_key, history)
 
     def reported(split: str) -> list[Clip]:
         return apart([clip(row, stratum="errors") for row in errors if row.split == split], judged)
 
     def replayed(split: str) -> list[Clip]:
-        return apart([item for item in replay if splits_of(clip_member(item, split_key).identities, history.splits) == {split}], judged)
+        return apart([item for item, splits in zip(replay, replay_splits, strict=True) if splits == {split}], judged)
 
     wanted = awaiting_gold(ports, [row for row in sealed.rows if row.unlabelled], lineage.learned)
     unlabelled = apart([unlabelled_clip(row) for row in wanted], judged)

@@ -1,7 +1,8 @@
-"""The port that starts, lists and deletes trainers. `local` is here; Compute Engine implements the same protocol."""
+"""The port that starts, lists and deletes trainers: as processes of this machine, as VMs on Compute Engine or as jobs on Cloud Run."""
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 _NAME = re.compile(r"^retune-trainer-(\d{6})-(\d+)$")
@@ -13,11 +14,13 @@ class TrainerRun:
 
     Attributes:
         spec_uri: address of the cycle's spec, `gs://bucket/cycles/000012/spec.json`.
+        claimed_at: when the state came to `preparing`: two deliveries that carry the same claim on are told from two claims.
     """
 
     cycle: int
     attempt: int
     spec_uri: str = ""
+    claimed_at: datetime | None = None
 
     @property
     def name(self) -> str:

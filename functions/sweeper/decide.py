@@ -3,6 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
+from functions.launcher.capacity import next_try_at
 from shared.cycle import CycleState, Status
 from shared.policy import Policy
 
@@ -50,9 +51,12 @@ def decide_need(
     stands_still = stood_s >= policy.preparing_lease_s
     if state.status == Status.TRAINING:
         return _training_need(policy, now, result=result, trainer_lives=trainer_lives, last_sign=last_sign or state.since)
+    # Whoever died before the launch is carried on after one lease, and the machine started then has one to come to work. After that the
+    # attempt counts, whether its machine hangs or was gone each time: it must not be started for ever.
+    hopeless = stood_s >= 2 * policy.preparing_lease_s
     needs: dict[Status, tuple[Need, bool]] = {
-        Status.PREPARING: (Need.INTERRUPT if trainer_lives else Need.CARRY_ON, stands_still),
-        Status.WAITING_FOR_CAPACITY: (Need.FIND_CAPACITY, True),
+        Status.PREPARING: (Need.INTERRUPT, True) if hopeless else (Need.CARRY_ON, stands_still and not trainer_lives),
+        Status.WAITING_FOR_CAPACITY: (Need.FIND_CAPACITY, state.status == Status.WAITING_FOR_CAPACITY and now >= next_try_at(state)),
         Status.INTERRUPTED: (Need.RELAUNCH, True),
         Status.VALIDATING: (Need.ANNOUNCE_RESULT, stands_still),
         Status.ACCEPTED: (Need.ANNOUNCE_VERDICT, stands_still and policy.auto_deploy),

@@ -1,6 +1,7 @@
 """The sweeper: one tick in; triggers, compaction, cycles that stand still, trainers that nobody wants, resolved errors, garbage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from functions.crossing import announce_crossing
@@ -17,6 +18,7 @@ from shared import keys, ledger
 from shared.bus import Message
 from shared.cas import apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status
+from shared.errors import Retryable
 from shared.events import Tick, parse_event
 from shared.log import log
 from shared.spend import why_stop, why_warn
@@ -41,25 +43,43 @@ def handler(deps: LaunchDeps) -> Callable[[Message], str]:
 
 
 def sweep(deps: LaunchDeps) -> str:
-    """Do everything that is due; return it in words."""
+    """Do everything that is due; return it in words.
+
+    Raises:
+        Retryable: trainers could not be looked at, started or ended; all else was done before.
+    """
     ports = deps.ports
+    away: list[Retryable] = []
     head = ledger.read_head(ports.store)
     done = [crossed] if (crossed := announce_crossing(ports)) else []
     folded = ledger.compact(ports.store, head)
     if folded:
         done.append(f"ledger {head}: {folded} segments folded")
-    done.extend(_reap(deps))
+    with _at_the_end(away):
+        done.extend(_reap(deps))
     for cycle in (head - 1, head):
         state = find_state(ports, cycle) if cycle >= ledger.FIRST_CYCLE else None
         if state is None:
             continue
         _tell(state, ports.clock.now())
         if not state.ended:
-            done.extend(_carry(deps, state))
+            with _at_the_end(away):
+                done.extend(_carry(deps, state))
     done.extend(watch_versions(ports))  # counts ledgers, so before they are collected
     done.extend(resolve_errors(ports))
     done.extend(_collect_garbage(deps, head))
+    if away:
+        raise away[0]
     return "; ".join(done) or "nothing to do"
+
+
+@contextmanager
+def _at_the_end(away: list[Retryable]) -> Iterator[None]:
+    """Keep an outage for the end: while no machine can be started, production must still be watched and rolled back."""
+    try:
+        yield
+    except Retryable as error:
+        away.append(error)
 
 
 def _tell(state: CycleState, now: datetime) -> None:

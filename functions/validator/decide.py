@@ -13,7 +13,7 @@ from functions.validator.limits import limits_of
 from functions.validator.rules import Finding, GatePolicy, judge_evidence, judge_suite, judge_superiority
 from functions.validator.serving import judge_serving
 from functions.validator.set_numbers import describe
-from functions.validator.sizing import further_needed_for_margin
+from functions.validator.sizing import further_needed_for_margin, sample_needed
 from functions.validator.slices import judge_slices
 from shared.errors import InvalidMessage
 from shared.verdict import ClassicTest, GateNumbers, Outcome, SetNumbers, SliceNumbers
@@ -148,14 +148,19 @@ def _weigh_for_traffic(evidence: Evidence, policy: GatePolicy) -> tuple[JudgedSe
         return holdout, None
     suites = [suite for suite in evidence.suites if suite.name in policy.suite_margins and suite.utterances]
     share = evidence.reported_share
+    needed = sample_needed(_spread(evidence, holdout), policy.gain_to_detect, policy.alpha)
     if not policy.suites_stand_for_traffic or not suites:
         text = (
             "There is no sample of the traffic that nobody reported. Reported errors alone cannot tell whether the candidate is better: "
-            "any other model looks better on what the one in production failed on. Publish SttSample for a random share of all utterances."
+            "any other model looks better on what the one in production failed on. Publish SttSample for a random share of all utterances. "
+            f"{needed}"
         )
         return holdout, Finding("leaves open", holdout.name, text, "there is no sample of the traffic that nobody reported")
     if share is None or not 0.0 < share < 1.0:
-        text = "Suites cannot stand for the traffic that nobody reported: the share of reported utterances is unknown. Publish SttTraffic."
+        text = (
+            "Suites cannot stand for the traffic that nobody reported: the share of reported utterances is unknown. Publish SttTraffic, or "
+            f"SttSample for a random share of all utterances. {needed}"
+        )
         return holdout, Finding("leaves open", holdout.name, text, "nobody knows which share of the traffic was reported")
     # Reported errors of weight 1 are `share` of the traffic, so that the suites together must weigh (1 - share) / share times as many.
     weight = holdout.utterances * (1 - share) / share / sum(suite.utterances for suite in suites)
@@ -167,9 +172,8 @@ def _judge_suites(
 ) -> Iterable[Finding]:
     for name in sorted(policy.suite_margins):
         judged, result = named.get(name), results.get(name)
-        further = ""
-        if judged is not None and isinstance(result, NonInferiority):
-            further = further_needed_for_margin(judged, _spread(evidence, judged), result.margin, policy.alpha)
+        spread = evidence.spreads.get(name, Spread())
+        further = further_needed_for_margin(judged, spread, policy.suite_margins[name], policy.alpha)
         yield judge_suite(name, judged, result, further, policy)
 
 

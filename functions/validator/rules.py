@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import floor
 from typing import Literal
 
 from functions.validator.judged_set import JudgedSet
@@ -68,15 +69,16 @@ class Finding:
 
 def judge_superiority(judged: JudgedSet, result: Superiority | NotTestable, spread: Spread, policy: GatePolicy) -> Iterator[Finding]:
     """Say what the weighted comparison shows; `spread` is that of earlier cycles."""
+    further = further_needed(judged, spread, policy.gain_to_detect, policy.alpha)
     if not judged.utterances:
         text = (
             f"There is no {judged.name} yet: no held-out error that a person corrected, and no sampled utterance. "
-            "Nothing is accepted without one."
+            f"Nothing is accepted without one. {further}"
         )
         yield Finding("leaves open", judged.name, text, f"there is no {judged.name} yet")
         return
     if isinstance(result, NotTestable):
-        text = f"The models cannot be compared on the {judged.name}: {result.reason}."
+        text = f"The models cannot be compared on the {judged.name}: {result.reason}. {further}"
         yield Finding("leaves open", judged.name, text, f"the {judged.name} permits no comparison")
         return
     weighted = bool((~judged.is_stratum("errors")).any())
@@ -93,19 +95,19 @@ def judge_superiority(judged: JudgedSet, result: Superiority | NotTestable, spre
         return
     if result.delta.clusters < policy.fewest_clusters:
         few = f"{result.delta.clusters}, and a verdict needs at least {policy.fewest_clusters}"
-        yield Finding("leaves open", judged.name, f"Too few speakers or calls: {few}; {change}.", "too few speakers or calls were judged")
+        text = f"Too few speakers or calls: {few}; {change}. {further}"
+        yield Finding("leaves open", judged.name, text, "too few speakers or calls were judged")
     elif result.better:
         yield Finding("supports", judged.name, f"The candidate is better: {change}, {_sign_flip(result)}.")
     else:
-        yield _not_better(judged, result, change, spread, policy)
+        yield _not_better(judged, result, change, further, policy)
 
 
-def _not_better(judged: JudgedSet, result: Superiority, change: str, spread: Spread, policy: GatePolicy) -> Finding:
-    further = further_needed(judged, spread, policy.gain_to_detect, policy.alpha)
+def _not_better(judged: JudgedSet, result: Superiority, change: str, further: str, policy: GatePolicy) -> Finding:
     if result.delta.estimate < 0.0 and result.flip.smallest_p > policy.alpha:
         text = (
             f"Too few differences: the models differ on {result.flip.clusters} speakers or calls, and p <= {policy.alpha:g} takes at least "
-            f"{minimum_clusters(policy.alpha)}; {change}."
+            f"{minimum_clusters(policy.alpha)}; {change}. {further}"
         )
         return Finding("leaves open", judged.name, text, "the models differ on too few speakers or calls")
     if result.flip.p_value <= policy.alpha and result.delta.high < 0.0:
@@ -119,7 +121,7 @@ def _undone_by_one_more(judged: JudgedSet, result: Superiority, change: str, fur
     if result.unseen == "utterance":
         text = (
             f"The sample of unreported traffic is too thin: {change}, but had one more of its utterances come out worse, {upper_end}. "
-            "More sampled utterances, or a higher sampling rate, can settle it."
+            f"More sampled utterances, or a higher sampling rate, can settle it. {further}"
         )
         return Finding("leaves open", judged.name, text, "the sample of unreported traffic is too thin")
     text = (
@@ -139,11 +141,10 @@ def judge_suite(
     """Say whether a named suite stays good; `further` tells what it takes where that stays open."""
     title = name.removeprefix(keys.SUITE_SET)
     if judged is None or result is None:
-        return Finding(
-            "leaves open", name, f"Suite {title}, which the policy names, was not evaluated.", f"suite {title} was not evaluated"
-        )
+        text = f"Suite {title}, which the policy names, was not evaluated. {further}"
+        return Finding("leaves open", name, text, f"suite {title} was not evaluated")
     if isinstance(result, NotTestable):
-        return Finding("leaves open", name, f"Suite {title} permits no test: {result.reason}.", f"suite {title} permits no test")
+        return Finding("leaves open", name, f"Suite {title} permits no test: {result.reason}. {further}", f"suite {title} permits no test")
     change = f"WER changes by {interval_in_points(result.delta)}"
     margin = f"the margin of {100 * policy.suite_margins[name]:.2f} points"
     if result.worse:
@@ -163,15 +164,29 @@ def judge_evidence(judged: JudgedSet, policy: GatePolicy) -> Iterator[Finding]:
     """
     if judged.set_aside_share > policy.max_set_aside_share:
         most = percent(policy.max_set_aside_share)
-        text = f"{percent(judged.set_aside_share)} of {judged.name} could not be judged; at most {most} may be missing."
+        text = (
+            f"{percent(judged.set_aside_share)} of {judged.name} could not be judged; at most {most} may be missing. Mend at least "
+            f"{_to_mend(judged, policy.max_set_aside_share)} of these {sum(judged.set_aside.values())} utterances: the report says what "
+            "they lack."
+        )
         yield Finding("leaves open", judged.name, text, f"too much of {judged.name} could not be judged")
     llm = int(judged.is_reference_of("llm").sum())
     if llm and not policy.judge_on_llm_gold:
-        text = f"{llm} references of {judged.name} were written by a language model, and the policy lets only people's references judge."
+        text = (
+            f"{llm} references of {judged.name} were written by a language model, and the policy lets only people's references judge. It "
+            f"takes a person's correction of these {llm} utterances."
+        )
         yield Finding("leaves open", judged.name, text, f"a language model wrote references of {judged.name}")
     champion = int((judged.is_reference_of("champion") & ~judged.is_stratum("traffic")).sum())
     if champion:
         text = (
-            f"{champion} references of {judged.name} are the production model's own transcripts outside the sample of unreported traffic."
+            f"{champion} references of {judged.name} are the production model's own transcripts outside the sample of unreported traffic. "
+            f"It takes a person's correction of these {champion} utterances."
         )
         yield Finding("leaves open", judged.name, text, f"the model in production is its own judge in {judged.name}")
+
+
+def _to_mend(judged: JudgedSet, bearable: float) -> int:
+    """Return how many of the utterances that were set aside must be judged for the others to be few enough."""
+    aside = sum(judged.set_aside.values())
+    return aside - floor(bearable * (judged.utterances + aside))

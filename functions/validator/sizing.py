@@ -1,9 +1,10 @@
 """How much more evidence an open question takes, by the spread of earlier cycles: power read off a result says nothing but its p-value."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from functions.validator.judged_set import JudgedSet
+from shared.sizing import PRIOR_WER
 from shared.verdict import SetNumbers, ValidationReport
 from shared.wer_power import (
     Holdout,
@@ -35,21 +36,47 @@ def _measured(numbers: SetNumbers) -> bool:
 
 
 def further_needed(judged: JudgedSet, spread: Spread, relative_gain: float, alpha: float) -> str:
-    """Say how many further utterances and speakers the wanted gain takes."""
+    """Say how many further utterances and speakers the wanted gain takes; of a set that was large enough, a part of that gain."""
     totals = judged.word_totals()
-    base_wer = float(totals.base_errors.sum() / totals.words.sum())
-    if base_wer == 0.0:
-        return "The model in production makes no error here."
-    power = power_before(_holdout(judged), spread, Wanted(base_wer=base_wer, relative_gain=relative_gain, alpha=alpha))
-    return _in_words(power, f"a gain of {percent(relative_gain)} of the WER", spread)
+    words, errors = float(totals.words.sum()), float(totals.base_errors.sum())
+    if words > 0.0 and errors == 0.0:
+        return "The model in production makes no error here: no number of utterances can show a gain."
+    base_wer = errors / words if words > 0.0 else PRIOR_WER
+
+    def sized(gain: float) -> Power:
+        return power_before(_holdout(judged), spread, Wanted(base_wer=base_wer, relative_gain=gain, alpha=alpha))
+
+    unmeasured = "" if words > 0.0 else f", at a WER of {percent(PRIOR_WER)}"
+    return _in_words(sized, relative_gain, lambda gain: f"a gain of {percent(gain)} of the WER{unmeasured}", spread)
 
 
-def further_needed_for_margin(judged: JudgedSet, spread: Spread, margin: float, alpha: float) -> str:
-    """Say how many further utterances and speakers a suite takes to show an unchanged WER to stay within its margin."""
+def sample_needed(spread: Spread, relative_gain: float, alpha: float) -> str:
+    """Say how large a sample of traffic shows the wanted gain by itself, at a WER that nobody has measured yet."""
+    size = power_before(Holdout(0, 0), spread, Wanted(base_wer=PRIOR_WER, relative_gain=relative_gain, alpha=alpha))
+    return (
+        f"About {size.further_utterances} sampled utterances of {size.further_clusters} speakers or calls show a gain of "
+        f"{percent(relative_gain)} of a WER of {percent(PRIOR_WER)} in 4 of 5 trials, {_basis(spread)}."
+    )
+
+
+def further_needed_for_margin(judged: JudgedSet | None, spread: Spread, margin: float, alpha: float) -> str:
+    """Say how many further utterances and speakers a suite takes to show a WER to stay within its margin.
+
+    An unchanged WER; where the suite was expected to show that, one that uses up a part of the margin. A suite that was not evaluated
+    (None) takes all of them.
+    """
+    present = Holdout(0, 0) if judged is None else _holdout(judged)
     if margin == 0.0:
         return "No number of utterances can show that it does not rise at all."
-    size = size_for_margin(_holdout(judged), spread, margin, alpha)
-    return _in_words(size, "that an unchanged WER stays within the margin", spread)
+
+    def sized(room: float) -> MarginSize:
+        return size_for_margin(present, spread, room, alpha)
+
+    def what(room: float) -> str:
+        used = margin - room
+        return f"that {f'a WER risen by {100 * used:.2f} points' if used else 'an unchanged WER'} stays within the margin"
+
+    return _in_words(sized, margin, what, spread)
 
 
 def _holdout(judged: JudgedSet) -> Holdout:
@@ -57,19 +84,26 @@ def _holdout(judged: JudgedSet) -> Holdout:
     return Holdout(utterances=judged.utterances, clusters=len(set(judged.rows["cluster"].tolist())), weights_effect=weights_effect(weights))
 
 
-def _in_words(size: Power | MarginSize, what: str, spread: Spread) -> str:
-    many = f"{spread.measured} earlier comparison{'s' if spread.measured > 1 else ''}"
-    basis = f"by the spread that {many} measured" if spread.measured else "by the stated prior of the spread"
-    if size.enough:
-        return f"A set of this size was expected to show {what} in 4 of 5 trials, {basis}."
+def _in_words(sized: Callable[[float], Power | MarginSize], wanted: float, what: Callable[[float], str], spread: Spread) -> str:
+    """Return what it takes to show what is wanted; where the set was expected to show it, also what a half, a quarter, ... of it takes."""
+    expected = ""
+    if sized(wanted).enough:
+        expected = f"A set of this size was expected to show {what(wanted)} in 4 of 5 trials. "
+    while (size := sized(wanted)).enough:
+        wanted /= 2
     return (
-        f"To show {what} in 4 of 5 trials takes about {size.further_utterances} further utterances, with {size.further_clusters} further "
-        f"speakers or calls among them{_of_the_same(size)}, {basis}."
+        f"{expected}To show {what(wanted)} in 4 of 5 trials takes about {size.further_utterances} further utterances, with "
+        f"{size.further_clusters} further speakers or calls among them{_of_the_same(size)}, {_basis(spread)}."
     )
 
 
+def _basis(spread: Spread) -> str:
+    many = f"{spread.measured} earlier comparison{'s' if spread.measured > 1 else ''}"
+    return f"by the spread that {many} measured" if spread.measured else "by the stated prior of the spread"
+
+
 def _of_the_same(size: Power | MarginSize) -> str:
-    if isinstance(size, MarginSize):
+    if isinstance(size, MarginSize) or size.holdout.clusters == 0:
         return ""
     if size.further_of_the_same is None:
         return " (no number of utterances of the present ones is enough)"

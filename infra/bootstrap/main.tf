@@ -36,6 +36,7 @@ resource "google_project_service" "this" {
 }
 
 resource "google_storage_bucket" "state" {
+  # checkov:skip=CKV_GCP_62: usage logs name no account. Data Access audit logs do, and are the project's to turn on: docs/guides/deploy.md
   name     = "${var.project_id}-retune-terraform"
   location = var.region
 

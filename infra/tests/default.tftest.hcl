@@ -52,10 +52,6 @@ run "default" {
     error_message = "Collector: expected 80 requests at once on one CPU and as many threads, for group commit."
   }
   assert {
-    condition     = alltrue([for function in local.functions : function.size.timeout_s <= 540])
-    error_message = "Functions: expected time-outs that an ack deadline can outlast."
-  }
-  assert {
     condition     = jsondecode(local.function_environment["RETUNE_POLICY"]).min_error_cases == 100 && jsondecode(local.function_environment["RETUNE_POLICY"]).gold == null
     error_message = "Policy: expected every number with its default."
   }
@@ -97,6 +93,10 @@ run "default" {
   assert {
     condition     = strcontains(output.force_run, "{\"force\": true}") && strcontains(output.roll_back, "{\"rollback\": true}")
     error_message = "Outputs: expected the commands that force a cycle and roll back."
+  }
+  assert {
+    condition     = module.store.deletable == false
+    error_message = "Registry: expected a destroy to leave it unless told twice."
   }
 }
 
@@ -240,5 +240,9 @@ run "with_everything" {
   assert {
     condition     = !strcontains(join("\n", output.next_steps), "trainer_image") && strcontains(join("\n", output.next_steps), "gcloud secrets versions add")
     error_message = "Next steps: expected what is missing and nothing else."
+  }
+  assert {
+    condition     = module.store.deletable
+    error_message = "Registry: expected the first telling to reach the bucket."
   }
 }

@@ -1,4 +1,4 @@
-# What is refused before anything is created.
+# What is refused before anything is created. Each run plans the whole: what can be refused together, is.
 
 mock_provider "google" {}
 mock_provider "archive" {}
@@ -8,26 +8,35 @@ variables {
   region     = "europe-west4"
 }
 
-run "refuses_a_zone_as_region" {
-  command         = plan
-  expect_failures = [var.region]
+run "refuses_what_is_malformed" {
+  command = plan
+  expect_failures = [
+    var.alert_emails, var.audio_buckets, var.billing_account, var.environment, var.keepers, var.monthly_budget, var.nat,
+    var.operators, var.project_id, var.publishers, var.region, var.trainer_image,
+  ]
+
   variables {
-    region = "europe-west4-a"
+    alert_emails    = ["ana"]
+    audio_buckets   = ["gs://calls/2026"]
+    billing_account = "my account"
+    environment     = "Production"
+    keepers         = ["allUsers"]
+    monthly_budget  = 0.5
+    operators       = ["allAuthenticatedUsers"]
+    policy          = { gold = { base_url = "https://api.mistral.ai/v1", model = "voxtral-small-2507" } } # public, without NAT
+    project_id      = "My Project"
+    publishers      = ["allUsers"]
+    region          = "europe-west4-a"
+    trainer_image   = "europe-west4-docker.pkg.dev/retune-example/retune-trainer/trainer:latest"
   }
 }
 
-run "refuses_an_image_by_tag" {
+run "refuses_a_machine_without_gpu_and_a_key_of_another_region" {
   command         = plan
-  expect_failures = [var.trainer_image]
-  variables {
-    trainer_image = "europe-west4-docker.pkg.dev/retune-example/retune-trainer/trainer:latest"
-  }
-}
+  expect_failures = [var.kms_key, var.trainer_machines]
 
-run "refuses_a_machine_without_gpu" {
-  command         = plan
-  expect_failures = [var.trainer_machines]
   variables {
+    kms_key          = "projects/keys/locations/us/keyRings/retune/cryptoKeys/retune"
     trainer_machines = [{ machine_type = "e2-standard-8", provisioning = "spot" }]
   }
 }
@@ -35,42 +44,20 @@ run "refuses_a_machine_without_gpu" {
 run "refuses_a_zone_of_another_region" {
   command         = plan
   expect_failures = [var.trainer_machines]
+
   variables {
     trainer_machines = [{ machine_type = "g2-standard-8", provisioning = "spot", zones = ["us-central1-a"] }]
   }
 }
 
-run "refuses_an_unknown_provisioning" {
+run "refuses_an_unknown_launcher_provisioning_and_policy" {
   command         = plan
-  expect_failures = [var.trainer_machines]
+  expect_failures = [var.policy, var.trainer_launcher, var.trainer_machines]
+
   variables {
+    policy           = { holdout_share = 1, canary = { on_silence = "hope" } }
+    trainer_launcher = "kubernetes"
     trainer_machines = [{ machine_type = "g2-standard-8", provisioning = "preemptible" }]
-  }
-}
-
-run "refuses_the_public_as_publisher" {
-  command         = plan
-  expect_failures = [var.publishers, var.operators, var.keepers]
-  variables {
-    publishers = ["allUsers"]
-    operators  = ["allAuthenticatedUsers"]
-    keepers    = ["allUsers"]
-  }
-}
-
-run "refuses_a_public_llm_without_nat" {
-  command         = plan
-  expect_failures = [var.nat]
-  variables {
-    policy = { gold = { base_url = "https://api.mistral.ai/v1", model = "voxtral-small-2507" } }
-  }
-}
-
-run "refuses_a_policy_beyond_its_limits" {
-  command         = plan
-  expect_failures = [var.policy]
-  variables {
-    policy = { holdout_share = 1, canary = { on_silence = "hope" } }
   }
 }
 
@@ -98,34 +85,5 @@ run "refuses_a_machine_that_costs_nothing" {
   expect_failures = [var.policy]
   variables {
     policy = { budget = { prices = { g2-standard-8 = { spot = 0 } } } }
-  }
-}
-
-run "refuses_a_bucket_with_a_folder" {
-  command         = plan
-  expect_failures = [var.audio_buckets]
-  variables {
-    audio_buckets = ["gs://calls/2026"]
-  }
-}
-
-run "refuses_a_key_of_another_region" {
-  command         = plan
-  expect_failures = [var.kms_key]
-  variables {
-    kms_key = "projects/keys/locations/us/keyRings/retune/cryptoKeys/retune"
-  }
-}
-
-run "refuses_a_fraction_of_money_and_a_nameless_account" {
-  command         = plan
-  expect_failures = [var.monthly_budget, var.billing_account, var.alert_emails, var.trainer_launcher, var.environment, var.project_id]
-  variables {
-    monthly_budget   = 0.5
-    billing_account  = "my account"
-    alert_emails     = ["ana"]
-    trainer_launcher = "kubernetes"
-    environment      = "Production"
-    project_id       = "My Project"
   }
 }

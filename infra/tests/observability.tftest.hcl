@@ -33,10 +33,6 @@ run "observability" {
     error_message = "Alerts: expected every one to reach people and to say what to do."
   }
   assert {
-    condition     = alltrue([for name in keys(google_monitoring_alert_policy.log) : contains(keys(google_logging_metric.this), name)])
-    error_message = "Alerts: expected a metric behind every one."
-  }
-  assert {
     condition     = google_billing_budget.this[0].amount[0].specified_amount[0].units == "200" && google_billing_budget.this[0].budget_filter[0].projects == toset(["projects/123456789012"])
     error_message = "Budget: expected the amount, for this project alone."
   }

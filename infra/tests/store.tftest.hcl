@@ -20,12 +20,20 @@ run "bucket" {
   }
 
   assert {
-    condition     = google_storage_bucket.this.uniform_bucket_level_access && google_storage_bucket.this.public_access_prevention == "enforced"
-    error_message = "Bucket: expected uniform access that can never be public."
+    condition     = google_storage_bucket.this.uniform_bucket_level_access
+    error_message = "Bucket: expected uniform access, without lists on single objects."
   }
   assert {
-    condition     = google_storage_bucket.this.versioning[0].enabled && google_storage_bucket.this.soft_delete_policy[0].retention_duration_seconds == 604800
-    error_message = "Bucket: expected versions, and seven days to undo a deletion."
+    condition     = google_storage_bucket.this.public_access_prevention == "enforced"
+    error_message = "Bucket: expected that it can never be public."
+  }
+  assert {
+    condition     = google_storage_bucket.this.versioning[0].enabled
+    error_message = "Bucket: expected versions."
+  }
+  assert {
+    condition     = google_storage_bucket.this.soft_delete_policy[0].retention_duration_seconds == 604800
+    error_message = "Bucket: expected seven days to undo a deletion."
   }
   assert {
     condition     = google_storage_bucket.this.force_destroy == false
@@ -43,10 +51,10 @@ run "bucket" {
     error_message = "Lifecycle: expected old versions of the registry to stay a year."
   }
   assert {
-    condition = alltrue([
-      for rule in google_storage_bucket.this.lifecycle_rule :
-      one(rule.condition).matches_prefix == tolist(["runs/"]) && one(rule.condition).age == 30 && one(rule.condition).with_state == "LIVE" || one(rule.condition).with_state == "ARCHIVED"
-    ])
+    condition = [
+      for rule in google_storage_bucket.this.lifecycle_rule : { folders = join(" ", one(rule.condition).matches_prefix), days = one(rule.condition).age }
+      if one(rule.condition).with_state != "ARCHIVED"
+    ] == [{ folders = "runs/", days = 30 }]
     error_message = "Lifecycle: expected nothing that is current to go but runs of 30 days."
   }
   assert {
@@ -88,7 +96,7 @@ run "with_a_customers_key" {
   }
 
   assert {
-    condition     = google_storage_bucket.this.encryption[0].default_kms_key_name == var.kms_key
+    condition     = one(google_storage_bucket.this.encryption[*].default_kms_key_name) == var.kms_key
     error_message = "Bucket: expected the customer's key."
   }
   assert {

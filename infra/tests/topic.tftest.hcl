@@ -19,11 +19,11 @@ run "topic" {
   }
 
   assert {
-    condition     = alltrue([for reader, subscription in google_pubsub_subscription.this : subscription.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead[reader].id])
+    condition     = alltrue([for reader, subscription in google_pubsub_subscription.this : one(subscription.dead_letter_policy[*].dead_letter_topic) == google_pubsub_topic.dead[reader].id])
     error_message = "Subscription: expected every one to dead-letter, into a topic of its own."
   }
   assert {
-    condition     = alltrue([for subscription in google_pubsub_subscription.this : subscription.dead_letter_policy[0].max_delivery_attempts == 100])
+    condition     = alltrue([for subscription in google_pubsub_subscription.this : one(subscription.dead_letter_policy[*].max_delivery_attempts) == 100])
     error_message = "Subscription: expected 100 attempts before a message is given up."
   }
   assert {

@@ -25,11 +25,11 @@ run "trainer" {
     error_message = "Network: expected no way to the internet unless it is asked for."
   }
   assert {
-    condition     = google_compute_firewall.no_way_in.direction == "INGRESS" && length(google_compute_firewall.no_way_in.deny) == 1 && google_compute_network.this.auto_create_subnetworks == false
+    condition     = google_compute_firewall.no_way_in.direction == "INGRESS" && [for rule in google_compute_firewall.no_way_in.deny : rule.protocol] == ["all"] && google_compute_firewall.no_way_in.source_ranges == toset(["0.0.0.0/0"]) && google_compute_network.this.auto_create_subnetworks == false
     error_message = "Network: expected no way in."
   }
   assert {
-    condition     = google_project_iam_custom_role.launcher.permissions == toset(["compute.disks.create", "compute.instances.create", "compute.instances.delete", "compute.instances.get", "compute.instances.list", "compute.instances.setLabels", "compute.instances.setMetadata", "compute.instances.setServiceAccount", "compute.machineTypes.get", "compute.regions.get", "compute.zoneOperations.get", "compute.zones.get"])
+    condition     = google_project_iam_custom_role.launcher.permissions == toset(["compute.disks.create", "compute.instances.create", "compute.instances.delete", "compute.instances.get", "compute.instances.list", "compute.instances.setLabels", "compute.instances.setMetadata", "compute.instances.setServiceAccount", "compute.machineTypes.get", "compute.zoneOperations.get"])
     error_message = "Launcher: expected just what starting, finding and ending a machine takes."
   }
   assert {

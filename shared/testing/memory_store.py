@@ -1,7 +1,9 @@
 """An object store in memory, with a hook around every call for crashes, interleavings and lost replies."""
 
 import threading
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, takewhile
 from pathlib import Path
 
 from shared.clock import Clock
@@ -33,6 +35,7 @@ class MemoryStore:
         self.before = before
         self.after = after
         self._objects: dict[str, StoredObject] = {}
+        self._keys: list[str] = []  # sorted: by code points, which is the order of the UTF-8 bytes
         self._generation = 0
         self._lock = threading.RLock()
 
@@ -85,6 +88,8 @@ class MemoryStore:
                 metadata=dict(metadata or {}),
                 content_type=content_type,
             )
+            if key not in self._objects:
+                insort(self._keys, key)
             self._objects[key] = StoredObject(info, bytes(data))
         self.after("put", key)
         return info
@@ -105,9 +110,11 @@ class MemoryStore:
         """List a prefix as it stands at the call; see `ObjectStore.list`."""
         self.before("list", prefix)
         with self._lock:
-            infos = [found.info for key, found in self._objects.items() if key.startswith(prefix)]
-        infos.sort(key=lambda info: info.key.encode())
-        return iter([info for info in infos if start_after is None or info.key.encode() > start_after.encode()])
+            first = bisect_left(self._keys, prefix)
+            if start_after is not None:
+                first = max(first, bisect_right(self._keys, start_after))
+            names = takewhile(lambda key: key.startswith(prefix), islice(self._keys, first, None))
+            return iter([self._objects[key].info for key in names])
 
     def delete(self, key: str, *, if_generation_match: Generation | None = None) -> None:
         """Delete one object; see `ObjectStore.delete`."""
@@ -116,6 +123,7 @@ class MemoryStore:
             if key in self._objects:
                 self._check(key, if_generation_match)
                 del self._objects[key]
+                del self._keys[bisect_left(self._keys, key)]
         self.after("delete", key)
 
     def _check(self, key: str, expected: Generation | None) -> None:

@@ -32,7 +32,12 @@ class Alias:
 
 
 def replayed(alias: Alias, move: Move) -> Alias:
-    """Return the alias after a move, by the words of the protocol."""
+    """Return the alias after a move, by the words of the protocol: nothing that is withdrawn stands in line."""
+    after = _moved(alias, move)
+    return replace(after, previous=tuple(item for item in after.previous if item not in after.withdrawn))
+
+
+def _moved(alias: Alias, move: Move) -> Alias:
     version = move.version
     gone = alias.withdrawn | {version}
     if move.kind == "promote":
@@ -46,7 +51,7 @@ def replayed(alias: Alias, move: Move) -> Alias:
     if move.kind == "rollback" and version == alias.canary:
         return replace(alias, canary=None, withdrawn=gone)
     if move.kind == "rollback":
-        line = tuple(item for item in alias.previous if item not in alias.withdrawn)
+        line = alias.previous
         behind = line[line.index(move.stable_after) + 1 :] if move.stable_after in line else ()
         canary = None if alias.canary == move.stable_after else alias.canary
         return Alias(move.stable_after, canary, behind, gone)
@@ -59,7 +64,7 @@ def the_alias_is_what_its_log_says(books: Books) -> Iterator[str]:
     for move in books.log:
         if move.stable_before != alias.stable:
             yield f"move {move.seq} began at v{move.stable_before}, the moves before it lead to v{alias.stable}"
-        if move.kind == "rollback" and move.version != alias.canary and move.stable_after not in set(alias.previous) - alias.withdrawn:
+        if move.kind == "rollback" and move.version != alias.canary and move.stable_after not in alias.previous:
             yield f"move {move.seq} rolled back to v{move.stable_after}, which was not in line"
         alias = replayed(alias, move)
         if move.stable_after != alias.stable:

@@ -8,16 +8,29 @@ import pytest
 
 from functions.launcher.local import LocalLauncher
 from functions.launcher.trainers import Started, TrainerLauncher, TrainerRun, parse_name
+from tests.google_api.compute import Compute, compute_server, launcher_on
+from tests.google_api.run import CloudRun, jobs_on, run_server
+from tests.google_api.settings import google_settings
 from tests.world import FakeTrainers
 
 FIRST = TrainerRun(12, 1, "gs://retune/cycles/000012/spec.json")
 SECOND = TrainerRun(12, 2, "gs://retune/cycles/000012/spec.json")
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "compute_engine", "cloud_run"])
 def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrainerLauncher]:
     if request.param == "memory":
         yield FakeTrainers()
+        return
+    if request.param == "compute_engine":
+        compute = Compute()
+        with compute_server(compute) as server:
+            yield launcher_on(server, compute.clock, google_settings())
+        return
+    if request.param == "cloud_run":
+        cloud = CloudRun()
+        with run_server(cloud) as server:
+            yield jobs_on(server, cloud.clock, google_settings(launcher="cloud_run"))
         return
     local = LocalLauncher(tmp_path, command=(sys.executable, "-c", "import signal; signal.pause()"))
     yield local

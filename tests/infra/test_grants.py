@@ -188,6 +188,7 @@ def test_every_function_may_set_a_malformed_message_aside(account: str, used: se
     made = world()
     for _ in range(2):  # the second time it is there already
         quarantine(made.stores[account], function=account, reason="why", body=b"{", now=made.clock.now())
+    assert len(list(made.store.list("quarantine/"))) == 1
     used |= {(account, folder, verb) for folder, verb in made.stores[account].used}
 
 

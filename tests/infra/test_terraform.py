@@ -24,14 +24,6 @@ pytestmark = pytest.mark.terraform
 
 PRIMITIVE = {"roles/owner", "roles/editor", "roles/viewer"}
 PUBLIC = {"allUsers", "allAuthenticatedUsers"}
-LAUNCHERS_OWN = {
-    "RETUNE_LAUNCHER",
-    "RETUNE_TRAINER_IMAGE",
-    "RETUNE_TRAINER_SERVICE_ACCOUNT",
-    "RETUNE_TRAINER_NETWORK",
-    "RETUNE_TRAINER_SUBNETWORK",
-    "RETUNE_TRAINER_CANDIDATES",
-}
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +102,27 @@ def test_what_is_handed_to_the_functions_makes_settings(plan: dict[str, Any]) ->
     assert settings.policy == Policy()
 
 
+@pytest.mark.parametrize("function", ["launcher", "sweeper"])
+def test_what_is_handed_to_whoever_starts_trainers_makes_settings(function: str, plan: dict[str, Any]) -> None:
+    (after,) = [each for each in of_type(plan, "google_cloudfunctions2_function").values() if each["name"] == function]
+    place = "projects/retune-example"  # known only once they are there
+    made_at_apply = {
+        "RETUNE_TRAINER_NETWORK": f"{place}/global/networks/retune-trainer",
+        "RETUNE_TRAINER_SUBNETWORK": f"{place}/regions/europe-west4/subnetworks/retune-trainer",
+    }
+    settings = Settings.from_env({**after["service_config"][0]["environment_variables"], **made_at_apply})
+    assert settings.launcher == "compute_engine"
+    assert [candidate.provisioning for candidate in settings.trainer_candidates] == ["spot"] * 3 + ["standard"] * 3
+    command = settings.cannot_train.partition("gcloud ")[2]
+    assert command
+    assert command in plan["output_changes"]["next_steps"]["after"][0]
+
+
 def test_every_variable_is_one_that_somebody_reads(plan: dict[str, Any]) -> None:
     given: set[str] = set()
     for after in of_type(plan, "google_cloudfunctions2_function").values():
         given |= set(after["service_config"][0].get("environment_variables") or {})
-    assert given <= {*VARIABLES.values(), *LAUNCHERS_OWN, "THREADS"}
+    assert given <= {*VARIABLES.values(), "THREADS"}
     assert {"RETUNE_BUCKET", "RETUNE_POLICY", "RETUNE_AUDIO_PREFIXES", "GOOGLE_CLOUD_PROJECT", "THREADS"} <= given
 
 

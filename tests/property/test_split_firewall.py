@@ -3,7 +3,7 @@
 What is checked is the truth as far as it was told by then, also where a speaker was told late; the model is a set of plain names.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, par
 from tests.world import POLICY, World
 
 POLICY_HERE = POLICY.model_copy(update={"min_error_cases": 10_000, "holdout_share": 0.4, "dev_share": 0.2})
+Corpus = Literal["replay", "suite"]
 SOUNDS = {3: 2}
 """Utterances whose audio is that of another one."""
 
@@ -41,7 +42,7 @@ class Report:
 class Brought:
     """A clip that a person adds to replay or to a suite; its audio may be that of a reported utterance."""
 
-    corpus: Literal["replay", "suite"]
+    corpus: Corpus
     number: int
     speaker: str
 
@@ -52,7 +53,7 @@ class Chapter:
 
     reports: Sequence[Report]
     brought: Sequence[Brought]
-    replay_is_emptied: bool
+    emptied: Collection[Corpus]
     accepted: bool
 
 
@@ -71,7 +72,7 @@ chapters = st.builds(
     Chapter,
     reports=st.lists(reports, min_size=1, max_size=8),
     brought=st.lists(brought, max_size=2),
-    replay_is_emptied=st.booleans(),
+    emptied=st.sets(st.sampled_from(["replay", "suite"])),
     accepted=st.booleans(),
 )
 
@@ -124,6 +125,11 @@ class Life:
         if [*crossings([offered], wall, read_split_key(ports))] or made in self.corpora[item.corpus]:
             return
         self.corpora[item.corpus].append(made)
+        self.write_corpora()
+
+    def empty(self, corpora: Collection[Corpus]) -> None:
+        for corpus in corpora:
+            self.corpora[corpus].clear()
         self.write_corpora()
 
     def write_corpora(self) -> None:
@@ -188,14 +194,14 @@ def error(number: int, speaker: str | None = None, session: str | None = None) -
     return Report("error", number, speaker, session, referenced=True)
 
 
-def chapter(*reports: Report, brought: Sequence[Brought] = (), replay_is_emptied: bool = False) -> Chapter:
-    return Chapter(reports, brought, replay_is_emptied, accepted=True)
+def chapter(*reports: Report, brought: Sequence[Brought] = (), emptied: Collection[Corpus] = ()) -> Chapter:
+    return Chapter(reports, brought, emptied, accepted=True)
 
 
 # By the hash of the worlds' key: ben and kim judge, eva and lou train; of lone recordings 0, 2 and 5 train and 1 judges.
 TOLD_LATE = [chapter(error(2), error(1, "ben")), chapter(error(5), error(2, "ben"), error(9, "kim"))]
 TOLD_LATE_OF_A_SUITE = [chapter(error(2), error(1, "ben"), brought=[Brought("suite", 4, "lou")]), chapter(error(2, "lou"), error(5))]
-REPLAY_THAT_IS_GONE = [chapter(error(5), brought=[Brought("replay", 1, "eva")]), chapter(error(1), error(0), replay_is_emptied=True)]
+REPLAY_THAT_IS_GONE = [chapter(error(5), brought=[Brought("replay", 1, "eva")]), chapter(error(1), error(0), emptied=["replay"])]
 TWO_IN_A_CALL = [
     chapter(error(2, "eva", "monday"), error(1, "ben", "monday"), error(9, "kim", "monday")),
     chapter(error(5, None, "monday")),
@@ -204,8 +210,25 @@ TWO_IN_A_CALL = [
 
 # One recording of which two speakers were told before it had a split.
 TWO_TOLD_OF_ONE = [
-    Chapter([Report("error", 0, None, None, True), Report("error", 0, "ana", None, False)], [], False, accepted=False),
-    Chapter([Report("error", 0, "eva", None, False), Report("error", 1, "ana", None, True)], [], False, accepted=False),
+    Chapter([Report("error", 0, None, None, True), Report("error", 0, "ana", None, False)], [], [], accepted=False),
+    Chapter([Report("error", 0, "eva", None, False), Report("error", 1, "ana", None, True)], [], [], accepted=False),
+]
+# One recording of which the replay names two speakers; it judges, and one of them is met again when the replay is gone.
+TWO_IN_A_REPLAY_THAT_IS_GONE = [
+    chapter(error(0), brought=[Brought("replay", 0, "ben"), Brought("replay", 0, "eva")]),
+    chapter(error(0), emptied=["replay"]),
+    chapter(error(1, "eva")),
+]
+# Who is told of a recording by a replay clip that nothing was ever done with.
+TOLD_BY_AN_IDLE_CLIP = [
+    chapter(error(5), brought=[Brought("replay", 0, "ben")]),
+    chapter(error(0), emptied=["replay"]),
+    chapter(error(2), error(1, "ben")),
+]
+# A replay clip of somebody who trains, of whose recording somebody who judges was told.
+TOLD_OF_A_REPLAY_CLIP = [
+    chapter(error(1, "ana"), brought=[Brought("suite", 4, "eva"), Brought("replay", 1, "lou")]),
+    chapter(error(2, "ben"), error(3), error(4, "ben"), brought=[Brought("replay", 2, "ana")]),
 ]
 
 
@@ -215,14 +238,15 @@ TWO_TOLD_OF_ONE = [
 @example(REPLAY_THAT_IS_GONE)
 @example(TWO_IN_A_CALL)
 @example(TWO_TOLD_OF_ONE)
+@example(TWO_IN_A_REPLAY_THAT_IS_GONE)
+@example(TOLD_BY_AN_IDLE_CLIP)
+@example(TOLD_OF_A_REPLAY_CLIP)
 @given(st.lists(chapters, min_size=2, max_size=4))
 def test_nothing_that_was_trained_on_ever_judges_and_nothing_that_judged_is_ever_trained_on(story: list[Chapter]) -> None:
     life = Life(World(POLICY_HERE.model_copy(update={"validation": SUITES})))
     life.begin()
     for chapter in story:
-        if chapter.replay_is_emptied:
-            life.corpora["replay"].clear()
-            life.write_corpora()
+        life.empty(chapter.emptied)
         for item in chapter.brought:
             life.bring(item)
         for report in chapter.reports:

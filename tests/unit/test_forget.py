@@ -139,6 +139,7 @@ def copy_of(world: World) -> World:
     for store, source in ((made.store, world.store), (made.calls, world.calls)):
         store._objects.clear()
         store._objects.update(source._objects)
+        store._keys = list(source._keys)
         store._generation = source._generation
     return made
 
@@ -160,6 +161,7 @@ def test_nothing_of_somebody_who_taught_a_model_is_left(taught: World) -> None:
         "quarantine": 2,
         "replay": 1,
         "run": 3,
+        "what was told": 1,
     }
     assert [(model.version, model.live, model.cycles) for model in done.models] == [(1, False, (1,))]
     assert done.addresses == ("gs://calls/u200.wav", "gs://calls/u201.wav", "gs://calls/u202.wav")

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from functions.launcher.capacity import looks, next_try_at
 from functions.launcher.decide import (
     PERMANENT,
     decide_approve,
@@ -52,6 +53,11 @@ def last(decision: Decision[CycleState]) -> Entry:
     assert decision.state.status == decision.state.history[-1].status
     assert decision.state.attempt == decision.state.history[-1].attempt
     return decision.state.history[-1]
+
+
+def applied(decision: Decision[CycleState]) -> CycleState:
+    assert decision.state is not None, decision.reason
+    return decision.state
 
 
 def refusals(decide: Callable[[CycleState | None], Decision[CycleState]], states: Iterable[CycleState | None]) -> set[str]:
@@ -200,8 +206,29 @@ def test_what_is_not_interrupted_gets_no_next_attempt() -> None:
 
 def test_no_capacity_is_waited_for() -> None:
     decision = decide_no_capacity(cycle_state(S.PREPARING, attempt=2), 2, "no L4 in 9 zones", NOW)
-    expected = Entry(status=S.WAITING_FOR_CAPACITY, at=NOW, by="launcher", cause="capacity:1:2", reason="no L4 in 9 zones", attempt=2)
+    reason = f"no L4 in 9 zones; next try at {(NOW + timedelta(seconds=60)).isoformat(timespec='seconds')}"
+    expected = Entry(status=S.WAITING_FOR_CAPACITY, at=NOW, by="launcher", cause="capacity:1:2", reason=reason, attempt=2)
     assert last(decision) == expected
+
+
+def test_each_wait_for_capacity_is_twice_the_one_before_up_to_a_quarter_of_an_hour() -> None:
+    state, now, waits = cycle_state(S.PREPARING), NOW, []
+    for _ in range(7):
+        state = applied(decide_no_capacity(state, 1, "full", now))
+        waits.append((next_try_at(state) - now).total_seconds())
+        assert state.reason == f"full; next try at {next_try_at(state).isoformat(timespec='seconds')}"
+        now = next_try_at(state)
+        state = applied(decide_retry_capacity(state, now))
+    assert waits == [60, 120, 240, 480, 900, 900, 900]
+
+
+def test_the_next_attempt_begins_with_a_short_wait() -> None:
+    state = cycle_state(S.PREPARING)
+    for _ in range(2):
+        state = applied(decide_retry_capacity(applied(decide_no_capacity(state, 1, "full", NOW)), NOW))
+    assert looks(state) == 2
+    state = applied(decide_next_attempt(applied(decide_interrupted(state, 1, "gone", NOW)), POLICY, NOW))
+    assert looks(applied(decide_no_capacity(state, 2, "full", NOW))) == 1
 
 
 def test_a_trainer_that_cannot_be_started_at_all_is_the_end() -> None:

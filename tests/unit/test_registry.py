@@ -232,6 +232,12 @@ def test_a_rollback_without_a_version_takes_the_canary_first() -> None:
     assert state.moves[-1].stable_after == 2
 
 
+def test_a_canary_that_is_rolled_back_no_longer_stands_in_line_either() -> None:
+    again = SERVING.model_copy(update={"canary": canary(1)})
+    state = made(decide_rollback(again, None, because()))
+    assert (state.stable, state.previous, state.withdrawn) == (2, (0,), (3, 1))
+
+
 def test_a_rollback_of_the_stable_version_by_name_leaves_the_canary() -> None:
     serving = SERVING.model_copy(update={"canary": canary(5)})
     state = made(decide_rollback(serving, 2, because()))
@@ -453,7 +459,7 @@ def test_whatever_the_moves_the_alias_names_no_withdrawn_version_and_a_place_to_
             continue
         before, now = now, decision.state
         assert now.stable not in now.withdrawn
-        assert now.stable not in now.previous
+        assert not {now.stable, *now.withdrawn} & set(now.previous)
         assert now.canary is None or now.canary.version not in {now.stable, *now.withdrawn}
         assert len(set(now.previous)) == len(now.previous)
         assert len(set(now.withdrawn)) == len(now.withdrawn)

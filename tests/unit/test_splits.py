@@ -73,6 +73,15 @@ def test_a_speaker_who_is_first_heard_of_by_a_known_recording_goes_with_it() -> 
     assert sole(said(2, TRAINS), said(1, TRAINS), past=used((said(1), "holdout"))) == ["holdout", "holdout"]
 
 
+def test_who_is_told_late_of_what_judged_is_held_out_unless_they_were_trained_on() -> None:
+    judged, late = said(1), said(1, TRAINS)
+    assert sole(late, said(2, TRAINS), past=used((judged, "holdout"))) == ["holdout", "holdout"]
+    once = linked(used((judged, "holdout")), [late])
+    assert place([said(2, TRAINS)], once, by_hash) == [frozenset({"holdout"})], "also in a later cycle, of which they alone are heard"
+    taught = linked(used((judged, "holdout"), (said(2, TRAINS), "train")), [late, said(2, TRAINS)])
+    assert place([said(3, TRAINS), judged], taught, by_hash) == [frozenset({"train"}), frozenset({"holdout", "train"})]
+
+
 def test_the_same_audio_under_another_id_is_the_same_recording() -> None:
     past = used((said(1), "train"))
     assert sole(said(9, audio=pin(1)), past=past) == ["train"]

@@ -42,14 +42,23 @@ def test_what_has_stood_still_for_the_lease_is_moved_on_and_not_a_second_earlier
     assert need(status, 900) == (needed, f"stood in {status} for 900 s")
 
 
-def test_a_cycle_that_prepares_while_its_trainer_starts_is_left_alone_for_the_lease() -> None:
-    assert need(S.PREPARING, 5000, trainer_lives=True)[0] == Need.INTERRUPT
-    assert need(S.PREPARING, 899, trainer_lives=True) == NOTHING
+def test_a_machine_has_a_lease_to_come_to_work_even_when_the_sweeper_started_it() -> None:
+    assert need(S.PREPARING, 1799, trainer_lives=True) == NOTHING
+    assert need(S.PREPARING, 1800, trainer_lives=True) == (Need.INTERRUPT, "stood in preparing for 1800 s")
 
 
-@pytest.mark.parametrize(("status", "needed"), [(S.WAITING_FOR_CAPACITY, Need.FIND_CAPACITY), (S.INTERRUPTED, Need.RELAUNCH)])
-def test_capacity_is_looked_for_and_an_interruption_mended_at_every_tick(status: Status, needed: Need) -> None:
-    assert need(status, 0) == (needed, f"stood in {status} for 0 s")
+def test_machines_that_are_gone_each_time_are_not_started_for_ever() -> None:
+    assert need(S.PREPARING, 1799)[0] == Need.CARRY_ON
+    assert need(S.PREPARING, 1800) == (Need.INTERRUPT, "stood in preparing for 1800 s")
+
+
+def test_an_interruption_is_mended_at_every_tick() -> None:
+    assert need(S.INTERRUPTED, 0) == (Need.RELAUNCH, "stood in interrupted for 0 s")
+
+
+def test_capacity_is_looked_for_when_its_time_has_come() -> None:
+    assert need(S.WAITING_FOR_CAPACITY, 59) == NOTHING
+    assert need(S.WAITING_FOR_CAPACITY, 60) == (Need.FIND_CAPACITY, "stood in waiting_for_capacity for 60 s")
 
 
 def test_an_accepted_candidate_waits_for_a_person_where_nothing_is_deployed_by_itself() -> None:

@@ -3,6 +3,11 @@ output "bucket" {
   value       = google_storage_bucket.this.name
 }
 
+output "deletable" {
+  description = "Whether a destroy deletes the bucket with its objects."
+  value       = google_storage_bucket.this.force_destroy
+}
+
 output "matrix" {
   description = "\"name/folder\" -> permissions, as the grants give them."
   value = {

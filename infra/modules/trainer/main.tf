@@ -113,15 +113,10 @@ locals {
       "compute.instances.setMetadata",
       "compute.instances.setServiceAccount",
       "compute.machineTypes.get",
-      "compute.regions.get",
       "compute.zoneOperations.get",
-      "compute.zones.get",
     ]
     cloud_run = [
       "run.executions.cancel",
-      "run.executions.delete",
-      "run.executions.get",
-      "run.executions.list",
       "run.jobs.create",
       "run.jobs.delete",
       "run.jobs.get",

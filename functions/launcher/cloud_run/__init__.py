@@ -1,0 +1,1 @@
+"""Trainers as jobs with a GPU on Cloud Run."""

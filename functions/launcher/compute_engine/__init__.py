@@ -1,0 +1,1 @@
+"""Trainers as VMs with a GPU on Compute Engine."""

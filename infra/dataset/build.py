@@ -1,0 +1,138 @@
+"""What a seal would make of what is collected, or of a folder of recordings, by the seal's own code; no cycle is touched."""
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+from functions.launcher.opening import find_state
+from functions.launcher.seal import find_dataset, seal
+from functions.runtime import Ports
+from infra.corpus_source import Offer
+from infra.dataset.overlay import Overlay
+from infra.errors import Refused
+from shared import keys, ledger
+from shared.audio_source import AudioSource
+from shared.bus import Outgoing
+from shared.clock import Clock
+from shared.config import Settings
+from shared.dataset import Row
+from shared.errors import CorruptObject
+from shared.events import SttError
+from shared.policy import Policy
+from shared.testing.memory_store import MemoryStore
+from shared.training import parse_lines, sha256_hex
+
+FOLDER_BUCKET = "gs://prepared-here"
+FOLDER_SPLIT_KEY = b"a folder has no bucket, and so no key of its own"
+
+
+class _NoBus:
+    """A seal publishes nothing."""
+
+    def publish(self, message: Outgoing) -> str:
+        raise Refused(f"{message.topic}: expected nothing to be published")
+
+
+def build_next(ports: Ports, audio: AudioSource) -> tuple[int, list[Row]]:
+    """Return the cycle that collects, and the dataset that its seal would make now.
+
+    Raises:
+        Refused: nothing was collected.
+    """
+    dry = replace(ports, store=Overlay(ports.store, ports.clock))
+    cycle = ledger.read_head(dry.store)
+    while (state := find_state(dry, cycle)) is not None and state.ended:
+        cycle += 1  # the head is about to move past a cycle that has ended
+    rows = seal(dry, audio, cycle).rows
+    if not rows:
+        raise Refused(f"cycle {cycle}: expected collected events, found none; see `retune status`")
+    return cycle, rows
+
+
+def build_from(offer: Offer, policy: Policy, clock: Clock) -> list[Row]:
+    """Return the dataset that a seal would make of recordings with transcripts: each as an error of a model that nobody knows.
+
+    What its audio cannot be used for is found as the trainer would find it, as far as the header tells.
+
+    Args:
+        offer: the recordings.
+        policy: shares of the splits, and bounds of the durations.
+        clock: gives the time of the events.
+    """
+    folders = tuple({clip.uri.rpartition("/")[0] for clip in offer.clips})
+    audio = AudioSource(allowed_prefixes=folders)
+    store = MemoryStore(FOLDER_BUCKET, clock=clock)
+    store.put(keys.SPLIT_KEY, FOLDER_SPLIT_KEY)
+    settings = Settings(bucket=FOLDER_BUCKET, project="none", audio_prefixes=folders, policy=policy)
+    ports = Ports(store, _NoBus(), clock, settings)
+    events = [
+        SttError(
+            event_id=f"clip-{sha256_hex(clip.uri.encode())[:32]}",
+            occurred_at=clock.now(),
+            utterance_id=clip.label,
+            audio_uri=clip.uri,
+            hypothesis="",
+            model_version=0,
+            reference=clip.reference,
+            speaker_id=clip.speaker,
+            session_id=clip.session,
+        )
+        for clip in offer.clips
+    ]
+    ledger.append(store, events, "offered")
+    return [_heard(row, audio, policy) for row in seal(ports, audio, ledger.FIRST_CYCLE).rows]
+
+
+def _heard(row: Row, audio: AudioSource, policy: Policy) -> Row:
+    """Return a row with the duration that its audio's header tells, or set aside where the trainer would."""
+    if row.audio is None or row.set_aside is not None:
+        return row
+    try:
+        import soundfile
+    except ModuleNotFoundError as error:
+        raise Refused(f"audio is read with the trainer's packages: run `pip install 'retune[trainer]'` ({error})") from error
+    try:
+        info = soundfile.info(BytesIO(audio.fetch(row.audio)))
+    except soundfile.LibsndfileError as error:
+        return row.model_copy(update={"set_aside": "not_audio", "detail": str(error), "split": None})
+    config, seconds = policy.training, round(info.frames / info.samplerate, 3)
+    told = row.model_copy(update={"duration_s": seconds})
+    if info.samplerate != config.sampling_rate_hz:
+        detail = f"expected {config.sampling_rate_hz} Hz, found {info.samplerate}"
+        return told.model_copy(update={"set_aside": "wrong_rate", "detail": detail, "split": None})
+    if not config.min_duration_s <= seconds <= config.max_duration_s and row.split != "holdout":
+        reason = "too_short" if seconds < config.min_duration_s else "too_long"
+        detail = f"expected {config.min_duration_s:g} to {config.max_duration_s:g} s, found {seconds:g}"
+        return told.model_copy(update={"set_aside": reason, "detail": detail, "split": None})
+    return told
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a dataset that `retune dataset build --out` wrote.
+
+    Raises:
+        Refused: the file cannot be read, or is no dataset.
+    """
+    try:
+        return parse_lines(Row, path.read_bytes(), what=str(path))
+    except OSError as error:
+        raise Refused(f"dataset {path}: expected a file that can be read, found {error.strerror}") from error
+    except CorruptObject as error:
+        raise Refused(f"{error}; write one with `retune dataset build --out FILE`") from error
+
+
+def read_cycle(ports: Ports, cycle: int) -> list[Row]:
+    """Return a cycle's sealed dataset.
+
+    Raises:
+        Refused: it has none.
+    """
+    sealed = find_dataset(ports, cycle)
+    if sealed is None:
+        state = find_state(ports, cycle)
+        where = f"it is {state.status}" if state else "it was not opened"
+        raise Refused(
+            f"cycle {cycle}: expected a sealed dataset, found none ({where}); "
+            "a dataset is sealed when its cycle prepares: `retune dataset build` shows what would be sealed now"
+        )
+    return sealed.rows

@@ -1,0 +1,193 @@
+"""A dataset as Hugging Face's `audiofolder` reads it: load_dataset("audiofolder", data_dir=DIR).
+
+DIR/train/metadata.jsonl, DIR/train/000001.wav ...     our train
+DIR/validation/...                                     our dev
+DIR/test/...                                           our holdout
+One line of JSON for each file beside it: `file_name` (relative to the metadata), `transcription`, and the columns of `Line`; every line has
+every column. A split without clips has no folder: the loader refuses an empty one. DIR/provenance.json says where it is from.
+
+Source: https://huggingface.co/docs/datasets/audio_dataset#audiofolder
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from infra.errors import Refused
+from shared.audio_source import AudioPin, AudioSource
+from shared.dataset import Row
+from shared.errors import CorruptObject, InvalidMessage, NotFound
+from shared.frozen import Frozen
+from shared.splits import Split
+from shared.training import lines_bytes, sha256_hex
+
+FOLDERS: Mapping[Split, str] = {"train": "train", "dev": "validation", "holdout": "test"}
+SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus"})
+_MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"))
+
+
+class Line(Frozen):
+    """One line of metadata.jsonl.
+
+    Attributes:
+        file_name: relative to the metadata.
+        speaker: keyed hash of the speaker; nobody's name leaves with an export.
+        provenance: whose word the transcription is.
+        kind: a reported error, or a sample of all traffic.
+        weight: utterances of traffic that it stands for.
+        sha256: of the file.
+    """
+
+    file_name: str
+    transcription: str
+    speaker: str
+    utterance_id: str
+    provenance: Literal["human", "llm"]
+    kind: Literal["error", "sample"]
+    hypothesis: str | None
+    duration_s: float | None
+    language: str | None
+    weight: float | None
+    sha256: str
+
+
+class LeftOut(Frozen):
+    """A clip that is not in the export, and why."""
+
+    utterance_id: str
+    reason: str
+
+
+class Exported(Frozen):
+    """What came of an export.
+
+    Attributes:
+        clips: by folder.
+        left_out: usable clips whose audio could not be had as it was pinned.
+        without_reference: rows that nobody transcribed.
+        set_aside: rows that nobody can use.
+    """
+
+    folder: str
+    source: str
+    clips: dict[str, int]
+    left_out: tuple[LeftOut, ...]
+    without_reference: int
+    set_aside: int
+
+
+def export_hf(folder: Path, source: str, rows: Sequence[Row], audio: AudioSource, copies: Mapping[str, AudioPin]) -> Exported:
+    """Write the usable rows of a dataset, each file verified against its pin; all of it, or nothing.
+
+    Args:
+        folder: must not exist, or be empty.
+        source: where the dataset is from, in words.
+        rows: of the dataset.
+        audio: reads pinned audio.
+        copies: by utterance, where the holdout's audio was copied to.
+
+    Raises:
+        Refused: the folder holds something, or there is nothing to export.
+        Retryable: a store could not be reached.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refused(f"export to {folder}: expected a folder that does not exist yet or is empty, found something there; name another")
+    usable = [row for row in rows if row.usable and row.kind in {"error", "sample"}]
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        exported = _write(draft, folder, source, rows, usable, audio, copies)
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return exported
+
+
+def _write(
+    draft: Path,
+    folder: Path,
+    source: str,
+    rows: Sequence[Row],
+    usable: Sequence[Row],
+    audio: AudioSource,
+    copies: Mapping[str, AudioPin],
+) -> Exported:
+    lines: dict[str, list[Line]] = {}
+    left_out: list[LeftOut] = []
+    for row in usable:
+        name = FOLDERS[row.split or "train"]
+        line = _place(draft / name, len(lines.get(name, ())) + 1, row, audio, copies)
+        if isinstance(line, LeftOut):
+            left_out.append(line)
+        else:
+            lines.setdefault(name, []).append(line)
+    if not lines:
+        why = f"; {left_out[0].utterance_id}: {left_out[0].reason}" if left_out else ""
+        raise Refused(f"{source}: expected clips with audio and a reference, found none{why}")
+    for name, found in lines.items():
+        # every line has every column: the loader takes the columns from the first
+        text = "".join(f"{json.dumps(line.model_dump(), ensure_ascii=False)}\n" for line in found)
+        (draft / name / "metadata.jsonl").write_text(text, encoding="utf-8")
+    exported = Exported(
+        folder=str(folder),
+        source=source,
+        clips={name: len(found) for name, found in sorted(lines.items())},
+        left_out=tuple(left_out),
+        without_reference=sum(row.kind in {"error", "sample"} and row.set_aside is None and row.reference is None for row in rows),
+        set_aside=sum(row.set_aside is not None for row in rows),
+    )
+    provenance = {**exported.model_dump(exclude={"folder"}), "dataset_sha256": sha256_hex(lines_bytes(rows))}
+    (draft / "provenance.json").write_text(json.dumps(provenance, indent=1), encoding="utf-8")
+    return exported
+
+
+def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapping[str, AudioPin]) -> Line | LeftOut:
+    utterance = row.utterance_id or row.event_id
+    pin = copies.get(utterance, row.audio)
+    if pin is None or row.reference is None:
+        return LeftOut(utterance_id=utterance, reason="no audio")
+    try:
+        data = audio.fetch(pin)
+    except (NotFound, CorruptObject, InvalidMessage) as error:
+        return LeftOut(utterance_id=utterance, reason=str(error))
+    suffix = suffix_of(data, pin.uri if row.audio is None else row.audio.uri)
+    if suffix is None:
+        return LeftOut(utterance_id=utterance, reason=f"{pin.uri}: expected one of {', '.join(sorted(SUFFIXES))}, found no such audio")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{number:06d}{suffix}"
+    path.write_bytes(data)
+    return Line(
+        file_name=path.name,
+        transcription=row.reference,
+        speaker=row.cluster or "",
+        utterance_id=utterance,
+        provenance=row.reference_provenance or "human",
+        kind="sample" if row.kind == "sample" else "error",
+        hypothesis=row.hypothesis or None,
+        duration_s=row.duration_s,
+        language=row.language,
+        weight=row.weight,
+        sha256=sha256_hex(data),
+    )
+
+
+def suffix_of(data: bytes, uri: str) -> str | None:
+    """Return the suffix that audio needs for a loader to take it: by its first bytes, else by its address; None = it is no audio."""
+    magic = next((suffix for start, suffix in _MAGIC if data.startswith(start)), None)
+    told = PurePosixPath(uri).suffix.lower()
+    return magic or (told if told in SUFFIXES else None)
+
+
+def render_exported(exported: Exported) -> str:
+    """Return what came of an export for people."""
+    clips = ", ".join(f"{count} {name}" for name, count in exported.clips.items())
+    lines = [
+        f"{exported.source} is in {exported.folder}: {clips}",
+        f'  read it with load_dataset("audiofolder", data_dir="{exported.folder}")',
+        f"  not in it: {exported.without_reference} rows that nobody transcribed, {exported.set_aside} set aside",
+    ]
+    return "\n".join([*lines, *(f"  left out {item.utterance_id}: {item.reason}" for item in exported.left_out)])

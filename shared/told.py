@@ -1,0 +1,45 @@
+"""What was told of recordings, kept: who is in a corpus today may be taken out of it tomorrow, and what it told stays true. Pure.
+
+A dataset keeps what events told. What suites and the replay corpus told stands in `cycles/N/told.jsonl`, written by the seal that heard it
+first: keyed hashes alone.
+"""
+
+from collections.abc import Iterable
+
+from shared.frozen import Frozen
+from shared.splits import Member
+from shared.training import lines_bytes, parse_lines
+
+
+class Told(Frozen):
+    """What was told of one recording.
+
+    Attributes:
+        recording: its identities, see `shared.splits.Member`.
+        company: of its speaker and session.
+    """
+
+    recording: tuple[str, ...]
+    company: tuple[str, ...]
+
+
+def told_bytes(members: Iterable[Member]) -> bytes:
+    """Return the lines that keep what members tell, the same for the same members."""
+    told = {(tuple(sorted(one.recording)), tuple(sorted(one.company))) for one in members}
+    return lines_bytes([Told(recording=recording, company=company) for recording, company in sorted(told)])
+
+
+def parse_told(data: bytes, *, what: str) -> frozenset[Member]:
+    """Return what lines tell.
+
+    Raises:
+        CorruptObject: a line is not one of `told_bytes`.
+    """
+    lines = parse_lines(Told, data, what=what)
+    return frozenset(Member(frozenset(line.recording), frozenset(line.company), cluster=None, spoken=False) for line in lines)
+
+
+def news(members: Iterable[Member], kept: Iterable[Member]) -> list[Member]:
+    """Return the members that tell what is not kept yet."""
+    known = {(one.recording, one.company) for one in kept}
+    return [one for one in members if (one.recording, one.company) not in known]
