@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from functions.launcher.counting import read_costs
+from functions.launcher.spending import read_costs
 from infra.simulate.assumptions import Stated
 from infra.simulate.world import World
 from shared import keys, ledger
