@@ -68,10 +68,9 @@ checkov:
 	if cmp -s infra/checkov.txt "$(CHECKOV_VENV)/.installed"; then \
 		"$(CHECKOV_VENV)/bin/checkov" --directory infra --framework terraform --skip-download --compact --quiet && echo "checkov: infra/ passes"; fi
 
-## make check     all that CI runs; what needs one core each runs side by side
+## make check     all that CI runs; the tests on Python 3.11 beside the rest
 check: lint
-	$(MAKE) -j2 test-312 types checkov
-	$(MAKE) test
+	$(MAKE) -j2 test test-312 types checkov
 
 ## make bench     benchmarks, side by side, with JSON in bench-results/
 bench: $(VENV)/.installed

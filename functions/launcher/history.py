@@ -15,7 +15,7 @@ from shared.training import Clip, parse_lines, sha256_hex
 
 READ_THREADS = 16
 KEPT_ROWS = 50_000
-"""What datasets of so many rows together say is kept by an instance, about 1.5 KB each: a cycle that opens asks for all of them three times."""
+"""What datasets of so many rows say is kept by an instance, about 1.5 KB a row: a cycle that opens asks for all of them three times."""
 _CORPUS_SETS: dict[str, Split] = {"train-replay": "train", "dev-replay": "dev"}
 
 
