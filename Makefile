@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-312 lint types checkov check bench bench-trainer schemas bundles policy infra inventory inputs clean
+.PHONY: help demo up test test-systems test-units test-312 lint types checkov check bench bench-trainer schemas bundles policy infra inventory inputs clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -68,9 +68,17 @@ checkov:
 	if cmp -s infra/checkov.txt "$(CHECKOV_VENV)/.installed"; then \
 		"$(CHECKOV_VENV)/bin/checkov" --directory infra --framework terraform --skip-download --compact --quiet && echo "checkov: infra/ passes"; fi
 
-## make check     all that CI runs; the tests on Python 3.11 beside the rest
+## make check     all that CI runs, two at a time: tests of whole systems beside everything else
 check: lint
-	$(MAKE) -j2 test test-312 types checkov
+	$(MAKE) -j2 test-systems test-units test-312 types checkov
+
+SYSTEMS := tests/e2e tests/emulator tests/contract tests/infra tests/gpu
+
+test-systems: $(VENV)/.installed
+	$(BIN)/python -m pytest $(SYSTEMS) $(PYTEST_ARGS)
+
+test-units: $(VENV)/.installed
+	$(BIN)/python -m pytest tests $(SYSTEMS:%=--ignore=%) $(PYTEST_ARGS)
 
 ## make bench     benchmarks, side by side, with JSON in bench-results/
 bench: $(VENV)/.installed

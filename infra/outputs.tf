@@ -55,5 +55,5 @@ output "access" {
 
 output "environment" {
   description = "Variables for `retune` on an operator's machine."
-  value       = local.function_environment
+  value       = merge(local.function_environment, local.trainer_environment)
 }

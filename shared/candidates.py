@@ -69,6 +69,11 @@ def region_of_subnetwork(subnetwork: str) -> str:
     return subnetwork.split("/")[3]
 
 
+def image_digest(image: str) -> str:
+    """Return the digest in an image's reference, as manifests name the code that made a model: `sha256:...`."""
+    return image.partition("@")[2]
+
+
 def build_command(project: str, region: str) -> str:
     """Return what builds the trainer's image and prints its digest."""
     account = f"projects/{project}/serviceAccounts/retune-build@{project}.iam.gserviceaccount.com"

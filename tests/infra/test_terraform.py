@@ -101,22 +101,25 @@ def test_topics_are_those_of_the_events_and_of_dead_letters(plan: dict[str, Any]
     assert names == set(TOPICS) | dead
 
 
+MADE_AT_APPLY = {
+    "RETUNE_TRAINER_NETWORK": "projects/retune-example/global/networks/retune-trainer",
+    "RETUNE_TRAINER_SUBNETWORK": "projects/retune-example/regions/europe-west4/subnetworks/retune-trainer",
+}
+"""Known only once they are there."""
+
+
 def test_what_is_handed_to_the_functions_makes_settings(plan: dict[str, Any]) -> None:
     environment = plan["output_changes"]["environment"]["after"]
-    settings = Settings.from_env(environment)
+    settings = Settings.from_env({**environment, **MADE_AT_APPLY})
     assert settings.bucket == "gs://retune-example-retune-prod"
+    assert settings.launcher == "compute_engine", "an operator's `retune train` starts what the launcher would"
     assert settings.policy == Policy()
 
 
 @pytest.mark.parametrize("function", ["launcher", "sweeper"])
 def test_what_is_handed_to_whoever_starts_trainers_makes_settings(function: str, plan: dict[str, Any]) -> None:
     (after,) = [each for each in of_type(plan, "google_cloudfunctions2_function").values() if each["name"] == function]
-    place = "projects/retune-example"  # known only once they are there
-    made_at_apply = {
-        "RETUNE_TRAINER_NETWORK": f"{place}/global/networks/retune-trainer",
-        "RETUNE_TRAINER_SUBNETWORK": f"{place}/regions/europe-west4/subnetworks/retune-trainer",
-    }
-    settings = Settings.from_env({**after["service_config"][0]["environment_variables"], **made_at_apply})
+    settings = Settings.from_env({**after["service_config"][0]["environment_variables"], **MADE_AT_APPLY})
     assert settings.launcher == "compute_engine"
     assert [candidate.provisioning for candidate in settings.trainer_candidates] == ["spot"] * 3 + ["standard"] * 3
     command = settings.cannot_train.partition("gcloud ")[2]

@@ -15,6 +15,7 @@ from functions.launcher.compute_engine.cloud_init import render_user_data
 from functions.launcher.trainers import TrainerRun
 from shared.bus import Message
 from shared.candidates import Candidate
+from shared.code_identity import code_identity
 from shared.errors import InvariantBroken
 from shared.events import TrainingFailed, parse_event
 from shared.gold import GoldConfig
@@ -206,7 +207,7 @@ def test_the_trainer_runs_by_digest_with_its_gpu_and_little_else(tmp_path: Path)
     assert machine.told() is None
 
 
-def test_the_trainer_is_told_of_its_machine_whose_price_the_attempt_costs(tmp_path: Path) -> None:
+def test_the_trainer_is_told_of_its_machine_whose_price_the_attempt_costs_and_of_its_image(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.devices("nvidia0")
     machine.program("docker", "env > $0.env; exit 0")
@@ -214,7 +215,9 @@ def test_the_trainer_is_told_of_its_machine_whose_price_the_attempt_costs(tmp_pa
     (words,) = machine.called("docker")
     passed = {words[n + 1] for n, word in enumerate(words) if word == "--env"}
     environ = dict(line.split("=", 1) for line in (tmp_path / "bin" / "docker.env").read_text().splitlines())
-    assert find_machine({name: value for name, value in environ.items() if name in passed}) == MACHINE
+    told = {name: value for name, value in environ.items() if name in passed}
+    assert find_machine(told) == MACHINE
+    assert code_identity(told)["image_digest"] == IMAGE.partition("@")[2]
 
 
 def test_several_gpus_train_together(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_what_is_asked_for_is_one_task_on_one_gpu_that_nobody_retries(server: Go
     assert (container["image"], container["args"]) == (IMAGE, ["--spec", RUN.spec_uri, "--attempt", "1"])
     assert {each["name"]: each["value"] for each in container["env"]} == {
         "GOOGLE_CLOUD_PROJECT": "speech-1",
+        "RETUNE_IMAGE_DIGEST": IMAGE.partition("@")[2],
         "RETUNE_MACHINE_TYPE": "cloud-run-nvidia-l4",
         "RETUNE_PROVISIONING": "standard",
     }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.launcher.trainers import TrainerRun
+from shared.candidates import image_digest
 from shared.config import KEY_SECRET, Settings
 from shared.machine import Machine
 
@@ -29,7 +30,11 @@ _AT_WORK = frozenset({"EXECUTION_RUNNING", "EXECUTION_PENDING", "COMPLETION_STAT
 def build_job(settings: Settings, run: TrainerRun) -> dict[str, Any]:
     """Return the request for one job with its execution."""
     gold = settings.policy.gold
-    told = {"GOOGLE_CLOUD_PROJECT": settings.project, **MACHINE.to_env()}
+    told = {
+        "GOOGLE_CLOUD_PROJECT": settings.project,
+        "RETUNE_IMAGE_DIGEST": image_digest(settings.trainer_image),
+        **MACHINE.to_env(),
+    }
     environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in told.items()]
     if gold is not None:
         key = {"secretKeyRef": {"secret": KEY_SECRET, "version": "latest"}}

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 
 from functions.launcher.trainers import TrainerRun
+from shared.candidates import image_digest
 from shared.config import KEY_SECRET, Settings
 from shared.errors import InvariantBroken
 from shared.events import TRAINING_EVENTS
@@ -26,6 +27,7 @@ def render_user_data(settings: Settings, run: TrainerRun, machine: Machine) -> s
     values = {
         "name": run.name,
         "image": settings.trainer_image,
+        "image_digest": image_digest(settings.trainer_image),
         "registry": settings.trainer_image.partition("/")[0],
         "spec_uri": run.spec_uri,
         "attempt": str(run.attempt),
