@@ -92,37 +92,36 @@ class Injector:
         if self._strikes(Point(actor, what), ("interleave",), any_call=True):
             self.overtake()
 
-    def before(self, point: Point, *, conditional: bool = False) -> None:
+    def before(self, point: Point) -> None:
         """Come to a call that changes the world.
 
         Raises:
-            Crash, Retryable, Conflict: as was asked for.
+            Crash, Retryable: as was asked for.
         """
         self.reading(point.actor, point.what)
         self.met.add(point)
-        kinds = ("crash before", "unavailable", *(("conflict",) if conditional else ()))
-        kind = self._strikes(point, kinds)
+        kind = self._strikes(point, ("crash before", "unavailable"))
         if kind == "crash before":
             self.crashed.add((point, kind))
             raise Crash(str(point))
         if kind == "unavailable":
             raise Retryable(f"{point}: 429 or 503, as the schedule asked")
-        if kind == "conflict":
-            raise Conflict(f"{point}: 412, as the schedule asked")
 
-    def after(self, point: Point, *, unknown: type[RetuneError] = Retryable) -> None:
+    def after(self, point: Point, *, unknown: type[RetuneError] = Retryable, conditional: bool = False) -> None:
         """Have changed the world, before the actor knows.
 
         Raises:
-            Crash, Retryable, CommitUnknown: as was asked for.
+            Crash, Retryable, CommitUnknown, Conflict: as was asked for.
         """
-        kind = self._strikes(point, ("crash after", "lost reply"))
+        kind = self._strikes(point, ("crash after", "lost reply", *(("conflict",) if conditional else ())))
         if kind == "crash after":
             self.crashed.add((point, kind))
             raise Crash(str(point))
         if kind == "lost reply":
             lost = f"{point}: done, and the reply was lost, as the schedule asked"
             raise unknown(lost)
+        if kind == "conflict":
+            raise Conflict(f"{point}: 412 to the second try of a write that had landed, as the schedule asked")
 
     def _reach(self, actor: str) -> None:
         if actor in self.away and self.clock.now() < self.away[actor]:
@@ -200,10 +199,10 @@ class FaultyStore:
         """Write one object."""
         point = Point(self.actor, _written(key, data))
         self.check()
-        self.injector.before(point, conditional=if_generation_match is not None)
+        self.injector.before(point)
         self.check()
         info = self.inner.put(key, data, if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
-        self.injector.after(point, unknown=CommitUnknown)
+        self.injector.after(point, unknown=CommitUnknown, conditional=if_generation_match is not None)
         return info
 
     def put_file(

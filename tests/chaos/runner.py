@@ -315,9 +315,10 @@ class _Run:
 
     def _rests(self) -> bool:
         world = self.world
-        production = world.production()
-        moving = any(world.state(cycle).status in RESTLESS for cycle in self._cycles())
-        return not moving and production.canary is None and not any(world.bus.backlog(name) for name in _subscriptions())
+        # Where a person decides, a canary that has proved itself waits for them.
+        restless = RESTLESS if world.ports.settings.policy.auto_deploy else RESTLESS - {Status.CANARY}
+        moving = any(world.state(cycle).status in restless for cycle in self._cycles())
+        return not moving and not any(world.bus.backlog(name) for name in _subscriptions())
 
     def _outside(self) -> Outside:
         world = self.world

@@ -32,7 +32,9 @@ CANARY = CanaryPolicy(
 POLICIES: Mapping[str, Policy] = {
     "everything by itself": POLICY_HERE,
     "with a canary": POLICY_HERE.model_copy(update={"canary": CANARY}),
-    "by hand": POLICY_HERE.model_copy(update={"auto_approve_finetuning": False, "auto_deploy": False}),
+    "by hand": POLICY_HERE.model_copy(
+        update={"auto_approve_finetuning": False, "auto_deploy": False, "canary": CANARY.model_copy(update={"percent": None})}
+    ),
     "one attempt": POLICY_HERE.model_copy(update={"max_attempts": 1, "canary": CANARY.model_copy(update={"on_silence": "promote"})}),
 }
 
@@ -41,7 +43,7 @@ FAULTS: Mapping[str, str] = {
     "crash after": "dies after",
     "lost reply": "loses the reply to",
     "unavailable": "is answered 429 or 503 at",
-    "conflict": "is answered 412 at",
+    "conflict": "sends again, and meets 412 from its own first try, at",
     "interleave": "is overtaken by another message before",
 }
 """One-shot faults by name: how a timeline tells of them."""
