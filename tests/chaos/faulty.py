@@ -61,11 +61,13 @@ class Injector:
         struck: how many faults have struck.
         skews: seconds by which an actor's clock is ahead.
         tell: takes a line for the timeline.
-        overtake: delivers another message meanwhile.
+        due: says whether messages could be delivered now.
+        overtake: delivers some of them meanwhile.
     """
 
     clock: Clock
     tell: Callable[[str], None]
+    due: Callable[[], bool]
     overtake: Callable[[], None]
     met: set[Point] = field(default_factory=set)
     crashed: set[tuple[Point, str]] = field(default_factory=set)
@@ -89,8 +91,7 @@ class Injector:
     def reading(self, actor: str, what: str) -> None:
         """Come to a call that changes nothing."""
         self._reach(actor)
-        if self._strikes(Point(actor, what), ("interleave",), any_call=True):
-            self.overtake()
+        self._let_overtake(Point(actor, what), ("interleave",))
 
     def before(self, point: Point) -> None:
         """Come to a call that changes the world.
@@ -98,7 +99,8 @@ class Injector:
         Raises:
             Crash, Retryable: as was asked for.
         """
-        self.reading(point.actor, point.what)
+        self._reach(point.actor)
+        self._let_overtake(point, ("interleave", "interleave write"))
         self.met.add(point)
         kind = self._strikes(point, ("crash before", "unavailable"))
         if kind == "crash before":
@@ -127,7 +129,11 @@ class Injector:
         if actor in self.away and self.clock.now() < self.away[actor]:
             raise Retryable(f"{actor} is cut off until {self.away[actor].isoformat()}, as the schedule asked")
 
-    def _strikes(self, point: Point, kinds: tuple[str, ...], *, any_call: bool = False) -> str:
+    def _let_overtake(self, point: Point, kinds: tuple[str, ...]) -> None:
+        if any(fault.kind in kinds for fault, _ in self._armed) and self.due() and self._strikes(point, kinds):
+            self.overtake()
+
+    def _strikes(self, point: Point, kinds: tuple[str, ...]) -> str:
         for armed in list(self._armed):
             fault, left = armed
             if fault.kind not in kinds or fault.actor not in {"", point.actor} or fault.point not in {"", point.what}:

@@ -20,7 +20,7 @@ from tests.chaos.books import Outside, Publish
 from tests.chaos.faulty import Crash, Point
 from tests.chaos.reading import read_books
 from tests.chaos.schedule import POLICIES, Fault, Schedule, Step
-from tests.chaos.simulated import Life, SimulatedWorld, repeatable
+from tests.chaos.simulated import SAMPLES_FROM, UTTERANCES, Life, SimulatedWorld, repeatable
 from tests.world import right, wrong
 
 EXPECTED = (CommitUnknown, Conflict, NotFound, Retryable)
@@ -38,7 +38,6 @@ RESTLESS = frozenset(Status) - {
 """A cycle in one of these is carried on by somebody; in any other it has ended or waits for a person."""
 MOST_ROUNDS = 40
 ROUND_S = 310.0
-SAMPLES_FROM = 1000
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,7 @@ class _Run:
         self.events = 0
         self.breaches: list[Breach] = []
         self.world.install_model()
-        self.world.record_calls(range(60))
-        self.world.record_calls(range(SAMPLES_FROM, SAMPLES_FROM + 60))
+        self.world.injector.met.clear()  # nothing can strike before the first step
 
     def outcome(self) -> Outcome:
         world = self.world
@@ -94,6 +92,8 @@ class _Run:
         for failure in world.bus.failures:
             if not isinstance(failure.error, EXPECTED):
                 self._breach("handlers_fail_only_with_what_is_expected", f"{failure.subscription}: {failure.error!r}")
+        for text in world.witness.premature:
+            self._breach("persist_then_publish", text)
         self.breaches += audit(read_books(world.store, self._outside(), world.seen))
         injector = world.injector
         return Outcome(
@@ -114,7 +114,7 @@ class _Run:
     def report(self, step: Step, *, referenced: bool = True) -> None:
         """Report errors and, at rate 1, as many samples of calls that nobody objected to."""
         now = self.world.clock.now()
-        numbers = range(self.reported, min(self.reported + step.number, 60))
+        numbers = range(self.reported, min(self.reported + step.number, UTTERANCES))
         self.reported = numbers.stop if numbers else self.reported
         fields: dict[str, object] = {} if referenced else {"reference": None}
         self.world.publish(*(builders.sample(SAMPLES_FROM + n, at=now, sample_rate=1.0) for n in numbers))

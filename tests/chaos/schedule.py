@@ -44,20 +44,21 @@ FAULTS: Mapping[str, str] = {
     "lost reply": "loses the reply to",
     "unavailable": "is answered 429 or 503 at",
     "conflict": "sends again, and meets 412 from its own first try, at",
-    "interleave": "is overtaken by another message before",
+    "interleave": "is overtaken by other messages before",
+    "interleave write": "is overtaken by other messages right before",
 }
 """One-shot faults by name: how a timeline tells of them."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Strikes once, at the nth write (for `interleave`: call) of an actor that fits.
+    """Strikes once, at the nth write (`interleave`: nth call) of an actor that fits.
 
     Attributes:
         kind: of FAULTS.
         actor: of ACTORS; empty = whoever comes.
         point: what is written, as `tests.chaos.faulty.Point` names it; empty = anything.
-        nth: counts from 1, from when the fault was armed.
+        nth: counts from 1, from when the fault was armed; where messages are to overtake, only while some are due.
     """
 
     kind: str
@@ -113,7 +114,8 @@ def generate(seed: int) -> Schedule:
     steps: list[Step | Fault] = []
     if rng.random() < 0.3:
         steps += [_fault(rng) for _ in range(rng.randint(1, 3))]
-    steps += [Step("report", 12), Step("deliver", rng.choice((10, 60)))]
+    steps += _storm(rng) if rng.random() < 0.5 else [Step("report", 12)]
+    steps.append(Step("deliver", rng.choice((10, 60))))
     for _ in range(rng.randint(4, 16)):
         draw = rng.choices([each for each, _ in _DRAWS], [weight for _, weight in _DRAWS])[0]
         steps.append(draw(rng))
@@ -122,9 +124,19 @@ def generate(seed: int) -> Schedule:
     return Schedule(seed, rng.choice(list(POLICIES)), tuple(steps))
 
 
+def _storm(rng: random.Random) -> list[Step | Fault]:
+    """Reports, requests and ticks come together, in any order, and handlers are overtaken in the middle of what they do."""
+    storm: list[Step | Fault] = [Step("reorder", rng.randint(1, 1000))]
+    for _ in range(rng.randint(4, 16)):
+        kind = rng.choice(("interleave", "interleave write", "interleave write"))
+        storm.append(Fault(kind, rng.choice(("", *READS)), nth=rng.randint(1, 60)))
+    request = Step("type", text='finetune-triggers {"force": true}')
+    return [*storm, Step("report", rng.choice((4, 12))), request, Step("report", 12), Step("tick", 5), request]
+
+
 def _fault(rng: random.Random) -> Fault:
     kind = rng.choice(list(FAULTS))
-    return Fault(kind, rng.choice(("", *ACTORS)), nth=rng.randint(1, 40 if kind == "interleave" else 10))
+    return Fault(kind, rng.choice(("", *ACTORS)), nth=rng.randint(1, 40 if kind.startswith("interleave") else 10))
 
 
 def _typed(topic: str, *texts: str) -> Callable[[random.Random], Step]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Self, TextIO
 from unittest.mock import patch
@@ -24,15 +25,23 @@ from shared.errors import InvalidMessage
 from shared.events import parse_event
 from shared.policy import Policy
 from shared.registry import CODEC as PRODUCTION
+from shared.testing import builders
+from shared.testing.memory_store import MemoryStore
 from tests.chaos.books import Seen, Span
 from tests.chaos.faulty import Crash, FaultyPublisher, FaultyStore, FaultyTrainers, Injector, SkewedClock
 from tests.chaos.reading import incomplete
 from tests.chaos.schedule import TRAINER
+from tests.chaos.witness import Witness
 from tests.stand_in import StandIn
 from tests.world import FakeTrainers, World
 
 DEEPEST = 2
 """So many handlers may be overtaken at a time."""
+OVERTAKEN_BY = 2
+"""So many messages are handled while a handler waits for one reply."""
+UTTERANCES = 60
+"""So many utterances are reported at most, and as many are sampled: each delivery counts the whole ledger here."""
+SAMPLES_FROM = 1000
 
 
 @dataclass
@@ -101,7 +110,7 @@ class SimulatedWorld(World):
     """`tests.world.World` with an instance of its own for each function.
 
     Attributes:
-        unexpected: exceptions that no fault explains.
+        witness: has seen what was published before it was true.
         seen: writes of states, specs, the alias and its log, in order.
     """
 
@@ -109,8 +118,10 @@ class SimulatedWorld(World):
         """Build every function anew on faulty ports."""
         self.timeline = Timeline()
         self.machines = self.trainers = Machines()
-        self.injector = Injector(self.clock, self._say, self._overtake)
+        self.witness = Witness(self.bus, self.store)
+        self.injector = Injector(self.clock, self._say, self._due, self._overtake)
         self.seen: list[Seen] = []
+        self.calls = recordings()
         super().deploy(policy)
         self.store.after = self._look
         for function in tuple(self.handlers):
@@ -119,7 +130,7 @@ class SimulatedWorld(World):
     def restart(self, function: str) -> None:
         """Replace the instance of a function by a fresh one."""
         settings = self.ports.settings
-        store, publisher = FaultyStore(self.store, self.injector, function), FaultyPublisher(self.bus, self.injector, function)
+        store, publisher = FaultyStore(self.store, self.injector, function), FaultyPublisher(self.witness, self.injector, function)
         ports = Ports(store, publisher, SkewedClock(self.injector, function), settings)
         deps = LaunchDeps(ports, self.audio, FaultyTrainers(self.machines, self.injector, function))
         make: dict[str, Callable[[], Callable[[Message], str]]] = {
@@ -139,14 +150,14 @@ class SimulatedWorld(World):
                 raise Crash(f"{life.run.name} is gone")
 
         store = FaultyStore(self.store, self.injector, TRAINER, check)
-        return StandIn(store, FaultyPublisher(self.bus, self.injector, TRAINER), SkewedClock(self.injector, TRAINER), life.run)
+        return StandIn(store, FaultyPublisher(self.witness, self.injector, TRAINER), SkewedClock(self.injector, TRAINER), life.run)
 
     def deliver(self, limit: int) -> int:
         """Deliver at most so many messages that are due; a crash in between leaves its message leased."""
         done = 0
         while done < limit:
             try:
-                if not self.bus.deliver_due(1):
+                if not self.bus._deliver_one():
                     return done
             except Crash:
                 pass
@@ -180,9 +191,12 @@ class SimulatedWorld(World):
     def _say(self, line: str) -> None:
         self.timeline.tell(f"{self.clock.now():%d %H:%M:%S} {line}")
 
+    def _due(self) -> bool:
+        names = (consumer.subscription for consumer in self.bus._consumers)
+        return self.timeline.depth <= DEEPEST and any(self.bus.engine.ready(self.bus._subscription(name)) for name in names)
+
     def _overtake(self) -> None:
-        if self.timeline.depth <= DEEPEST:
-            self.deliver(1)
+        self.deliver(OVERTAKEN_BY)
 
     def _look(self, operation: str, key: str) -> None:
         if operation == "put" and (key.endswith(("/state.json", "/spec.json")) or key.startswith("registry/")):
@@ -194,6 +208,15 @@ class SimulatedWorld(World):
                 problem = incomplete(self.store, (production.stable, production.canary.version if production.canary else None))
             self.seen.append(Seen(key, data, problem))
             self.store.after = self._look
+
+
+@cache
+def recordings() -> MemoryStore:
+    """Return the recordings of every utterance that a history may report; nobody writes there."""
+    store = MemoryStore(builders.CALLS)
+    for number in (*range(UTTERANCES), *range(SAMPLES_FROM, SAMPLES_FROM + UTTERANCES)):
+        store.put(f"u{number}.wav", builders.audio_bytes(number))
+    return store
 
 
 def name_of(message: Message) -> str:

@@ -1,0 +1,64 @@
+"""A crash on both sides of every write point that a set of schedules comes to."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tests.chaos.faulty import SIDES, Point
+from tests.chaos.runner import Outcome
+from tests.chaos.schedule import Fault, Schedule
+
+PLANNED = 4
+"""So many crashes are planned for one run: each gives the others something to mend."""
+
+
+@dataclass
+class Coverage:
+    """What has been reached, and at which points a process died.
+
+    Attributes:
+        met: points, each with the first schedule that comes to it.
+        runs: how many schedules were run.
+        failed: outcomes with breaches.
+    """
+
+    met: dict[Point, Schedule] = field(default_factory=dict)
+    crashed: set[tuple[Point, str]] = field(default_factory=set)
+    runs: int = 0
+    failed: list[Outcome] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take in what one more schedule came to."""
+        self.runs += 1
+        self.crashed |= outcome.crashed
+        for point in sorted(outcome.met):
+            self.met.setdefault(point, outcome.schedule)
+        if outcome.breaches:
+            self.failed.append(outcome)
+
+    @property
+    def missing(self) -> list[tuple[Point, str]]:
+        """Return the sides of points on which nobody has died yet."""
+        return [(point, side) for point in sorted(self.met) for side in SIDES if (point, side) not in self.crashed]
+
+
+def crash_everywhere(schedules: Iterable[Schedule], run: Callable[[Schedule], Outcome]) -> Coverage:
+    """Run schedules, then again with crashes planned where none has been, until each point had one or cannot have it.
+
+    Args:
+        schedules: the fixed set.
+        run: runs one.
+    """
+    coverage = Coverage()
+    for schedule in schedules:
+        coverage.add(run(schedule))
+    tries: Counter[tuple[Point, str]] = Counter()
+    while wanted := [each for each in coverage.missing if tries[each] < 2]:
+        schedule = coverage.met[wanted[0][0]]
+        # At first together with others, which may keep the history from this point; then alone, which nothing can.
+        others = [each for each in wanted[1:] if coverage.met[each[0]] == schedule] if not tries[wanted[0]] else []
+        together = [wanted[0], *others[: PLANNED - 1]]
+        tries[wanted[0]] += 1
+        planned = tuple(Fault(side, point.actor, point.what) for point, side in together)
+        coverage.add(run(schedule.with_steps((*planned, *schedule.steps))))
+    return coverage

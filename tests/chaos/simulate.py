@@ -1,0 +1,79 @@
+"""Simulates seeded histories of all handlers: `python -m tests.chaos.simulate --seed 1 --schedules 1000 --seconds 60`.
+
+A history that leaves books which do not balance is cut down, and its seed and timeline are printed.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from tests.chaos.coverage import Coverage
+from tests.chaos.runner import Outcome, run
+from tests.chaos.schedule import Schedule, generate
+from tests.chaos.shrink import shrink
+
+
+def shrunk(outcome: Outcome, run: Callable[[Schedule], Outcome] = run) -> Outcome:
+    """Return the outcome of the smallest history that breaks one of the same rules."""
+    rules = {breach.rule for breach in outcome.breaches}
+
+    def fails(schedule: Schedule) -> bool:
+        return not rules.isdisjoint(breach.rule for breach in run(schedule).breaches)
+
+    return run(shrink(outcome.schedule, fails))
+
+
+def told(outcome: Outcome) -> str:
+    """Return a failure in words: the seed, the history that it was cut down to, and what is wrong at its end."""
+    schedule = outcome.schedule
+    lines = [
+        f"seed {schedule.seed}, policy {schedule.policy!r}, cut down to {len(schedule.steps)} steps:",
+        *(f"  {step!r}," for step in schedule.steps),
+        "what happened:",
+        *(f"  {line}" for line in outcome.timeline),
+        "what is wrong:",
+        *(f"  {breach}" for breach in outcome.breaches),
+        f"again: python -m tests.chaos.simulate --seed {schedule.seed} --schedules 1",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run schedules until their number or the time is used up; return how many failed, at most 1 of which is told."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.simulate", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the first history; the next ones count on from it")
+    parser.add_argument("--schedules", type=int, default=1000, help="at most so many histories")
+    parser.add_argument("--seconds", type=float, default=60.0, help="no history begins after so many seconds")
+    parser.add_argument("--timeline", action="store_true", help="print what happened in each history, also where nothing is wrong")
+    options = parser.parse_args(arguments)
+    coverage, began = Coverage(), time.monotonic()
+    for seed in range(options.seed, options.seed + options.schedules):
+        if time.monotonic() - began > options.seconds:
+            break
+        outcome = run(generate(seed))
+        coverage.add(outcome)
+        if options.timeline:
+            print("\n".join((f"seed {seed}, policy {outcome.schedule.policy!r}", *outcome.timeline)))
+        if outcome.breaches:
+            print(f"seed {seed} breaks {len(outcome.breaches)} rules; cutting it down", file=sys.stderr)
+            print(told(shrunk(outcome)))
+            return 1
+    print(summary(coverage, time.monotonic() - began))
+    return 0
+
+
+def summary(coverage: Coverage, took_s: float) -> str:
+    """Return in words what was run and reached."""
+    rate = 60 * coverage.runs / took_s if took_s else 0.0
+    sides = 2 * len(coverage.met)
+    lines = [
+        f"{coverage.runs} histories in {took_s:.1f} s, {rate:.0f} a minute: the books of {coverage.runs - len(coverage.failed)} balance",
+        f"{len(coverage.met)} write points met, crashes on {sides - len(coverage.missing)} of their {sides} sides",
+        *(f"  no {side} {point}" for point, side in coverage.missing),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
