@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.chaos.faulty import SIDES, Point
+from tests.chaos.faulty import Point
 from tests.chaos.runner import Outcome
 from tests.chaos.schedule import Fault, Schedule
 
@@ -14,16 +14,19 @@ PLANNED = 4
 
 @dataclass
 class Coverage:
-    """What has been reached, and at which points a process died.
+    """What has been reached, and where a process died.
 
     Attributes:
-        met: points, each with the first schedule that comes to it.
+        met: sides of points (what is written may be there already: then nobody stands behind the write), each with the first schedule
+            that comes to it.
+        ended: how cycles stood at the end.
         runs: how many schedules were run.
         failed: outcomes with breaches.
     """
 
-    met: dict[Point, Schedule] = field(default_factory=dict)
+    met: dict[tuple[Point, str], Schedule] = field(default_factory=dict)
     crashed: set[tuple[Point, str]] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     runs: int = 0
     failed: list[Outcome] = field(default_factory=list)
 
@@ -31,15 +34,21 @@ class Coverage:
         """Take in what one more schedule came to."""
         self.runs += 1
         self.crashed |= outcome.crashed
-        for point in sorted(outcome.met):
-            self.met.setdefault(point, outcome.schedule)
+        self.ended.update(outcome.ended)
+        for side in sorted(outcome.met):
+            self.met.setdefault(side, outcome.schedule)
         if outcome.breaches:
             self.failed.append(outcome)
 
     @property
+    def points(self) -> list[Point]:
+        """Return the points that were met."""
+        return sorted({point for point, _ in self.met})
+
+    @property
     def missing(self) -> list[tuple[Point, str]]:
         """Return the sides of points on which nobody has died yet."""
-        return [(point, side) for point in sorted(self.met) for side in SIDES if (point, side) not in self.crashed]
+        return [each for each in sorted(self.met) if each not in self.crashed]
 
 
 def crash_everywhere(schedules: Iterable[Schedule], run: Callable[[Schedule], Outcome]) -> Coverage:
@@ -54,9 +63,9 @@ def crash_everywhere(schedules: Iterable[Schedule], run: Callable[[Schedule], Ou
         coverage.add(run(schedule))
     tries: Counter[tuple[Point, str]] = Counter()
     while wanted := [each for each in coverage.missing if tries[each] < 2]:
-        schedule = coverage.met[wanted[0][0]]
+        schedule = coverage.met[wanted[0]]
         # At first together with others, which may keep the history from this point; then alone, which nothing can.
-        others = [each for each in wanted[1:] if coverage.met[each[0]] == schedule] if not tries[wanted[0]] else []
+        others = [each for each in wanted[1:] if coverage.met[each] == schedule] if not tries[wanted[0]] else []
         together = [wanted[0], *others[: PLANNED - 1]]
         tries[wanted[0]] += 1
         planned = tuple(Fault(side, point.actor, point.what) for point, side in together)

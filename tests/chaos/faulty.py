@@ -56,7 +56,7 @@ class Injector:
     """Decides at each call of each actor whether a fault strikes.
 
     Attributes:
-        met: points that an actor came to.
+        met: points that an actor came to, each with the sides of it on which it stood.
         crashed: points at which an actor died, with the side.
         struck: how many faults have struck.
         skews: seconds by which an actor's clock is ahead.
@@ -69,7 +69,7 @@ class Injector:
     tell: Callable[[str], None]
     due: Callable[[], bool]
     overtake: Callable[[], None]
-    met: set[Point] = field(default_factory=set)
+    met: set[tuple[Point, str]] = field(default_factory=set)
     crashed: set[tuple[Point, str]] = field(default_factory=set)
     struck: int = 0
     skews: dict[str, int] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Injector:
         """
         self._reach(point.actor)
         self._let_overtake(point, ("interleave", "interleave write"))
-        self.met.add(point)
+        self.met.add((point, "crash before"))
         kind = self._strikes(point, ("crash before", "unavailable"))
         if kind == "crash before":
             self.crashed.add((point, kind))
@@ -115,6 +115,7 @@ class Injector:
         Raises:
             Crash, Retryable, CommitUnknown, Conflict: as was asked for.
         """
+        self.met.add((point, "crash after"))
         kind = self._strikes(point, ("crash after", "lost reply", *(("conflict",) if conditional else ())))
         if kind == "crash after":
             self.crashed.add((point, kind))

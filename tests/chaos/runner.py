@@ -47,7 +47,7 @@ class Outcome:
     Attributes:
         breaches: none = the books balance and everything came to rest.
         timeline: what happened, for people.
-        met, crashed: write points that were reached, and at which a process died, with the side.
+        met, crashed: the sides of write points on which a process stood, and on which one died.
         struck: how many faults struck.
         ended: how each cycle stands.
     """
@@ -55,7 +55,7 @@ class Outcome:
     schedule: Schedule
     breaches: tuple[Breach, ...]
     timeline: tuple[str, ...]
-    met: frozenset[Point]
+    met: frozenset[tuple[Point, str]]
     crashed: frozenset[tuple[Point, str]]
     struck: int
     ended: tuple[str, ...]

@@ -27,7 +27,14 @@ POLICY_HERE = POLICY.model_copy(
     }
 )
 CANARY = CanaryPolicy(
-    percent=10, session_s=0, min_duration_s=0, max_duration_s=900, min_utterances=1, on_deadline="promote", on_silence="rollback", guard_s=900
+    percent=10,
+    session_s=0,
+    min_duration_s=0,
+    max_duration_s=900,
+    min_utterances=1,
+    on_deadline="promote",
+    on_silence="rollback",
+    guard_s=900,
 )
 POLICIES: Mapping[str, Policy] = {
     "everything by itself": POLICY_HERE,
