@@ -1,7 +1,7 @@
 """A crash on both sides of every write point that a set of schedules comes to."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tests.chaos.faulty import Point
@@ -61,13 +61,18 @@ def crash_everywhere(schedules: Iterable[Schedule], run: Callable[[Schedule], Ou
     coverage = Coverage()
     for schedule in schedules:
         coverage.add(run(schedule))
+    for schedule in planned(coverage):
+        coverage.add(run(schedule))
+    return coverage
+
+
+def planned(coverage: Coverage) -> Iterator[Schedule]:
+    """Yield histories with crashes where none has been; what each comes to must be added before the next is asked for."""
     tries: Counter[tuple[Point, str]] = Counter()
     while wanted := [each for each in coverage.missing if tries[each] < 2]:
         schedule = coverage.met[wanted[0]]
         # At first together with others, which may keep the history from this point; then alone, which nothing can.
         others = [each for each in wanted[1:] if coverage.met[each] == schedule] if not tries[wanted[0]] else []
-        together = [wanted[0], *others[: PLANNED - 1]]
         tries[wanted[0]] += 1
-        planned = tuple(Fault(side, point.actor, point.what) for point, side in together)
-        coverage.add(run(schedule.with_steps((*planned, *schedule.steps))))
-    return coverage
+        crashes = tuple(Fault(side, point.actor, point.what) for point, side in (wanted[0], *others[: PLANNED - 1]))
+        yield schedule.with_steps((*crashes, *schedule.steps))

@@ -116,9 +116,9 @@ class _Run:
         now = self.world.clock.now()
         numbers = range(self.reported, min(self.reported + step.number, UTTERANCES))
         self.reported = numbers.stop if numbers else self.reported
-        fields: dict[str, object] = {} if referenced else {"reference": None}
+        reference = "fall back" if referenced else None
         self.world.publish(*(builders.sample(SAMPLES_FROM + n, at=now, sample_rate=1.0) for n in numbers))
-        self.world.publish(*(builders.error(n, at=now, **fields) for n in numbers))
+        self.world.publish(*(builders.error(n, at=now, reference=reference) for n in numbers))
 
     def correct(self, step: Step) -> None:
         """A person corrects an utterance, which may not have been reported yet."""
@@ -180,7 +180,11 @@ class _Run:
 
     def capacity(self, step: Step) -> None:
         """Machines are to be had, or not."""
-        answers = {"none": NoCapacity("no GPU anywhere"), "refused": Refused("quota"), "there": None}
+        answers: dict[str, NoCapacity | Refused | None] = {
+            "none": NoCapacity("no GPU anywhere"),
+            "refused": Refused("quota"),
+            "there": None,
+        }
         self.world.machines.answer = answers[step.text]
 
     # trainers
