@@ -1,49 +1,68 @@
 """Cuts a failing schedule down to what it takes. Pure, but for the question whether a schedule still fails."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tests.chaos.schedule import Fault, Schedule, Step
 
 Item = Step | Fault
 
 
-def shrink(schedule: Schedule, fails: Callable[[Schedule], bool], *, most_runs: int = 600) -> Schedule:
+def shrink(schedule: Schedule, fails: Callable[[Schedule], bool], *, most_runs: int = 400) -> Schedule:
     """Return a schedule that fails as well, and of which no single step, fault or number can be taken any more.
 
-    First runs of steps are left out, the longest first, then numbers are made smaller, until neither helps.
+    Runs of steps are left out, the longest first, then numbers are made smaller, and so on until neither helps.
 
     Args:
         schedule: one that fails.
         fails: says whether another one fails in the same way.
         most_runs: so often is asked at most; then what has been reached is returned.
     """
-    left = most_runs
-    while True:
-        smaller = None
-        for candidate in _candidates(schedule):
-            if not left:
-                return schedule
-            left -= 1
-            if fails(candidate):
-                smaller = candidate
-                break
-        if smaller is None:
-            return schedule
-        schedule = smaller
+    cutter = _Cutter(schedule, fails, most_runs)
+    while cutter.leave_out() | cutter.simplify():
+        pass
+    return cutter.schedule
 
 
-def _candidates(schedule: Schedule) -> Iterator[Schedule]:
-    steps = schedule.steps
-    length = len(steps)
-    size = max(length // 2, 1)
-    while size and length:
-        for first in range(0, length, size):
-            yield schedule.with_steps((*steps[:first], *steps[first + size :]))
-        size //= 2
-    for number, item in enumerate(steps):
-        for simpler in _simpler(item):
-            yield schedule.with_steps((*steps[:number], simpler, *steps[number + 1 :]))
+@dataclass
+class _Cutter:
+    schedule: Schedule
+    fails: Callable[[Schedule], bool]
+    left: int
+
+    def leave_out(self) -> bool:
+        """Leave out what the failure does not need; return whether anything went."""
+        before = len(self.schedule.steps)
+        size = max(before // 2, 1)
+        while size:
+            first = 0
+            while first < len(self.schedule.steps):
+                steps = self.schedule.steps
+                if not self._try((*steps[:first], *steps[first + size :])):
+                    first += size
+            size //= 2
+        return len(self.schedule.steps) < before
+
+    def simplify(self) -> bool:
+        """Make numbers smaller; return whether one is."""
+        before = self.schedule
+        for number in range(len(before.steps)):
+            while any(self._try(self._with(number, item)) for item in _simpler(self.schedule.steps[number])):
+                pass
+        return self.schedule != before
+
+    def _with(self, number: int, item: Item) -> tuple[Item, ...]:
+        steps = self.schedule.steps
+        return (*steps[:number], item, *steps[number + 1 :])
+
+    def _try(self, steps: tuple[Item, ...]) -> bool:
+        if not self.left:
+            return False
+        self.left -= 1
+        smaller = self.schedule.with_steps(steps)
+        if failed := self.fails(smaller):
+            self.schedule = smaller
+        return failed
 
 
 def _simpler(item: Item) -> Iterator[Item]:

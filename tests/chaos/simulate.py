@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import groupby
 from multiprocessing import Pool
 
@@ -15,7 +15,6 @@ from tests.chaos.coverage import Coverage, planned
 from tests.chaos.runner import Outcome, run
 from tests.chaos.schedule import Schedule, generate
 from tests.chaos.shrink import shrink
-
 
 DRAWN_SHARE = 0.7
 """Of the time, for histories as they are drawn; in the rest they are run again, with crashes where nobody has died yet."""
@@ -74,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     coverage, began = Coverage(), time.monotonic()
     seeds = range(options.seed, options.seed + options.schedules)
     ends = {"drawn": began + DRAWN_SHARE * options.seconds, "planned": began + options.seconds}
-    for kind, outcomes in (("drawn", _outcomes(seeds, options.jobs)), ("planned", map(run, planned(coverage)))):
+    drawn = _outcomes(seeds, options.jobs)
+    for kind, outcomes in (("drawn", drawn), ("planned", map(run, planned(coverage)))):
         for outcome in outcomes:
             coverage.add(outcome)
             if options.timeline:
@@ -85,11 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 1
             if time.monotonic() > ends[kind]:
                 break
+        drawn.close()  # ends its processes
     print(summary(coverage, time.monotonic() - began))
     return 0
 
 
-def _outcomes(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+def _outcomes(seeds: Sequence[int], jobs: int) -> Generator[Outcome, None, None]:
     if jobs == 1:
         yield from map(run_seed, seeds)
         return

@@ -21,8 +21,8 @@ from tests.chaos.schedule import ACTORS, FAULTS, POLICIES, Fault, Schedule, Step
 from tests.chaos.shrink import shrink
 from tests.chaos.simulate import folded, main, shrunk, told
 
-SEEDS = range(60)
-"""The fixed set: it comes to every point of MUST_MEET."""
+SEEDS = (*range(8), 44, 46, 53, 66, 97, 114, 130, 167, 203, 227, 248, 265)
+"""The fixed set. Those behind the first eight came together to every side of every write that any of the first 269 seeds came to."""
 
 MUST_MEET = frozenset(
     Point(actor, what)
@@ -164,8 +164,10 @@ def test_a_machine_that_nobody_ends_is_found_and_cut_down() -> None:
 
 
 def test_a_cycle_that_nobody_carries_on_never_comes_to_rest() -> None:
-    smallest = found_with("functions.sweeper.handler._carry", lambda _deps, _state: [], range(30))
-    assert "everything_comes_to_rest" in {breach.rule for breach in smallest.breaches}
+    killed = Schedule(1, "everything by itself", (Step("report", 12), Step("deliver", 60), Step("begin"), Step("kill")))
+    assert not run(killed).breaches
+    with patch("functions.sweeper.handler._carry", lambda _deps, _state: []):
+        assert "everything_comes_to_rest" in {breach.rule for breach in run(killed).breaches}
 
 
 def test_an_exception_that_no_fault_explains_is_found() -> None:
