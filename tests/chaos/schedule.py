@@ -83,7 +83,7 @@ class Step:
     """One thing that the outside world does; the runner knows what each kind means.
 
     Attributes:
-        kind: of `tests.chaos.runner.ACTS`.
+        kind: of `tests.chaos.acts.ACTS`.
         number: how many, which, or how long in seconds.
         text: a person's message, an actor's name, or a detail.
     """

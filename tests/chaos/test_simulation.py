@@ -14,9 +14,10 @@ from shared.events import Event
 from shared.objectstore import ObjectStore
 from shared.registry import Move, events_of, state_of
 from shared.training import document_bytes
+from tests.chaos.acts import ACTS
 from tests.chaos.coverage import Coverage, crash_everywhere
 from tests.chaos.faulty import Point
-from tests.chaos.runner import ACTS, Outcome, run
+from tests.chaos.runner import Outcome, run
 from tests.chaos.schedule import ACTORS, FAULTS, POLICIES, Fault, Schedule, Step, generate
 from tests.chaos.shrink import shrink
 from tests.chaos.simulate import folded, main, shrunk, told
