@@ -42,6 +42,7 @@ def told(outcome: Outcome) -> str:
         "what is wrong:",
         *(f"  {breach}" for breach in outcome.breaches),
         f"again: python -m tests.chaos.simulate --seed {schedule.seed} --schedules 1",
+        f"or, just this: tests.chaos.runner.run(Schedule({schedule.seed}, {schedule.policy!r}, (the steps above)))",
     ]
     return "\n".join(lines)
 
