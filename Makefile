@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-systems test-units test-312 lint types checkov check bench bench-trainer schemas bundles policy infra inventory inputs clean
+.PHONY: help demo up test test-systems test-units test-312 lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -88,6 +88,12 @@ bench: $(VENV)/.installed
 ## make bench-trainer  the trainer against the usual recipe, side by side; a GPU is used where there is one
 bench-trainer: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.trainer $(BENCH_ARGS)
+
+## make chaos     thousands of seeded histories of all functions in memory, under faults, until CHAOS_SECONDS (60) are over; the
+##                 simulation only, not yet the local stack; a failure prints its seed and timeline (CHAOS_ARGS="--seed 7" goes on from there)
+CHAOS_SECONDS ?= 60
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos.simulate --schedules 100000 --seconds $(CHAOS_SECONDS) $(CHAOS_ARGS)
 
 ## make schemas   write shared/schemas/ anew from the classes of events and reports
 schemas: $(VENV)/.installed
