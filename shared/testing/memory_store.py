@@ -13,6 +13,7 @@ from shared.testing.clock import FakeClock
 
 Hook = Callable[[str, str], None]
 """Called with the operation and the key (or prefix)."""
+from shared.whole_file import put_whole
 
 
 def _nothing(_operation: str, _key: str) -> None:
@@ -103,7 +104,7 @@ class MemoryStore:
     def get_to_file(self, key: str, path: Path, *, generation: Generation | None = None) -> ObjectInfo:
         """Download one object; see `ObjectStore.get_to_file`."""
         found = self.get(key, generation=generation)
-        path.write_bytes(found.data)
+        put_whole(path, found.data)
         return found.info
 
     def list(self, prefix: str, *, start_after: str | None = None) -> Iterator[ObjectInfo]:
