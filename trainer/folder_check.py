@@ -88,7 +88,7 @@ def _check_header(path: Path) -> None:
 
 
 def _check_unpacked(path: Path) -> None:
-    """torch writes weights into a zip file as they are; one that is compressed unpacks to what nobody has asked for."""
+    """Torch writes weights into a zip file as they are; one that is compressed unpacks to what nobody has asked for."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:

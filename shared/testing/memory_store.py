@@ -10,10 +10,10 @@ from shared.clock import Clock
 from shared.errors import Conflict, NotFound
 from shared.objectstore import ABSENT, Generation, ObjectInfo, StoredObject, check_key, crc32c_base64
 from shared.testing.clock import FakeClock
+from shared.whole_file import put_whole
 
 Hook = Callable[[str, str], None]
 """Called with the operation and the key (or prefix)."""
-from shared.whole_file import put_whole
 
 
 def _nothing(_operation: str, _key: str) -> None:
