@@ -8,7 +8,9 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +18,7 @@ from flask import Request
 from werkzeug.datastructures import Headers
 
 from shared import keys
+from shared.brief import brief
 from shared.bus import Message
 from shared.cas import create
 from shared.clock import Clock
@@ -27,8 +30,26 @@ Handler = Callable[[Message], str]
 """Handles one message and says in a few words what came of it."""
 
 DONE = ("", 204)
-MAX_QUARANTINED_BYTES = 10 * 1024 * 1024
-"""Pub/Sub's own limit of a message."""
+MAX_BODY_BYTES = 2 << 20
+"""More than any event that `parse_event` takes has as a push: 256 KiB in base64, and 100 attributes of 1.3 KB, each character escaped."""
+BLOCK_BYTES = 64 << 10
+_MESSAGE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of a request; one that is too large was read past, and is known by its length and digest alone."""
+
+    data: bytes | None
+    size_bytes: int
+    sha256: str
+
+    def whole(self) -> bytes:
+        """Return all of it. Raises InvalidMessage where it is too large."""
+        if self.data is None:
+            raise InvalidMessage(f"request: expected at most {MAX_BODY_BYTES} bytes, found {self.size_bytes}")
+        return self.data
 
 
 def serve(request: Request, handle: Handler, *, function: str, store: ObjectStore, clock: Clock) -> tuple[str, int]:
@@ -40,9 +61,9 @@ def serve(request: Request, handle: Handler, *, function: str, store: ObjectStor
     if request.method in {"GET", "HEAD"}:
         return "ok", 200
     fresh(function=function, **{TRACE: _trace(request.headers)})
-    body = request.get_data()
+    body = read_body(request)
     try:
-        message = decode(request.headers, body, now=clock.now())
+        message = decode(request.headers, body.whole(), now=clock.now())
         bind(message_id=message.message_id, delivery_attempt=message.delivery_attempt)
         outcome = handle(message)
     except InvalidMessage as error:
@@ -55,6 +76,27 @@ def serve(request: Request, handle: Handler, *, function: str, store: ObjectStor
         raise
     log(outcome)
     return DONE
+
+
+def body_of(data: bytes) -> Body:
+    """Return a body that is kept whole."""
+    return Body(data, len(data), hashlib.sha256(data).hexdigest())
+
+
+def read_body(request: Request) -> Body:
+    """Read a request to its end, and keep what a push may have at most.
+
+    The framework reads what a function leaves, all at once: what is too large is read past here.
+    """
+    if request.content_length is not None and request.content_length <= MAX_BODY_BYTES:
+        return body_of(request.get_data())
+    kept, size, digest = bytearray(), 0, hashlib.sha256()
+    while block := request.stream.read(BLOCK_BYTES):
+        size += len(block)
+        digest.update(block)
+        if size <= MAX_BODY_BYTES:
+            kept += block
+    return Body(bytes(kept) if size <= MAX_BODY_BYTES else None, size, digest.hexdigest())
 
 
 def decode(headers: Headers, body: bytes, *, now: datetime) -> Message:
@@ -73,35 +115,44 @@ def decode(headers: Headers, body: bytes, *, now: datetime) -> Message:
     inner = envelope.get("message") if isinstance(envelope, dict) else None
     if not isinstance(envelope, dict) or not isinstance(inner, dict):
         raise InvalidMessage(f"request: expected a Pub/Sub push envelope with a message, found {body[:60]!r}")
-    message_id = inner.get("messageId") or inner.get("message_id") or event_id or hashlib.sha256(body).hexdigest()[:32]
     attempt, subscription = envelope.get("deliveryAttempt"), envelope.get("subscription")
     return Message(
         data=_data(inner),
         attributes=_attributes(inner),
-        message_id=str(message_id),
+        message_id=_message_id(inner.get("messageId") or inner.get("message_id") or event_id, body),
         publish_time=_time(inner.get("publishTime") or inner.get("publish_time") or event_time, now),
-        delivery_attempt=attempt if isinstance(attempt, int) else None,
+        delivery_attempt=attempt if isinstance(attempt, int) and not isinstance(attempt, bool) else None,
         subscription=subscription if isinstance(subscription, str) else None,
     )
 
 
+def _message_id(found: object, body: bytes) -> str:
+    """Return the id that the bus gave, or one that follows from the body where it gave none that could be one."""
+    text = str(found) if isinstance(found, str | int) else ""
+    return text if _MESSAGE_ID.fullmatch(text) else hashlib.sha256(body).hexdigest()[:32]
+
+
 def _data(inner: dict[str, Any]) -> bytes:
+    found = inner.get("data") or ""
     try:
-        return base64.b64decode(inner.get("data") or "", validate=True)
+        return base64.b64decode(found, validate=True)
     except (binascii.Error, ValueError, TypeError) as error:
-        raise InvalidMessage(f"request: expected base64 in message.data, found {str(inner.get('data'))[:60]!r}") from error
+        raise InvalidMessage(f"request: expected base64 in message.data, found {brief(found)}") from error
 
 
 def _attributes(inner: dict[str, Any]) -> dict[str, str]:
     found = inner.get("attributes") or {}
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise InvalidMessage(f"request: expected strings by name in message.attributes, found {str(found)[:60]!r}")
+    if not isinstance(found, dict):
+        raise InvalidMessage(f"request: expected strings by name in message.attributes, found {brief(found)}")
+    for name, value in found.items():
+        if not isinstance(value, str):
+            raise InvalidMessage(f"request: expected strings by name in message.attributes, found {brief(value)} under {brief(name)}")
     return found
 
 
-def _time(text: str | None, now: datetime) -> datetime:
+def _time(text: object, now: datetime) -> datetime:
     try:
-        parsed = datetime.fromisoformat(str(text))
+        parsed = datetime.fromisoformat(text) if isinstance(text, str) else now
     except ValueError:
         return now
     return parsed if parsed.tzinfo else now
@@ -109,18 +160,25 @@ def _time(text: str | None, now: datetime) -> datetime:
 
 def _trace(headers: Headers) -> str | None:
     parent = headers.get("traceparent", "").split("-")
-    return parent[1] if len(parent) == 4 else headers.get("X-Cloud-Trace-Context", "").split("/")[0] or None
+    found = parent[1] if len(parent) == 4 else headers.get("X-Cloud-Trace-Context", "").split("/")[0]
+    return found if _TRACE_ID.fullmatch(found) else None
 
 
-def quarantine(store: ObjectStore, *, function: str, reason: str, body: bytes, now: datetime) -> str:
-    """Keep a malformed request with the reason; the same request is kept once a day. Return its key."""
+def quarantine(store: ObjectStore, *, function: str, reason: str, body: Body, now: datetime) -> str:
+    """Keep a malformed request with the reason; the same request is kept once a day. Return its key.
+
+    Of a request that is too large nothing is kept but its length and digest: what is cut off in the middle cannot be searched
+    when somebody is to be forgotten.
+    """
     document = {
         "function": function,
         "reason": reason,
         "at": now.isoformat(),
-        "body_bytes": len(body),
-        "body": body[:MAX_QUARANTINED_BYTES].decode("utf-8", errors="backslashreplace"),
+        "body_bytes": body.size_bytes,
+        "body": (body.data or b"").decode("utf-8", errors="backslashreplace"),
     }
-    key = keys.quarantine(now.date().isoformat(), f"{function}-{hashlib.sha256(body).hexdigest()[:32]}")
+    if body.data is None:
+        document["body_sha256"] = body.sha256
+    key = keys.quarantine(now.date().isoformat(), f"{function}-{body.sha256[:32]}")
     create(store, key, json.dumps(document, indent=1).encode())
     return key

@@ -26,7 +26,7 @@ def show(document: BaseModel | Sequence[BaseModel], rendered: RenderableType, *,
     elif isinstance(rendered, str):
         typer.echo(rendered)
     else:
-        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(rendered)
+        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, markup=False, emoji=False).print(rendered)
 
 
 def answer_with(answer: Answer, *, as_json: bool) -> NoReturn:

@@ -1,5 +1,6 @@
 """Audio by address: only from where the operator allowed it, and only the bytes that were pinned [io]."""
 
+import errno
 import os
 import stat
 import threading
@@ -17,6 +18,8 @@ from shared.stores import open_store, split_uri
 from shared.whole_file import ChecksumWriter, read_blocks
 
 MAX_AUDIO_BYTES = 64 << 20
+_NEVER = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO})
+"""No file will ever be found under such a name: it is too long, leads in circles, or is of a socket."""
 _FILE = "file://"
 _BUCKET = "gs://"
 
@@ -138,8 +141,10 @@ class AudioSource:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"audio {uri!r}: expected a file, found none") from error
-        except (OSError, RuntimeError) as error:  # not ours to read, or a loop of links
-            raise Retryable(f"audio {uri!r}: {error}") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            if not isinstance(error, OSError) or error.errno in _NEVER:
+                raise InvalidMessage(f"audio {uri!r}: expected the address of a file, found {error}") from error
+            raise Retryable(f"audio {uri!r}: {error}") from error  # not ours to read: an operator can mend that
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise InvalidMessage(f"audio {uri!r}: expected a plain file, found something else")

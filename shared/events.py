@@ -6,12 +6,15 @@ types needs neither: one key of `force`, `approve`, `cancel` (topic `finetune-tr
 """
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from shared.brief import brief
 from shared.bus import Message, Outgoing
 from shared.errors import CorruptObject, InvalidMessage
+from shared.keys import MAX_NUMBER
 
 STT_ERRORS = "stt-errors"
 FINETUNE_TRIGGERS = "finetune-triggers"
@@ -28,16 +31,35 @@ DEFAULT_PERCENT = 10
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_TEXT_CHARS = 10_000
 MAX_REASON_CHARS = 2_000
+MAX_REASONS = 100
+MAX_COUNT = 10**12
+MAX_SECONDS = 366 * 86_400.0
 ORIGINAL_ID_ATTRIBUTE = "retune_original_id"
 """Carried by a replayed message so that it keeps the identity of its first publish."""
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def _in_range(at: datetime) -> datetime:
+    """Refuse a time that cannot be told in every time zone, or that nothing can be added to."""
+    if not _EARLIEST <= at <= _LATEST:
+        raise ValueError(f"expected a time between {_EARLIEST.year} and {_LATEST.year}")
+    return at
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Reason = Annotated[str, Field(max_length=MAX_REASON_CHARS)]
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 ReferenceProvenance = Literal["human", "llm"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, Field(max_length=100)]
+Cycle = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+Version = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Seconds = Annotated[float, Field(ge=0.0, le=MAX_SECONDS)]
+Reasons = Annotated[tuple[Reason, ...], Field(max_length=MAX_REASONS)]
 Noise = Label | Annotated[float, Field(ge=-100.0, le=100.0)]
 """The name of what is heard behind the speech, or the signal-to-noise ratio in dB."""
 
@@ -48,7 +70,7 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     event_id: Id
-    occurred_at: AwareDatetime
+    occurred_at: Moment
 
 
 class Utterance(Event):
@@ -70,13 +92,13 @@ class Utterance(Event):
     utterance_id: Id
     audio_uri: Annotated[str, Field(min_length=1, max_length=2048)]
     hypothesis: Text
-    model_version: Annotated[int, Field(ge=0)]
+    model_version: Version
     reference: Text | None = None
     reference_provenance: ReferenceProvenance | None = None
     confidence: Rate | None = None
     speaker_id: Id | None = None
     session_id: Id | None = None
-    duration_s: Annotated[float, Field(ge=0.0)] | None = None
+    duration_s: Seconds | None = None
     language: Annotated[str, Field(max_length=35)] | None = None
     device: Label | None = None
     noise: Noise | None = None
@@ -102,7 +124,7 @@ class SttSample(Utterance):
     type: Literal["SttSample"] = "SttSample"
     sample_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     shadow_hypothesis: Text | None = None
-    shadow_version: Annotated[int, Field(ge=0)] | None = None
+    shadow_version: Version | None = None
 
 
 class SttCorrection(Event):
@@ -118,17 +140,17 @@ class SttTraffic(Event):
     """How many utterances a model version served in an interval ending at `occurred_at`."""
 
     type: Literal["SttTraffic"] = "SttTraffic"
-    model_version: Annotated[int, Field(ge=0)]
-    utterances: Annotated[int, Field(ge=0)]
-    interval_s: Annotated[float, Field(gt=0.0)]
+    model_version: Version
+    utterances: Count
+    interval_s: Annotated[float, Field(gt=0.0, le=MAX_SECONDS)]
 
 
 class ThresholdCrossed(Event):
     """The collected evidence of a cycle reached a threshold (a level, not an edge: it may come again)."""
 
     type: Literal["ThresholdCrossed"] = "ThresholdCrossed"
-    cycle: Annotated[int, Field(ge=1)]
-    reasons: tuple[str, ...] = ()
+    cycle: Cycle
+    reasons: Reasons = ()
 
 
 class PersonCommand(Event):
@@ -153,21 +175,21 @@ class FinetuneApproved(PersonCommand):
     """Let the cycle that awaits approval go on (the named one, or the only one)."""
 
     type: Literal["FinetuneApproved"] = "FinetuneApproved"
-    cycle: Annotated[int, Field(ge=1)] | None = None
+    cycle: Cycle | None = None
 
 
 class FinetuneCancelled(PersonCommand):
     """Cancel the running cycle (the named one, or the only one)."""
 
     type: Literal["FinetuneCancelled"] = "FinetuneCancelled"
-    cycle: Annotated[int, Field(ge=1)] | None = None
+    cycle: Cycle | None = None
 
 
 class TrainingEvent(Event):
     """What the trainer of one attempt has to say."""
 
-    cycle: Annotated[int, Field(ge=1)]
-    attempt: Annotated[int, Field(ge=1)]
+    cycle: Cycle
+    attempt: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 
 
 class TrainingCompleted(TrainingEvent):
@@ -213,7 +235,7 @@ class TrainingPreempted(TrainingEvent):
 class Judged(Event):
     """What the validator decided about the candidate of a cycle; only the report tells why."""
 
-    cycle: Annotated[int, Field(ge=1)]
+    cycle: Cycle
     report_sha256: Digest
     manifest_sha256: Digest
 
@@ -240,7 +262,7 @@ class PromoteRequested(PersonCommand):
     """Make a version stable. `override` with a reason skips the evidence, never the digests."""
 
     type: Literal["PromoteRequested"] = "PromoteRequested"
-    version: Annotated[int, Field(ge=0)]
+    version: Version
     override: bool = False
 
 
@@ -253,15 +275,15 @@ class RollbackRequested(PersonCommand):
     """
 
     type: Literal["RollbackRequested"] = "RollbackRequested"
-    version: Annotated[int, Field(ge=0)] | None = None
-    to: Annotated[int, Field(ge=0)] | None = None
+    version: Version | None = None
+    to: Version | None = None
 
 
 class CanaryRequested(PersonCommand):
     """Serve an accepted version to a share of the sessions; 0 percent = let it transcribe beside the stable one, and serve nobody."""
 
     type: Literal["CanaryRequested"] = "CanaryRequested"
-    version: Annotated[int, Field(ge=0)]
+    version: Version
     percent: Annotated[int, Field(ge=0, le=99)] = DEFAULT_PERCENT
 
 
@@ -273,7 +295,7 @@ class WithdrawRequested(PersonCommand):
     """
 
     type: Literal["WithdrawRequested"] = "WithdrawRequested"
-    version: Annotated[int, Field(ge=0)]
+    version: Version
     collect: bool = False
 
 
@@ -281,16 +303,16 @@ class PinRequested(PersonCommand):
     """Keep the files of a version whatever the retention says, or (`pinned` false) no longer."""
 
     type: Literal["PinRequested"] = "PinRequested"
-    version: Annotated[int, Field(ge=0)]
+    version: Version
     pinned: bool = True
 
 
 class RegistryEvent(Event):
     """A move of the production alias; a reader that sees an older `seq`, or a gap, reads the alias again."""
 
-    seq: Annotated[int, Field(ge=1)]
-    version: Annotated[int, Field(ge=0)]
-    stable: Annotated[int, Field(ge=0)] | None
+    seq: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    version: Version
+    stable: Version | None
     reason: Reason = ""
 
 
@@ -330,7 +352,7 @@ class ErrorsResolved(Event):
     """
 
     type: Literal["ErrorsResolved"] = "ErrorsResolved"
-    version: Annotated[int, Field(ge=0)]
+    version: Version
     held_out: tuple[Id, ...] = ()
     learned: tuple[Id, ...] = ()
 
@@ -394,6 +416,7 @@ _PERSON_KEYS = {
     "pin": "PinRequested",
     "unpin": "PinRequested",
 }
+_SCHEMA_VERSIONS = frozenset(str(version) for version in range(1, SCHEMA_VERSION + 1))
 _CYCLE_KEYS = {"approve", "cancel"}
 _NUMBER_NEEDED = {"promote", "canary", "withdraw", "pin", "unpin"}
 
@@ -454,7 +477,7 @@ def _decode(message: Message) -> dict[str, Any]:
     if len(message.data) > MAX_MESSAGE_BYTES:
         raise InvalidMessage(f"message {message.message_id}: expected at most {MAX_MESSAGE_BYTES} bytes, found {len(message.data)}")
     try:
-        payload = json.loads(message.data)
+        payload = json.loads(message.data, object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"message {message.message_id}: expected a JSON object, found {message.data[:60]!r} ({error})") from error
     if not isinstance(payload, dict):
@@ -462,12 +485,20 @@ def _decode(message: Message) -> dict[str, Any]:
     return payload
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that names a field twice: one reader takes the first, another the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field stands there twice")
+    return found
+
+
 def _event_type(message: Message, payload: dict[str, Any]) -> str:
     """Tell the event's type from the attribute, else from the one key that a person typed (completing `payload`)."""
     event_type = message.attributes.get("type")
     if event_type is not None:
         version = message.attributes.get("v", str(SCHEMA_VERSION))
-        if not (version.isascii() and version.isdigit() and 1 <= int(version) <= SCHEMA_VERSION):
+        if version not in _SCHEMA_VERSIONS:
             raise InvalidMessage(f"message {message.message_id}: expected schema version 1-{SCHEMA_VERSION}, found {version[:20]!r}")
         return event_type
     keys = [key for key in _PERSON_KEYS if key in payload]
@@ -482,7 +513,7 @@ def _event_type(message: Message, payload: dict[str, Any]) -> str:
     number_needed = key in _NUMBER_NEEDED
     if not (number and key != "force") and (value is not True or number_needed):
         wanted = "a version number" if number_needed else "true" if key == "force" else "true or a number"
-        raise InvalidMessage(f"message {message.message_id}: {key!r}: expected {wanted}, found {value!r:.60}")
+        raise InvalidMessage(f"message {message.message_id}: {key!r}: expected {wanted}, found {brief(value)}")
     if number:
         payload["cycle" if key in _CYCLE_KEYS else "version"] = value
     if key == "unpin":
@@ -492,7 +523,7 @@ def _event_type(message: Message, payload: dict[str, Any]) -> str:
 
 def _describe(error: ValidationError) -> str:
     problems = [
-        f"{'.'.join(str(part) for part in item['loc'][1:]) or 'message'}: {item['msg']}, found {str(item.get('input'))[:60]!r}"
+        f"{'.'.join(str(part) for part in item['loc'][1:]) or 'message'}: {item['msg']}, found {brief(item.get('input'))}"
         for item in error.errors(include_url=False)[:5]
     ]
     return "; ".join(problems)

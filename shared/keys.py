@@ -1,5 +1,14 @@
 """Where every object lies; one top folder per writer (architecture, section 4)."""
 
+import re
+
+from shared.brief import brief
+from shared.errors import CorruptObject, InvalidMessage
+
+MAX_NUMBER = 999_999
+"""The last cycle, and so the last version: six digits."""
+_NUMBERED = re.compile(r"[^/]+/([0-9]{6})/.*", re.DOTALL)
+
 HEAD = "cycles/head.json"
 PRODUCTION = "registry/production.json"
 REGISTRY_LOG = "registry/log/"
@@ -29,7 +38,13 @@ FIXED_SUITE = "fixed"
 
 
 def padded(number: int) -> str:
-    """Return a cycle number as it stands in keys: six digits, so that keys sort by number."""
+    """Return a cycle number as it stands in keys: six digits, so that keys sort by number.
+
+    Raises:
+        InvalidMessage: it is below 0 or has more digits.
+    """
+    if not 0 <= number <= MAX_NUMBER:
+        raise InvalidMessage(f"cycle or version: expected a number of 0-{MAX_NUMBER}, found {brief(number)}")
     return f"{number:06d}"
 
 
@@ -204,5 +219,12 @@ def quarantine(day: str, name: str) -> str:
 
 
 def cycle_of(key: str) -> int:
-    """Return the cycle number in a key such as `cycles/000012/state.json`."""
-    return int(key.split("/")[1])
+    """Return the cycle number in a key such as `cycles/000012/state.json`.
+
+    Raises:
+        CorruptObject: no number stands there: the object is not one that Retune wrote.
+    """
+    found = _NUMBERED.fullmatch(key)
+    if found is None:
+        raise CorruptObject(f"object {key[:200]!r}: expected a name such as cycles/000012/state.json; move it elsewhere")
+    return int(found[1])

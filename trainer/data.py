@@ -29,6 +29,8 @@ from trainer.verbalise import Unreadable, as_spoken
 Loaded = TypeVar("Loaded")
 
 DOWNLOADS = 16
+MAX_PEAK = float(2**31)
+"""Full scale is 1, and that of integers which somebody stored as floats no more than this."""
 SILENCE_PEAK = 2e-4
 """No sample above -74 dB of full scale, six steps of 16 bits: a muted line, whatever the reference says."""
 
@@ -169,13 +171,15 @@ def check_length(samples: int, rate_hz: int, bounds: Bounds) -> None:
 
 
 def check_finite(samples: Samples) -> None:
-    """Refuse samples that are no numbers.
+    """Refuse samples that are no numbers, or so large that their variance is none.
 
     Raises:
         ClipRefused: not_audio.
     """
     if not np.isfinite(samples).all():
         raise ClipRefused("not_audio", "expected finite samples, found NaN or infinity")
+    if samples.size and (peak := float(np.abs(samples).max())) > MAX_PEAK:
+        raise ClipRefused("not_audio", f"expected samples of at most {MAX_PEAK:g}, found {peak:g}")
 
 
 def check_sound(samples: Samples, channels: int = 1) -> None:

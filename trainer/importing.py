@@ -24,6 +24,7 @@ from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec
 from shared.errors import CorruptObject
 from shared.training import TrainingConfig
 from trainer.export import ONE_FILE
+from trainer.folder_check import check_folder
 from trainer.model import Samples, check_weights, hush_transformers, read_vocabulary, settle_mask_embedding
 from trainer.recogniser import Recogniser
 
@@ -54,6 +55,8 @@ def check_and_convert(source: str, folder: Path) -> dict[str, Any]:
         raise CorruptObject(f"model {source}: expected model.safetensors (or pytorch_model.bin), found {found}")
     if not local and not HUB_NAME.fullmatch(source):
         raise CorruptObject(f"model {source!r}: expected a folder or the name of a model on the hub, found neither")
+    if local:
+        check_folder(Path(source))
     try:
         loaded: Any = Wav2Vec2ForCTC.from_pretrained(
             source, dtype=torch.float32, weights_only=True, local_files_only=local, output_loading_info=True

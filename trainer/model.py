@@ -15,6 +15,7 @@ from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec
 
 from shared.errors import CorruptObject
 from trainer.decode import Vocabulary
+from trainer.folder_check import check_folder
 
 MAY_BE_MISSING = frozenset({"wav2vec2.masked_spec_embed"})
 """Only SpecAugment reads it; many CTC checkpoints lack it (huggingface/transformers#14869), see `AcousticModel.has_mask_embedding`."""
@@ -107,6 +108,7 @@ def load_model(folder: Path, device: torch.device | None = None) -> AcousticMode
     """
     if not any(folder.glob("*.safetensors")):
         raise CorruptObject(f"model {folder.name}: expected a *.safetensors file, found {sorted(path.name for path in folder.glob('*'))}")
+    check_folder(folder)
     try:
         loaded: Any = Wav2Vec2ForCTC.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True

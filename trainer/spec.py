@@ -24,7 +24,7 @@ from shared.training import (
 )
 from trainer.failures import RunFailed
 
-_SPEC_URI = re.compile(r"(?P<store>.+)/(?P<key>cycles/\d{6,}/spec\.json)")
+_SPEC_URI = re.compile(r"(?P<store>.+)/(?P<key>cycles/[0-9]{6}/spec\.json)")
 
 
 @dataclass(frozen=True)

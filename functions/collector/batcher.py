@@ -25,13 +25,13 @@ class GroupCommit:
 
     Args:
         write: makes the events durable; called by one of the waiting threads, several batches may be under way.
-        max_events: a batch closes at this size.
+        max_events: a batch closes at this size; Cloud Storage takes 8 KiB of metadata, in which each event's version may have its counters.
         linger_s: how long a batch waits for company.
         patience_s: how long a request waits for its batch's write.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[Event]], object], *, max_events: int = 500, linger_s: float = 0.02, patience_s: float = 60.0
+        self, write: Callable[[Sequence[Event]], object], *, max_events: int = 250, linger_s: float = 0.02, patience_s: float = 60.0
     ) -> None:
         self._write = write
         self._max_events = max_events

@@ -10,6 +10,7 @@ from shared.clock import Clock
 from shared.errors import Conflict, NotFound
 from shared.objectstore import ABSENT, Generation, ObjectInfo, StoredObject, check_key, crc32c_base64
 from shared.testing.clock import FakeClock
+from shared.whole_file import put_whole
 
 Hook = Callable[[str, str], None]
 """Called with the operation and the key (or prefix)."""
@@ -103,7 +104,7 @@ class MemoryStore:
     def get_to_file(self, key: str, path: Path, *, generation: Generation | None = None) -> ObjectInfo:
         """Download one object; see `ObjectStore.get_to_file`."""
         found = self.get(key, generation=generation)
-        path.write_bytes(found.data)
+        put_whole(path, found.data)
         return found.info
 
     def list(self, prefix: str, *, start_after: str | None = None) -> Iterator[ObjectInfo]:

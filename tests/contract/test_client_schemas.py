@@ -115,7 +115,7 @@ def test_what_a_shadow_heard_arrives_with_the_sample_and_never_with_an_error() -
     assert isinstance(sample, SttSample)
     assert (sample.model_version, sample.shadow_version, sample.shadow_hypothesis) == (11, 12, "die Überweisung nach Łódź")
     assert isinstance(error, SttError)
-    with pytest.raises(InvalidEventError, match="model_version: expected an integer of at least 0, found NoneType"):
+    with pytest.raises(InvalidEventError, match="model_version: expected an integer of 0-999999, found another NoneType"):
         sample_event(replace(utterance, shadow_version=None), STAMP, sample_rate=0.5)
 
 

@@ -12,7 +12,7 @@ from functions.collector.handler import Collector
 from functions.deployer.handler import handler as deployer
 from functions.launcher.handler import handler as launcher
 from functions.launcher.opening import LaunchDeps
-from functions.push import quarantine
+from functions.push import body_of, quarantine
 from functions.runtime import Ports
 from functions.sweeper.handler import handler as sweeper
 from functions.validator.handler import handler as validator
@@ -187,7 +187,7 @@ def test_commands_of_people(used: set[tuple[str, str, str]]) -> None:
 def test_every_function_may_set_a_malformed_message_aside(account: str, used: set[tuple[str, str, str]]) -> None:
     made = world()
     for _ in range(2):  # the second time it is there already
-        quarantine(made.stores[account], function=account, reason="why", body=b"{", now=made.clock.now())
+        quarantine(made.stores[account], function=account, reason="why", body=body_of(b"{"), now=made.clock.now())
     assert len(list(made.store.list("quarantine/"))) == 1
     used |= {(account, folder, verb) for folder, verb in made.stores[account].used}
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.audio_source import AudioPin, AudioSource
-from shared.errors import CorruptObject, InvalidMessage, NotFound, Retryable
+from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.stores import open_store
 from shared.testing.memory_store import MemoryStore
@@ -184,11 +184,9 @@ def test_links_do_not_lead_out_of_the_prefix(tmp_path: Path) -> None:
     (allowed / "to-inside").symlink_to(allowed / "inside")
     (allowed / "loop").symlink_to(allowed / "loop")
     audio = source(allowed.as_uri())
-    for name in ("to-file", "to-folder/secret"):
+    for name in ("to-file", "to-folder/secret", "loop"):
         with pytest.raises(InvalidMessage):
             audio.pin(f"{allowed.as_uri()}/{name}")
-    with pytest.raises(Retryable):
-        audio.pin(f"{allowed.as_uri()}/loop")
     assert audio.fetch(audio.pin(f"{allowed.as_uri()}/to-inside")) == b"2"
     (tmp_path / "door").symlink_to(allowed)  # the operator's own prefix may be a link
     assert source((tmp_path / "door").as_uri()).pin(f"{tmp_path.as_uri()}/door/inside").size_bytes == 1

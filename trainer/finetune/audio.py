@@ -24,6 +24,11 @@ from trainer.model import Samples
 
 MIN_RATE_HZ = 100
 """Two samples for each frame of 20 ms: with fewer, a frame would be made of nothing but interpolation."""
+MAX_RATE_HZ = 192_000
+MAX_FILE_BYTES = 1 << 30
+"""Ten minutes of 192 kHz, 24 bits and two channels have 0.7 GB."""
+BLOCK_VALUES = 1 << 20
+"""Decoded at a time, over all channels: a few hundred kilobytes of FLAC can hold 12 GB of silence in eight channels."""
 MP3_SAMPLES_PER_BYTE = 24
 """At most, for each channel: 8 kbit/s at 24 kHz, the lowest rate of the format."""
 MP3_FRAME = 1_152
@@ -90,30 +95,45 @@ def decode_any(data: bytes, rate_hz: int) -> Samples:
     """Decode one audio file, mix it down and resample it: `(samples,)` float32 at `rate_hz`.
 
     Raises:
-        ClipRefused: empty, not_audio, wrong_rate (below `MIN_RATE_HZ`), too_short, too_long or silence.
+        ClipRefused: empty, not_audio, wrong_rate (not within `MIN_RATE_HZ` and `MAX_RATE_HZ`), too_short, too_long or silence.
     """
-    samples, found_hz = _read(data)
-    check_length(len(samples), found_hz, JUDGED)
-    check_finite(samples)
-    mono = samples.mean(axis=1, dtype=np.float32)
-    check_sound(mono, channels=samples.shape[1])
+    mono, channels, found_hz = _read(data)
+    check_length(len(mono), found_hz, JUDGED)
+    check_sound(mono, channels=channels)
     resampled: Samples = mono if found_hz == rate_hz else soxr.resample(mono, found_hz, rate_hz)
     return resampled
 
 
-def _read(data: bytes) -> tuple[Samples, int]:
-    """Return `(samples, channels)`, one sample more than a clip may have where there are more, and the rate."""
+def _read(data: bytes) -> tuple[Samples, int, int]:
+    """Return the mix `(samples,)`, one more than a clip may have where there are more, the number of channels, and the rate."""
     with open_audio(data) as file:
-        if file.samplerate < MIN_RATE_HZ:
-            raise ClipRefused("wrong_rate", f"expected at least {MIN_RATE_HZ} Hz, found {file.samplerate}")
-        rate_hz, limit = int(file.samplerate), int(JUDGED.max_s * file.samplerate) + 1
+        rate_hz, channels = int(file.samplerate), int(file.channels)
+        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+            raise ClipRefused("wrong_rate", f"expected {MIN_RATE_HZ}-{MAX_RATE_HZ} Hz, found {rate_hz}")
+        limit = int(JUDGED.max_s * rate_hz) + 1
         if file.format != "MP3":
-            return _fill(file, min(limit, file.frames)), rate_hz
+            return _mix_blocks(file, min(limit, file.frames)), channels, rate_hz
         limit = min(limit, MP3_SAMPLES_PER_BYTE * len(data) + 2 * MP3_FRAME)
         try:
-            return _read_mp3(data, limit), rate_hz
+            return _mix(_read_mp3(data, limit)), channels, rate_hz
         except soundfile.SoundFileError:  # it ends inside a frame: as far as it goes
-            return _fill(file, limit), rate_hz
+            return _mix(_fill(file, limit)), channels, rate_hz
+
+
+def _mix_blocks(file: soundfile.SoundFile, frames: int) -> Samples:
+    """Read at most so many frames and mix them down, a block at a time; memory that is not filled is never touched."""
+    mono, done, step = np.empty(frames, dtype=np.float32), 0, max(1, BLOCK_VALUES // file.channels)
+    while done < frames and len(block := file.read(min(step, frames - done), dtype="float32", always_2d=True)):
+        mono[done : done + len(block)] = _mix(block)
+        done += len(block)
+    return mono[:done]
+
+
+def _mix(samples: Samples) -> Samples:
+    """Return the mean over the channels of `(samples, channels)`. Raises ClipRefused (not_audio) where they are no numbers."""
+    check_finite(samples)
+    mono: Samples = samples.mean(axis=1, dtype=np.float32)
+    return mono
 
 
 def _read_mp3(data: bytes, limit: int) -> Samples:
@@ -164,9 +184,11 @@ def _pipe(data: bytes) -> Iterator[int]:
 
 def _load_or_set_aside(source: FolderClip, rate_hz: int, folder: Path) -> DecodedClip | SetAside:
     try:
-        data = source.path.read_bytes()
+        data = _read_file(source.path)
     except OSError as error:
         return _aside(source, ClipRefused("missing", f"expected a file that can be read, found {error.strerror}"))
+    except ClipRefused as refusal:
+        return _aside(source, refusal)
     digest = sha256(data).hexdigest()
     path = folder / f"{digest}.wav"
     try:
@@ -177,6 +199,14 @@ def _load_or_set_aside(source: FolderClip, rate_hz: int, folder: Path) -> Decode
     converted = path.read_bytes()
     pin = AudioPin(uri=path.resolve().as_uri(), crc32c=crc32c_base64(converted), size_bytes=len(converted))
     return DecodedClip(source, digest, pin, path, soundfile.info(path).frames, rate_hz)
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ClipRefused("too_long", f"expected at most {MAX_FILE_BYTES} bytes, found more")
+    return data
 
 
 def _write(path: Path, samples: Samples, rate_hz: int) -> None:

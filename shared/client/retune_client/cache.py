@@ -102,8 +102,13 @@ class ModelCache:
 
 
 def _problem(manifest: Manifest, data: bytes, folder: Path) -> str | None:
-    """Tell why a folder is not the manifest's model."""
+    """Tell why a folder is not the manifest's model and nothing but that: libraries load more files than they are told of."""
+    expected = {MANIFEST, *(file.name for file in manifest.files)}
     try:
+        if links := [path.name for path in (folder, *sorted(folder.iterdir())) if path.is_symlink()]:
+            return f"{links[0]}: expected no symbolic link, found one"
+        if others := sorted({path.name for path in folder.iterdir()} - expected):
+            return f"{others[0]}: expected only files of the manifest, found another"
         if (folder / MANIFEST).read_bytes() != data:
             return f"{MANIFEST}: expected the manifest in the bucket, found another"
     except OSError as error:

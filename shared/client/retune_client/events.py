@@ -17,6 +17,8 @@ from retune_client.errors import InvalidEventError
 
 SCHEMA_VERSION = "1"
 MAX_TEXT_CHARS = 10_000
+MAX_VERSION = 999_999
+MAX_SECONDS = 366 * 86_400.0
 MAX_LABEL_CHARS = 100
 MAX_MESSAGE_BYTES = 256 * 1024
 
@@ -137,14 +139,14 @@ def version_number(value: object) -> int:
     """Return a model version as an int (numpy's integers are welcome).
 
     Raises:
-        InvalidEventError: not an integer of at least 0.
+        InvalidEventError: not an integer of 0-999,999.
     """
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]  # callers may be untyped
     except TypeError:
         number = -1
-    if not 0 <= number < 2**63:
-        raise InvalidEventError(f"model_version: expected an integer of at least 0, found {type(value).__name__}")
+    if not 0 <= number <= MAX_VERSION:
+        raise InvalidEventError(f"model_version: expected an integer of 0-{MAX_VERSION}, found another {type(value).__name__}")
     return number
 
 
@@ -162,7 +164,7 @@ def _utterance_fields(utterance: Utterance, stamp: Stamp) -> dict[str, Any]:
         "confidence": _number("confidence", utterance.confidence, maximum=1.0),
         "speaker_id": None if utterance.speaker_id is None else _identifier("speaker_id", utterance.speaker_id),
         "session_id": None if utterance.session_id is None else _identifier("session_id", utterance.session_id),
-        "duration_s": _number("duration_s", utterance.duration_s),
+        "duration_s": _number("duration_s", utterance.duration_s, maximum=MAX_SECONDS),
         "language": _text("language", utterance.language, 35),
         "device": _text("device", utterance.device, MAX_LABEL_CHARS),
         "noise": _noise(utterance.noise),
