@@ -15,7 +15,7 @@ from functions.deployer.handler import handler as deployer
 from functions.launcher.handler import handler as launcher
 from functions.launcher.opening import LaunchDeps
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerRun
-from functions.push import quarantine
+from functions.push import body_of, quarantine
 from functions.runtime import Ports
 from functions.sweeper.handler import handler as sweeper
 from functions.validator.handler import handler as validator
@@ -185,7 +185,7 @@ class SimulatedWorld(World):
             return self.handlers[function](message)
         except InvalidMessage as error:
             store = FaultyStore(self.store, self.injector, function)
-            key = quarantine(store, function=function, reason=str(error), body=envelope(message), now=self.clock.now())
+            key = quarantine(store, function=function, reason=str(error), body=body_of(envelope(message)), now=self.clock.now())
             return f"{key}: {error}"
 
     def _say(self, line: str) -> None:
