@@ -22,6 +22,7 @@ from infra.dataset_cli import dataset
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.models_cli import models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
+from infra.registry_cli import registry
 from infra.session import open_session, read_policy
 from infra.simulate_cli import simulate
 from infra.terminal import answer_with, answering, show
@@ -37,6 +38,7 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(suite, name="suite")
 app.add_typer(replay, name="replay")
 app.add_typer(dataset, name="dataset")
+app.add_typer(registry, name="registry")
 app.command()(simulate)
 app.command("train")(train_command)
 

@@ -1,0 +1,30 @@
+"""`retune registry`: whether what is stored agrees with itself."""
+
+from typing import Annotated
+
+import typer
+
+import infra.fsck.command
+from infra.errors import OK, REFUSED
+from infra.options import Json
+from infra.session import open_session
+from infra.terminal import answering, show
+
+registry = typer.Typer(no_args_is_help=True, help="The bucket's own consistency.")
+
+
+@registry.callback()
+def _registry() -> None:
+    """Keep `fsck` a command of its own: a group with one command would be that command."""
+
+
+@registry.command("fsck")
+def registry_fsck(
+    full: Annotated[bool, typer.Option("--full", help="Also read every byte of every model.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find every inconsistency of the bucket, and say what to do about each (exit code 1); changes nothing."""
+    with answering(), open_session() as session:
+        report = infra.fsck.command.fsck(session.ports.store, full=full)
+    show(report, infra.fsck.command.render(report), as_json=as_json)
+    raise typer.Exit(OK if report.clean else REFUSED)
