@@ -124,14 +124,26 @@ def _same_evidence(books: Books, move: Move, report: Stored[ValidationReport], m
 
 def what_serves_is_complete(books: Books) -> Iterator[Problem]:
     """Every model that ever served, or that the alias names, is there with all its files, unless it was collected since."""
-    now = books.production or Production()
-    named = {now.stable, now.canary.version if now.canary else None, *now.previous, *now.pinned}
-    served = {move.version for move in books.log if move.kind in {"promote", "canary"}} | {move.stable_after for move in books.log}
-    for version in sorted(version for version in named | served if version is not None and version not in now.collected):
+    for version in sorted(_served(books)):
         model = books.models.get(version)
         problem = "it has no manifest" if model is None else model.problem
         if problem:
             yield Problem(keys.manifest(version), f"every file of v{version}, which serves or has served", problem)
+
+
+def _served(books: Books) -> set[int]:
+    now = books.production or Production()
+    named = {now.stable, now.canary.version if now.canary else None, *now.previous, *now.pinned}
+    served = {move.version for move in books.log if move.kind in {"promote", "canary"}} | {move.stable_after for move in books.log}
+    return {version for version in named | served if version is not None and version not in now.collected}
+
+
+def models_are_whole(books: Books) -> Iterator[Problem]:
+    """Every other model that was not collected is what its manifest says as well."""
+    collected = books.production.collected if books.production else ()
+    for version, model in books.models.items():
+        if model.problem and version not in {*_served(books), *collected}:
+            yield Problem(keys.manifest(version), f"every file of v{version} as named", model.problem)
 
 
 _ENDS = {

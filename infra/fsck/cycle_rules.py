@@ -128,8 +128,6 @@ def models_know_where_they_come_from(books: Books) -> Iterator[Problem]:
         spec = books.specs[version].sha256 if version in books.specs else None
         if manifest.spec_sha256 not in {None, spec}:
             yield Problem(keys.spec(version), f"the spec that v{version} was made by", _digest(spec))
-        if model.problem and (books.production is None or version not in books.production.collected):
-            yield Problem(key, f"every file of v{version} as named", model.problem)
 
 
 def everything_named_is_there(books: Books) -> Iterator[Problem]:

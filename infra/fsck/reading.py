@@ -60,7 +60,7 @@ class _Reader:
     def noting(self, key: str) -> Iterator[None]:
         try:
             yield
-        except (CorruptObject, InvalidMessage, ValueError, KeyError) as error:
+        except (CorruptObject, InvalidMessage, ValueError) as error:
             self.unreadable.append(Problem(key, "a document that its reader accepts", f"{error}"))
 
     def one(self, key: str, parse: Callable[[bytes], Document]) -> Stored[Document] | None:
@@ -205,6 +205,8 @@ def _named(item: Quarantined, key: str) -> Quarantined:
 
 def _quarantined(data: bytes) -> Quarantined:
     document = json.loads(data)
+    if not isinstance(document, dict) or not {"function", "reason", "body"} <= document.keys():
+        raise CorruptObject("refused message: expected function, reason and body, found none of that form")
     function, reason = str(document["function"]), str(document["reason"])
     try:
         message = json.loads(document["body"])["message"]

@@ -50,7 +50,7 @@ RULES = (
     Rule(cycle_rules.one_cycle_at_a_time, f"`retune cancel` the later cycle, or {RESTORE} of the state that ended"),
     Rule(cycle_rules.documents_name_each_other, f"{COMPARE}until then do not promote this cycle's model"),
     Rule(cycle_rules.states_have_their_documents, f"{RESTORE}; without it the cycle's evidence cannot be checked again"),
-    Rule(cycle_rules.models_know_where_they_come_from, f"{COMPARE}`retune models verify` says more of a model's files"),
+    Rule(cycle_rules.models_know_where_they_come_from, f"{COMPARE}a base that is gone cannot be trained from"),
     Rule(cycle_rules.everything_named_is_there, f"{RESTORE}; without it nobody can repeat the verdict"),
     Rule(
         alias_rules.the_log_is_whole, f"the alias is the truth for services; {RESTORE} of the log, or of the alias if it is behind its log"
@@ -61,6 +61,7 @@ RULES = (
         f"{RESTORE} of report and manifest; else `retune rollback` or a promotion with an override and a reason",
     ),
     Rule(alias_rules.what_serves_is_complete, f"`retune rollback` if it serves and cannot be loaded; {RESTORE}"),
+    Rule(alias_rules.models_are_whole, f"do not promote it; {RESTORE}; `retune models verify` says more of its files"),
     Rule(alias_rules.cycles_know_what_became_of_them, "the next move of the alias completes the last one; if it stays, restore the state"),
     Rule(strays.nothing_is_stray, "look who wrote it; delete it if nobody needs it"),
 )
