@@ -25,6 +25,6 @@ def registry_fsck(
 ) -> None:
     """Find every inconsistency of the bucket, and say what to do about each (exit code 1); changes nothing."""
     with answering(), open_session() as session:
-        report = infra.fsck.command.fsck(session.ports.store, full=full)
+        report = infra.fsck.command.fsck(session.ports.store, full=full, now=session.ports.clock.now())
     show(report, infra.fsck.command.render(report), as_json=as_json)
     raise typer.Exit(OK if report.clean else REFUSED)

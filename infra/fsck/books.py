@@ -5,15 +5,18 @@ Only values. `infra.fsck.reading` reads them from a store, `infra.fsck.rules` sa
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from shared.cycle import CycleState
+from shared.cycle import CycleState, Status
 from shared.dataset import Row
 from shared.registry import Move, Production
 from shared.training import ModelManifest, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport
 
 Document = TypeVar("Document")
+RUNS_STAY = timedelta(days=29)
+"""The bucket of `infra/modules/store` deletes what is under `runs/` 30 days after it was written; a day for the lifecycle's own pace."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Books:
         digests: of every other object that a document names by its digest, by key; absent = it is not there.
         redactions: digests that objects were given when people were forgotten, by key and the digest before.
         keys: of all objects.
-        unreadable: what cannot be read, or was not what its listing promised.
+        unreadable: what cannot be read.
+        now: when they were read; None = nothing has expired.
     """
 
     head: int = 1
@@ -102,6 +106,16 @@ class Books:
     redactions: Mapping[tuple[str, str], str] = field(default_factory=dict)
     keys: frozenset[str] = frozenset()
     unreadable: tuple[Problem, ...] = ()
+    now: datetime | None = None
+
+    def run_expired(self, cycle: int) -> bool:
+        """Tell whether what a cycle's trainer wrote, beside its model, may have been deleted by the bucket's lifecycle."""
+        state = self.states.get(cycle)
+        return self.now is not None and state is not None and state.ended and self._trained(state) < self.now - RUNS_STAY
+
+    @staticmethod
+    def _trained(state: CycleState) -> datetime:
+        return next((entry.at for entry in reversed(state.history) if entry.status == Status.VALIDATING), state.since)
 
     def became(self, key: str, digest: str, now: str | None) -> bool:
         """Tell whether an object that had a digest is the one that is stored, after people were forgotten."""

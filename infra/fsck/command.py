@@ -1,5 +1,7 @@
 """`retune registry fsck`: reads the books of a bucket and says what is wrong with them."""
 
+from datetime import datetime
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -60,13 +62,18 @@ def check(books: Books) -> tuple[Finding, ...]:
     )
 
 
-def fsck(store: ObjectStore, *, full: bool = False) -> FsckReport:
+def fsck(store: ObjectStore, *, full: bool = False, now: datetime | None = None) -> FsckReport:
     """Look at a bucket; nothing is changed.
+
+    Args:
+        store: the bucket.
+        full: also read every byte of every model.
+        now: the present time; None = nothing has expired.
 
     Raises:
         Retryable: the store could not be reached.
     """
-    books = read_books(store, full=full)
+    books = read_books(store, full=full, now=now)
     return FsckReport(
         store=store.uri,
         full=full,

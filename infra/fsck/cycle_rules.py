@@ -92,7 +92,8 @@ def documents_name_each_other(books: Books) -> Iterator[Problem]:
             yield Problem(keys.manifest(cycle), "the manifest that the result names", _digest(model))
     for cycle, report in books.reports.items():
         judged = books.results[cycle].sha256 if cycle in books.results else None
-        if not books.became(keys.result(cycle), report.document.result_sha256, judged):
+        expired = judged is None and books.run_expired(cycle)
+        if not expired and not books.became(keys.result(cycle), report.document.result_sha256, judged):
             yield Problem(keys.result(cycle), "the result that the report judges", _digest(judged))
 
 
@@ -104,7 +105,7 @@ def states_have_their_documents(books: Books) -> Iterator[Problem]:
         if Status.TRAINING in been:
             wanted += [(keys.dataset(cycle), cycle in books.datasets), (keys.spec(cycle), cycle in books.specs)]
         if Status.VALIDATING in been:
-            wanted += [(keys.result(cycle), cycle in books.results)]
+            wanted += [(keys.result(cycle), cycle in books.results or books.run_expired(cycle))]
         yield from (Problem(key, f"an object, since cycle {cycle} is {state.status}", "none") for key, there in wanted if not there)
         for before, after in pairwise(state.history):
             if before.status == Status.VALIDATING and after.status in VERDICTS:
@@ -140,7 +141,8 @@ def everything_named_is_there(books: Books) -> Iterator[Problem]:
     for result in books.results.values():
         for evaluation in result.document.evaluations:
             ref = evaluation.ref
-            if not books.became(ref.key, ref.sha256, books.digests.get(ref.key)):
+            expired = ref.key not in books.digests and books.run_expired(result.document.cycle)
+            if not expired and not books.became(ref.key, ref.sha256, books.digests.get(ref.key)):
                 cycle = result.document.cycle
                 yield Problem(ref.key, f"the evaluation that the result of cycle {cycle} names", _digest(books.digests.get(ref.key)))
 

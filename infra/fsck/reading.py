@@ -9,6 +9,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -78,12 +79,13 @@ class _Reader:
         return {key: stored.document for key, stored in found if stored is not None}
 
 
-def read_books(store: ObjectStore, *, full: bool = False) -> Books:
+def read_books(store: ObjectStore, *, full: bool = False, now: datetime | None = None) -> Books:
     """Read everything that can be checked, while nobody writes.
 
     Args:
         store: the bucket.
         full: also every byte of every model.
+        now: the present time, for what the bucket's lifecycle deletes; None = nothing has expired.
 
     Raises:
         Retryable: the store could not be reached.
@@ -133,6 +135,7 @@ def read_books(store: ObjectStore, *, full: bool = False) -> Books:
         digests=dict(_digests(store, names, _references(specs, results))),
         redactions={(one.key, one.old_sha256): one.new_sha256 for one in redactions.values()},
         keys=names,
+        now=now,
         unreadable=(*reader.unreadable, *(problem for found in ledgers.values() for problem in found.problems)),
     )
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import cache
 
 import pytest
@@ -179,6 +180,14 @@ def test_whom_somebody_forgot_is_no_inconsistency() -> None:
     record_redaction(store, Redaction(key=keys.dataset(2), old_sha256=sha256_hex(before.data), new_sha256=sha256_hex(after)))
     store.put(keys.dataset(2), after)
     assert found(store) == {}
+
+
+def test_runs_that_the_buckets_lifecycle_deleted_are_not_missed() -> None:
+    store, now = copy(), world().clock.now()
+    for info in list(store.list("runs/")):
+        store.delete(info.key)
+    assert {finding.where for finding in fsck(store, now=now + timedelta(days=28)).findings} == {keys.result(1), keys.result(2)}
+    assert fsck(store, now=now + timedelta(days=31)).clean
 
 
 def test_nothing_is_written_by_a_look() -> None:
