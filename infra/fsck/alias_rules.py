@@ -155,12 +155,17 @@ _ENDS = {
 }
 
 
+_MOVED = frozenset({Status.CANARY, Status.DEPLOYED, Status.ROLLED_BACK})
+
+
 def cycles_know_what_became_of_them(books: Books) -> Iterator[Problem]:
     """The last move about a version is in the state of its cycle, where the table lets it; no cycle is on canary that serves nobody."""
     last = {move.version: move for move in books.log if move.kind in _ENDS}
     on_canary = books.production.canary.version if books.production and books.production.canary else None
     for cycle, state in books.states.items():
         move = last.get(cycle)
+        if move is None and state.status in _MOVED:
+            yield Problem(keys.REGISTRY_LOG, f"a move that made cycle {cycle} {state.status}", "none")
         if move is not None and _ENDS[move.kind] in MOVES[state.status]:
             yield Problem(keys.state(cycle), f"{_ENDS[move.kind]}, after move {move.seq} ({move.kind})", str(state.status))
         if state.status == Status.CANARY and cycle != on_canary:

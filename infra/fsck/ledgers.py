@@ -48,6 +48,15 @@ def read_ledger(store: ObjectStore, cycle: int, *, sealed: bool) -> ReadLedger:
     return ReadLedger(frozenset(events), totals.errors, ledger.count_events(events.values()).errors, tuple(problems))
 
 
+def stored_events(store: ObjectStore, cycle: int, problems: list[Problem]) -> dict[str, Event]:
+    """Return every event that any part or segment of a ledger holds, by its id, whatever the index says of it."""
+    events: dict[str, Event] = {}
+    for info in store.list(keys.ledger(cycle)):
+        if info.key.endswith(".jsonl"):
+            events |= _events(store, info.key, problems)
+    return events
+
+
 def _index(store: ObjectStore, cycle: int, problems: list[Problem]) -> Index:
     key = keys.ledger_index(cycle)
     stored = find(store, key)

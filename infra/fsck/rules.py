@@ -36,7 +36,7 @@ RULES = (
     ),
     Rule(
         event_rules.sealed_ledgers_are_consumed,
-        "these events are in no dataset: publish them again from the ledger's objects before garbage collection",
+        "these events are in no dataset: `retune registry recollect` puts them into the open ledger",
     ),
     Rule(event_rules.what_was_not_learned_is_carried, f"{RESTORE}; a row that is lost for good must be sent again by the service"),
     Rule(event_rules.what_is_held_out_stays_so, f"{RESTORE}: with a smaller holdout a verdict rests on less"),

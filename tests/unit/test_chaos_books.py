@@ -305,6 +305,7 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
     "cycles_know_what_became_of_them": [
         lambda books: state(books, 3, status=Status.DEPLOYED),
         lambda books: state(books, 1, status=Status.CANARY),
+        lambda books: replace(books, production=None, log=()),
     ],
     "every_move_was_announced": [lambda books: outside(books, announced=frozenset())],
 }

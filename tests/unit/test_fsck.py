@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import infra.cli
 import infra.registry_cli
 from infra.fsck.command import FsckReport, fsck
+from infra.fsck.recollect import recollect
 from infra.session import Session
 from shared import keys, ledger
 from shared.errors import Retryable
@@ -188,6 +189,16 @@ def test_runs_that_the_buckets_lifecycle_deleted_are_not_missed() -> None:
         store.delete(info.key)
     assert {finding.where for finding in fsck(store, now=now + timedelta(days=28)).findings} == {keys.result(1), keys.result(2)}
     assert fsck(store, now=now + timedelta(days=31)).clean
+
+
+def test_stranded_events_are_collected_again_once() -> None:
+    store = copy()
+    stranded(store)
+    (done,) = recollect(store)
+    assert (done.sealed, done.cycle, done.event_ids) == (1, 3, ("e150",))
+    assert "e150" in {event.event_id for event in ledger.read_events(store, 3)}
+    assert found(store) == {}
+    assert recollect(store) == []
 
 
 def test_nothing_is_written_by_a_look() -> None:
