@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-import infra.dlq
 import infra.doctor.command
 import infra.doctor.google
 import infra.doctor.report
@@ -19,9 +18,11 @@ import infra.status
 import infra.utterance
 from infra.corpora_cli import replay, suite
 from infra.dataset_cli import dataset
+from infra.dlq_cli import dlq
 from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.models_cli import models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
+from infra.registry_cli import registry
 from infra.session import open_session, read_policy
 from infra.simulate_cli import simulate
 from infra.terminal import answer_with, answering, show
@@ -31,12 +32,12 @@ from shared.forgotten import Kind
 from shared.policy import Policy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, epilog=EXIT_CODES)
-dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
 app.add_typer(models, name="models")
 app.add_typer(dlq, name="dlq")
 app.add_typer(suite, name="suite")
 app.add_typer(replay, name="replay")
 app.add_typer(dataset, name="dataset")
+app.add_typer(registry, name="registry")
 app.command()(simulate)
 app.command("train")(train_command)
 
@@ -253,33 +254,6 @@ def rollback(
     with answering(), open_session() as session:
         answer = infra.people.rollback(session.ports, person(by, reason, wait, timeout), number, target)
     answer_with(answer, as_json=as_json)
-
-
-@dlq.command("list")
-def dlq_list(as_json: Json = False) -> None:
-    """Show dead letters, and what is in quarantine with the reasons."""
-    with answering(), open_session() as session:
-        report = infra.dlq.list_dead(session)
-    show(report, infra.dlq.render(report), as_json=as_json)
-
-
-@dlq.command("replay")
-def dlq_replay(
-    subscription: Annotated[str | None, typer.Option(help="Only what this subscription's function refused.")] = None,
-    wanted: Annotated[str | None, typer.Option("--id", help="Only this message, by its own or the event's id.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Publish dead letters again, with the identity that they had."""
-    if everything == (wanted is not None):
-        raise typer.BadParameter("say which: --id ID, or --all")
-    with answering(), open_session() as session:
-        letters = infra.dlq.replay(
-            session, subscription=subscription, wanted=lambda letter: everything or wanted in {letter.message_id, letter.original_id}
-        )
-    text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
-    show(letters, text, as_json=as_json)
-    raise typer.Exit(OK if letters or everything else REFUSED)
 
 
 @app.command()

@@ -6,6 +6,7 @@ Each push subscription has a dead-letter topic, and that topic a pull subscripti
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from pydantic import AwareDatetime
 from rich.console import Group, RenderableType
@@ -21,6 +22,7 @@ from shared.events import ORIGINAL_ID_ATTRIBUTE
 from shared.frozen import Frozen
 from shared.objectstore import ObjectStore
 
+Done = TypeVar("Done")
 QUARANTINE = "quarantine/"
 SHOWN = 100
 SOURCE = "CloudPubSubDeadLetterSource"
@@ -45,6 +47,10 @@ class DeadLetter(Frozen):
     deliveries: int | None
     dead_since: AwareDatetime
     size_bytes: int
+
+    def is_called(self, name: str | None) -> bool:
+        """Tell whether a person means it by this id."""
+        return name in {self.message_id, self.original_id}
 
 
 class Quarantined(Frozen):
@@ -72,8 +78,8 @@ def subscriptions() -> dict[str, str]:
 
 def list_dead(session: Session) -> DlqReport:
     """Look at what was refused; every dead letter is given back."""
-    pulled = _pull_all(session, subscriptions())
-    dead = [_describe(subscription, received) for subscription, all_of_it in pulled.items() for received in all_of_it]
+    pulled = pull_all(session, subscriptions())
+    dead = [describe(subscription, received) for subscription, all_of_it in pulled.items() for received in all_of_it]
     for subscription, all_of_it in pulled.items():
         session.bus.nack(dead_letter_topic(subscription), [received.ack_id for received in all_of_it])
     store = session.ports.store
@@ -88,10 +94,27 @@ def list_dead(session: Session) -> DlqReport:
 def replay(session: Session, *, subscription: str | None, wanted: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
     """Publish dead letters to the topic that they came from, with the identity that they had; then acknowledge each.
 
+    Raises:
+        Refused: there is no such subscription.
+    """
+
+    def again(letter: DeadLetter, received: Received) -> DeadLetter:
+        session.ports.publisher.publish(_again(letter, received))
+        return letter
+
+    return settle(session, subscription=subscription, wanted=wanted, act=again)
+
+
+def settle(
+    session: Session, *, subscription: str | None, wanted: Callable[[DeadLetter], bool], act: Callable[[DeadLetter, Received], Done]
+) -> list[Done]:
+    """Do something with each wanted dead letter, and acknowledge it when that is done: a command that dies leaves it where it is.
+
     Args:
         session: the outside world.
         subscription: only what this one's function refused; None = all.
         wanted: picks the letters; the others are given back.
+        act: is done before the acknowledgement.
 
     Raises:
         Refused: there is no such subscription.
@@ -99,20 +122,19 @@ def replay(session: Session, *, subscription: str | None, wanted: Callable[[Dead
     known = subscriptions()
     if subscription is not None and subscription not in known:
         raise Refused(f"subscription {subscription}: expected one of {sorted(known)}")
-    replayed = []
-    for name, all_of_it in _pull_all(session, [subscription] if subscription else known).items():
+    done = []
+    for name, all_of_it in pull_all(session, [subscription] if subscription else known).items():
         for received in all_of_it:
-            letter = _describe(name, received)
+            letter = describe(name, received)
             if not wanted(letter):
                 session.bus.nack(dead_letter_topic(name), [received.ack_id])
                 continue
-            session.ports.publisher.publish(_again(letter, received))
+            done.append(act(letter, received))
             session.bus.ack(dead_letter_topic(name), [received.ack_id])
-            replayed.append(letter)
-    return replayed
+    return done
 
 
-def _pull_all(session: Session, names: Iterable[str]) -> dict[str, list[Received]]:
+def pull_all(session: Session, names: Iterable[str]) -> dict[str, list[Received]]:
     """Pull every dead letter, side by side, since an empty subscription has each pull wait."""
     names = list(names)
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
@@ -129,7 +151,8 @@ def _drain(session: Session, subscription: str) -> list[Received]:
     return list(letters.values())
 
 
-def _describe(subscription: str, received: Received) -> DeadLetter:
+def describe(subscription: str, received: Received) -> DeadLetter:
+    """Return what a dead letter is, without what it says."""
     message = received.message
     count = message.attributes.get(f"{SOURCE}DeliveryCount", "")
     return DeadLetter(
@@ -170,7 +193,9 @@ def render(report: DlqReport) -> RenderableType:
     """Return the report for people."""
     if not report.dead and not report.quarantined:
         return Text("Nothing was refused.")
-    dead = Table("subscription", "message", "type", "event", "deliveries", "dead since", title="Dead letters: `retune dlq replay`")
+    dead = Table(
+        "subscription", "message", "type", "event", "deliveries", "dead since", title="Dead letters: `retune dlq show`, `replay`, `drop`"
+    )
     for letter in report.dead:
         since = when(letter.dead_since)
         dead.add_row(letter.subscription, letter.message_id, letter.type, letter.original_id, str(letter.deliveries or ""), since)

@@ -1,13 +1,14 @@
 """Says what is wrong with the books. Pure."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.chaos.alias_rules import ALIAS_RULES
+from infra.fsck.books import Problem
+from infra.fsck.rules import RULES as BUCKET_RULES
 from tests.chaos.books import Books
-from tests.chaos.cycle_rules import CYCLE_RULES
-from tests.chaos.event_rules import EVENT_RULES
+from tests.chaos.observed_rules import OBSERVED_RULES
 
-RULES = (*EVENT_RULES, *CYCLE_RULES, *ALIAS_RULES)
+RULES: tuple[Callable[[Books], Iterable[Problem]], ...] = (*(rule.check for rule in BUCKET_RULES), *OBSERVED_RULES)
 
 
 @dataclass(frozen=True)
@@ -23,4 +24,4 @@ class Breach:
 
 def audit(books: Books) -> tuple[Breach, ...]:
     """Return every breach of every rule; none = the books balance."""
-    return tuple(Breach(rule.__name__, text) for rule in RULES for text in rule(books))
+    return tuple(Breach(rule.__name__, str(problem)) for rule in RULES for problem in rule(books))

@@ -15,7 +15,7 @@ from shared.policy import CanaryPolicy
 from shared.registry import Canary
 from shared.testing import builders
 from tests.chaos.audit import RULES, audit
-from tests.chaos.books import Books, Outside, Publish, Seen, Span, Stored
+from tests.chaos.books import Books, Outside, Problem, Publish, Seen, Span, Stored
 from tests.chaos.reading import incomplete, read_books
 from tests.world import POLICY, World, wrong
 
@@ -115,6 +115,15 @@ def model(books: Books, version: int, **change: Any) -> Books:
     return replace(books, models={**books.models, version: replace(books.models[version], **change)})
 
 
+def without(books: Books, field: str, cycle: int) -> Books:
+    change: dict[str, Any] = {field: {number: each for number, each in getattr(books, field).items() if number != cycle}}
+    return replace(books, **change)
+
+
+def manifest(books: Books, number: int, **change: Any) -> Books:
+    return model(books, number, manifest=books.models[number].manifest.model_copy(update=change))
+
+
 def trainable(books: Books, cycle: int) -> str:
     return next(row.utterance_id or "" for row in books.datasets[cycle].document if row.trainable and row.origin == "fresh")
 
@@ -168,7 +177,7 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
         lambda books: without_utterance(books, 3, "u20"),  # waits for its reference since cycle 1
     ],
     "what_is_held_out_stays_so": [lambda books: replace(books, held_out={**books.held_out, 1: frozenset()})],
-    "every_document_can_be_read": [lambda books: replace(books, unreadable=("spec: expected a valid TrainingSpec",))],
+    "every_document_can_be_read": [lambda books: replace(books, unreadable=(Problem("spec.json", "a spec", "none"),))],
     "histories_are_legal": [
         lambda books: entries(books, 2, 0, 2, 3),
         lambda books: entries(books, 2, 1, 2, 3),
@@ -176,7 +185,13 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
         lambda books: state(
             books, 2, history=tuple(e.model_copy(update={"attempt": 3}) if i else e for i, e in enumerate(books.states[2].history))
         ),
+    ],
+    "no_cycle_is_missing": [
         lambda books: replace(books, head=6),
+        lambda books: replace(books, head=2),
+        lambda books: replace(books, datasets={cycle: each for cycle, each in books.datasets.items() if cycle != 2}),
+        lambda books: replace(books, head=1),
+        lambda books: replace(books, head=3, states={cycle: each for cycle, each in books.states.items() if cycle != 3}),
     ],
     "no_cause_opens_two_cycles": [
         lambda books: state(
@@ -186,16 +201,18 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
         )
     ],
     "no_attempt_runs_twice": [
-        lambda books: outside(books, spans=(Span(1, 1, 0, 5), Span(1, 2, 3, 6))),
-        lambda books: outside(books, spans=(Span(1, 1, 0, None), Span(1, 2, 3, 6))),
         lambda books: state(books, 1, history=(*books.states[1].history[:2], *books.states[1].history[1:])),
         lambda books: replace(
             books,
             results={**books.results, 1: replace(books.results[1], document=books.results[1].document.model_copy(update={"attempt": 7}))},
         ),
     ],
-    "one_cycle_at_a_time": [
-        lambda books: state(state(books, 2, status=Status.TRAINING), 3, status=Status.PREPARING),
+    "trainers_work_one_by_one": [
+        lambda books: outside(books, spans=(Span(1, 1, 0, 5), Span(1, 2, 3, 6))),
+        lambda books: outside(books, spans=(Span(1, 1, 0, None), Span(1, 2, 3, 6))),
+    ],
+    "one_cycle_at_a_time": [lambda books: state(state(books, 2, status=Status.TRAINING), 3, status=Status.PREPARING)],
+    "cycles_ran_one_by_one": [
         lambda books: replace(books, seen=(*books.seen[:4], *(s for s in books.seen if "000002/state" in s.key), *books.seen[4:])),
         lambda books: seen_without(books, first(books, keys.state(1), after=1)),
         opened_before_the_end,
@@ -205,7 +222,43 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
         lambda books: replace(books, specs={**books.specs, 1: replace(books.specs[1], sha256="0" * 64)}),
         lambda books: replace(books, results={**books.results, 1: replace(books.results[1], sha256="0" * 64)}),
         lambda books: model(books, 2, sha256="0" * 64),
-        lambda books: replace(books, reports={cycle: report for cycle, report in books.reports.items() if cycle != 3}),
+    ],
+    "states_have_their_documents": [
+        lambda books: without(books, "datasets", 2),
+        lambda books: without(books, "specs", 2),
+        lambda books: without(books, "results", 2),
+        lambda books: without(books, "reports", 3),
+        lambda books: replace(
+            books,
+            reports={
+                **books.reports,
+                3: replace(books.reports[3], document=books.reports[3].document.model_copy(update={"outcome": "rejected"})),
+            },
+        ),
+    ],
+    "models_know_where_they_come_from": [
+        lambda books: without(books, "models", 0),
+        lambda books: manifest(books, 2, version=1),
+        lambda books: manifest(books, 2, dataset_sha256="0" * 64),
+        lambda books: manifest(books, 2, spec_sha256="0" * 64),
+    ],
+    "models_are_whole": [lambda books: model(books, 2, problem="model.safetensors is missing")],
+    "everything_named_is_there": [
+        lambda books: replace(books, digests={key: each for key, each in books.digests.items() if "dev-errors" not in key}),
+        lambda books: replace(books, digests={key: each for key, each in books.digests.items() if "evaluation" not in key}),
+        lambda books: replace(books, digests={key: each for key, each in books.digests.items() if "policies" not in key}),
+        lambda books: replace(books, digests=dict.fromkeys(books.digests, "0" * 64)),
+    ],
+    "nothing_is_stray": [
+        lambda books: replace(books, keys=books.keys | {"somebody/notes.txt"}),
+        lambda books: replace(books, keys=books.keys | {"cycles/000001/notes.json"}),
+        lambda books: replace(books, keys=books.keys | {"models/000001/extra.json"}),
+        lambda books: replace(books, keys=books.keys | {"models/000009/model.safetensors"}),
+    ],
+    "sealed_ledgers_are_consumed": [lambda books: replace(books, sealed={2: frozenset({"e-stranded"})})],
+    "nothing_unlearned_is_left_behind": [
+        lambda books: without_utterance(books, 3, trainable(books, 2)),
+        lambda books: without_utterance(books, 3, "u20"),
     ],
     "no_machine_is_left": [
         lambda books: outside(books, machines=("retune-trainer-000001-1",)),
@@ -238,9 +291,11 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
             },
         ),
     ],
-    "what_served_was_complete": [
+    "what_serves_is_complete": [
         lambda books: model(books, 1, problem="model.safetensors is missing"),
-        lambda books: replace(books, models={version: each for version, each in books.models.items() if version != 0}),
+        lambda books: without(books, "models", 0),
+    ],
+    "the_alias_named_complete_models": [
         lambda books: replace(books, seen=(*books.seen, Seen("registry/other", b"", incomplete="v1: model.safetensors is missing"))),
     ],
     "moves_are_completed_one_by_one": [
@@ -250,6 +305,7 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
     "cycles_know_what_became_of_them": [
         lambda books: state(books, 3, status=Status.DEPLOYED),
         lambda books: state(books, 1, status=Status.CANARY),
+        lambda books: replace(books, production=None, log=()),
     ],
     "every_move_was_announced": [lambda books: outside(books, announced=frozenset())],
 }
@@ -268,7 +324,9 @@ def test_each_rule_has_a_violation_that_shows_it() -> None:
 
 def test_a_breach_reads_as_a_sentence() -> None:
     (breach,) = audit(replace(good(), counted=good().exact - 1))
-    assert str(breach) == "the open ledger is not counted too low: ledger 4: counted 0 errors, it holds 1"
+    assert str(breach) == (
+        "the open ledger is not counted too low: ledger/000004/: expected at least the 1 errors that it holds to be counted, found 0"
+    )
 
 
 def test_what_the_store_lacks_is_seen_by_whoever_reads_it() -> None:
@@ -276,7 +334,9 @@ def test_what_the_store_lacks_is_seen_by_whoever_reads_it() -> None:
     made.install_model()
     assert incomplete(made.store, (0, None)) is None
     made.store.put(f"{keys.model(0)}model.safetensors", b"other")
-    assert incomplete(made.store, (0,)) == "v0: models/000000/model.safetensors is not what the manifest names"
+    found = incomplete(made.store, (0,))
+    assert found is not None
+    assert found.startswith("v0: models/000000/model.safetensors is not what the manifest names (5 bytes, CRC32C ")
     made.store.delete(f"{keys.model(0)}model.safetensors")
     assert incomplete(made.store, (0,)) == "v0: models/000000/model.safetensors is missing"
     assert incomplete(made.store, (5,)) == "v5: gs://retune-test/models/000005/manifest.json: expected an object, found none"
@@ -286,5 +346,5 @@ def test_a_document_that_its_reader_refuses_is_named() -> None:
     made = World()
     made.install_model()
     made.store.put(keys.spec(1), b"{}")
-    (text,) = read_books(made.store, Outside()).unreadable
-    assert text == "spec: expected a valid TrainingSpec, found cycle: Field required"
+    (problem,) = read_books(made.store, Outside()).unreadable
+    assert (problem.where, problem.found) == (keys.spec(1), "spec: expected a valid TrainingSpec, found cycle: Field required")

@@ -1,0 +1,72 @@
+"""`retune dlq`: what functions refused, and what becomes of it."""
+
+from typing import Annotated
+
+import typer
+
+import infra.dlq
+import infra.dlq_drop
+from infra.errors import OK, REFUSED
+from infra.options import By, Json
+from infra.session import open_session
+from infra.terminal import answering, show
+
+dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
+
+OneSubscription = Annotated[str | None, typer.Option(help="Only what this subscription's function refused.")]
+Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
+Wanted = Annotated[str | None, typer.Option("--id", help="Only this message, by its own or the event's id.")]
+
+
+@dlq.command("list")
+def dlq_list(as_json: Json = False) -> None:
+    """Show dead letters, and what is in quarantine with the reasons."""
+    with answering(), open_session() as session:
+        report = infra.dlq.list_dead(session)
+    show(report, infra.dlq.render(report), as_json=as_json)
+
+
+@dlq.command("show")
+def dlq_show(
+    wanted: Annotated[str, typer.Argument(metavar="ID", help="A dead letter, by its own or the event's id, or an object in quarantine.")],
+    as_json: Json = False,
+) -> None:
+    """Show all of a refused message: what it says, who refused it, and why where that is known. It may hold what people said."""
+    with answering(), open_session() as session:
+        shown = infra.dlq_drop.show_refused(session, wanted)
+    show(shown, "\n\n".join(infra.dlq_drop.render_refused(message) for message in shown), as_json=as_json)
+
+
+@dlq.command("replay")
+def dlq_replay(subscription: OneSubscription = None, wanted: Wanted = None, everything: Everything = False, as_json: Json = False) -> None:
+    """Publish dead letters again, with the identity that they had."""
+    if everything == (wanted is not None):
+        raise typer.BadParameter("say which: --id ID, or --all")
+    with answering(), open_session() as session:
+        letters = infra.dlq.replay(session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted))
+    text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
+    show(letters, text, as_json=as_json)
+    raise typer.Exit(OK if letters or everything else REFUSED)
+
+
+@dlq.command("drop")
+def dlq_drop(
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why; recorded.")],
+    subscription: OneSubscription = None,
+    wanted: Wanted = None,
+    everything: Everything = False,
+    as_json: Json = False,
+) -> None:
+    """Give dead letters up for good; each stays in quarantine, with who dropped it and why."""
+    if everything == (wanted is not None):
+        raise typer.BadParameter("say which: --id ID, or --all")
+    if not reason.strip():
+        raise typer.BadParameter("--reason: expected why, found nothing: it is all that is known of the message later")
+    with answering(), open_session() as session:
+        dropped = infra.dlq_drop.drop(
+            session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted), by=by, reason=reason
+        )
+    text = "\n".join(f"{each.letter.original_id} is dropped; kept as {each.key}" for each in dropped) or "nothing to drop"
+    show(dropped, text, as_json=as_json)
+    raise typer.Exit(OK if dropped or everything else REFUSED)

@@ -1,0 +1,138 @@
+"""One refused message in full, and dead letters that are given up: each stays in quarantine with who gave it up, and why."""
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+
+from functions.push import quarantine
+from functions.wiring import dead_letter_topic
+from infra.dlq import QUARANTINE, DeadLetter, describe, pull_all, settle, subscriptions
+from infra.errors import Refused
+from infra.session import Session
+from infra.wording import when
+from shared.bus import Received
+from shared.cas import find
+from shared.errors import CorruptObject
+from shared.frozen import Frozen
+
+MOST_SHOWN = 20_000
+"""Characters of a message."""
+
+
+class RefusedMessage(Frozen):
+    """A refused message in full.
+
+    Attributes:
+        place: a dead-letter subscription, or the object in quarantine.
+        reason: None = a dead letter: the function's log says why, under the message's id.
+        letter: what is known of a dead letter.
+        data: what it says, as far as it is text.
+    """
+
+    place: str
+    reason: str | None
+    letter: DeadLetter | None
+    attributes: dict[str, str]
+    data: str
+
+
+class Dropped(Frozen):
+    """A dead letter that was given up, and the object that keeps it."""
+
+    letter: DeadLetter
+    key: str
+
+
+def show_refused(session: Session, wanted: str) -> list[RefusedMessage]:
+    """Return every dead letter of an id, or the object in quarantine of that name; nothing is taken away.
+
+    Raises:
+        Refused: there is none.
+    """
+    if wanted.startswith(QUARANTINE):
+        return [_in_quarantine(session, wanted)]
+    shown = []
+    for name, all_of_it in pull_all(session, subscriptions()).items():
+        for received in all_of_it:
+            letter = describe(name, received)
+            if letter.is_called(wanted):
+                attributes, data = dict(received.message.attributes), received.message.data.decode(errors="backslashreplace")
+                shown.append(RefusedMessage(place=dead_letter_topic(name), reason=None, letter=letter, attributes=attributes, data=data))
+        session.bus.nack(dead_letter_topic(name), [received.ack_id for received in all_of_it])
+    if not shown:
+        raise Refused(f"message {wanted}: expected a dead letter of that id or an object under {QUARANTINE}, found none: `retune dlq list`")
+    return shown
+
+
+def _in_quarantine(session: Session, key: str) -> RefusedMessage:
+    stored = find(session.ports.store, key)
+    if stored is None:
+        raise Refused(f"{key}: expected an object, found none: `retune dlq list`")
+    try:
+        document = json.loads(stored.data)
+        reason, body = str(document["reason"]), str(document["body"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptObject(f"{key}: expected reason and body in JSON, found {error!r}; look at it with your own tools") from error
+    try:
+        message = json.loads(body)["message"]
+        attributes = {str(name): str(value) for name, value in (message.get("attributes") or {}).items()}
+        data = base64.b64decode(message.get("data") or "", validate=True).decode(errors="backslashreplace")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        attributes, data = {}, body  # malformed already as an envelope: this is all there is
+    return RefusedMessage(place=key, reason=reason, letter=None, attributes=attributes, data=data)
+
+
+def drop(session: Session, *, subscription: str | None, wanted: Callable[[DeadLetter], bool], by: str, reason: str) -> list[Dropped]:
+    """Keep dead letters in quarantine with who drops them and why, then acknowledge them: nothing delivers them again.
+
+    Args:
+        session: the outside world.
+        subscription: only what this one's function refused; None = all.
+        wanted: picks the letters; the others are given back.
+        by: who drops them, as they claim.
+        reason: why.
+
+    Raises:
+        Refused: there is no such subscription.
+    """
+
+    def keep(letter: DeadLetter, received: Received) -> Dropped:
+        function = letter.subscription.removesuffix(f"-{letter.topic}")
+        said = f"dropped by {by} (claimed): {reason}"
+        ports = session.ports
+        key = quarantine(ports.store, function=function, reason=said, body=_envelope(letter, received), now=ports.clock.now())
+        return Dropped(letter=letter, key=key)
+
+    return settle(session, subscription=subscription, wanted=wanted, act=keep)
+
+
+def _envelope(letter: DeadLetter, received: Received) -> bytes:
+    """Return the message as a push would have delivered it, so that every reader of the quarantine understands it."""
+    message = received.message
+    inner = {
+        "data": base64.b64encode(message.data).decode(),
+        "attributes": dict(message.attributes),
+        "messageId": message.message_id,
+        "publishTime": message.publish_time.isoformat(),
+    }
+    return json.dumps({"message": inner, "subscription": dead_letter_topic(letter.subscription)}).encode()
+
+
+def render_refused(message: RefusedMessage) -> str:
+    """Return a refused message for people."""
+    return "\n".join(_lines(message))
+
+
+def _lines(message: RefusedMessage) -> Iterable[str]:
+    letter = message.letter
+    yield message.place
+    if letter is not None:
+        yield f"message {letter.message_id}, event {letter.original_id}, for {letter.subscription}"
+        yield f"dead since {when(letter.dead_since)} after {letter.deliveries or 'unknown'} deliveries"
+        yield f"why: the log of {letter.subscription.removesuffix(f'-{letter.topic}')} says it, under these ids"
+    else:
+        yield f"why: {message.reason}"
+    yield from (f"{name}: {value}" for name, value in sorted(message.attributes.items()))
+    yield ""
+    left = len(message.data) - MOST_SHOWN
+    yield message.data[:MOST_SHOWN] + (f"\n({left} characters more: --json)" if left > 0 else "")

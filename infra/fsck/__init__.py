@@ -1,0 +1,1 @@
+"""Whether a store at rest agrees with itself: every inconsistency is found and named."""
