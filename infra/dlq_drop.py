@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable
 
-from functions.push import quarantine
+from functions.push import body_of, quarantine
 from functions.wiring import dead_letter_topic
 from infra.dlq import QUARANTINE, DeadLetter, describe, pull_all, settle, subscriptions
 from infra.errors import Refused
@@ -100,7 +100,7 @@ def drop(session: Session, *, subscription: str | None, wanted: Callable[[DeadLe
         function = letter.subscription.removesuffix(f"-{letter.topic}")
         said = f"dropped by {by} (claimed): {reason}"
         ports = session.ports
-        key = quarantine(ports.store, function=function, reason=said, body=_envelope(letter, received), now=ports.clock.now())
+        key = quarantine(ports.store, function=function, reason=said, body=body_of(_envelope(letter, received)), now=ports.clock.now())
         return Dropped(letter=letter, key=key)
 
     return settle(session, subscription=subscription, wanted=wanted, act=keep)

@@ -50,7 +50,9 @@ def world() -> World:
     made.type("model-commands", '{"rollback": 3}')
     made.publish(builders.error(90, reference=None), builders.correction(25))
     made.settle()
-    quarantine(made.store, function="collector", reason="expected JSON", body=body_of(b'{"message": {"messageId": "m-bad"}}'), now=made.clock.now())
+    quarantine(
+        made.store, function="collector", reason="expected JSON", body=body_of(b'{"message": {"messageId": "m-bad"}}'), now=made.clock.now()
+    )
     assert [str(made.state(cycle).status) for cycle in (1, 2, 3)] == ["deployed", "inconclusive", "rolled_back"]
     return made
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.dlq_cli
-from functions.push import quarantine
+from functions.push import body_of, quarantine
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra import dlq, dlq_drop
 from infra.fsck.command import fsck
@@ -141,10 +141,10 @@ def test_a_dead_letter_is_shown_in_full_and_stays(world: WithDeadLetters, monkey
 
 def test_what_is_in_quarantine_is_shown_with_its_reason(world: WithDeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
     body = b'{"message": {"messageId": "1", "data": "eyJhIjogMX0=", "attributes": {"type": "SttErr"}}}'
-    key = quarantine(world.store, function="collector", reason="no such type", body=body, now=world.clock.now())
+    key = quarantine(world.store, function="collector", reason="no such type", body=body_of(body), now=world.clock.now())
     answered = retune(world, monkeypatch, "show", key)
     assert answered.stdout == f'{key}\nwhy: no such type\ntype: SttErr\n\n{{"a": 1}}\n'
-    torn = quarantine(world.store, function="collector", reason="expected JSON", body=b"\xff{", now=world.clock.now())
+    torn = quarantine(world.store, function="collector", reason="expected JSON", body=body_of(b"\xff{"), now=world.clock.now())
     assert retune(world, monkeypatch, "show", torn).stdout == f"{torn}\nwhy: expected JSON\n\n\\xff{{\n"
 
 
