@@ -64,4 +64,5 @@ RULES = (
     Rule(alias_rules.models_are_whole, f"do not promote it; {RESTORE}; `retune models verify` says more of its files"),
     Rule(alias_rules.cycles_know_what_became_of_them, "the next move of the alias completes the last one; if it stays, restore the state"),
     Rule(strays.nothing_is_stray, "look who wrote it; delete it if nobody needs it"),
+    Rule(strays.models_hold_what_they_name, strays.WITHOUT_MANIFEST),
 )

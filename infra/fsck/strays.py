@@ -42,10 +42,14 @@ KNOWN = re.compile(
 
 
 def nothing_is_stray(books: Books) -> Iterator[Problem]:
-    """Every object is one that the product writes; a model's folder holds what its manifest names."""
+    """Every object is one that the product writes."""
     for key in sorted(books.keys):
         if not KNOWN.fullmatch(key):
             yield Problem(key, "an object that a function, a trainer or a command writes", "one that nothing reads")
+
+
+def models_hold_what_they_name(books: Books) -> Iterator[Problem]:
+    """A model's folder holds what its manifest names; a trainer that dies leaves more, until `retune models gc`."""
     for version, names in sorted(_in_folders(books).items()):
         yield from _in_model(books, version, names)
 

@@ -254,6 +254,8 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
     "nothing_is_stray": [
         lambda books: replace(books, keys=books.keys | {"somebody/notes.txt"}),
         lambda books: replace(books, keys=books.keys | {"cycles/000001/notes.json"}),
+    ],
+    "models_hold_what_they_name": [
         lambda books: replace(books, keys=books.keys | {"models/000001/extra.json"}),
         lambda books: replace(books, keys=books.keys | {"models/000009/model.safetensors"}),
     ],
