@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from shared.bus import Publisher
 from shared.clock import Clock, SystemClock
 from shared.config import Settings
-from shared.events import Event, outgoing
+from shared.events import Event
+from shared.messages import outgoing
 from shared.objectstore import ObjectStore
 
 

@@ -18,8 +18,8 @@ from infra.errors import Refused
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Outgoing, Received
-from shared.events import ORIGINAL_ID_ATTRIBUTE
 from shared.frozen import Frozen
+from shared.messages import ORIGINAL_ID_ATTRIBUTE
 from shared.objectstore import ObjectStore
 
 Done = TypeVar("Done")

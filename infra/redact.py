@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from shared.dataset import Row
-from shared.events import Event, SttCorrection, Utterance, parse_stored
+from shared.events import Event, SttCorrection, Utterance
 from shared.forgotten import Kind
+from shared.messages import parse_stored
 from shared.splits import cluster_of
 from shared.told import Told
 from shared.training import lines_bytes, parse_lines

@@ -17,9 +17,10 @@ from infra.errors import Refused
 from infra.people import Answer
 from shared import keys, ledger
 from shared.cas import find
-from shared.events import SttCorrection, outgoing
+from shared.events import SttCorrection
 from shared.gold import GoldRecord, ReviewItem
 from shared.ids import derived_event_id
+from shared.messages import outgoing
 from shared.normalisation import normalise
 from shared.training import UnlabelledClip, parse_lines
 

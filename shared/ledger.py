@@ -19,9 +19,10 @@ from pydantic import AwareDatetime, Field
 from shared import keys
 from shared.cas import Codec, Decision, apply_with_cas, commit, find
 from shared.errors import Conflict, InvariantBroken, NotFound
-from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, parse_stored
+from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.frozen import Frozen
 from shared.ids import new_token
+from shared.messages import parse_stored
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
 from shared.training import document_bytes, parse_document
 

@@ -14,8 +14,9 @@ from shared.cas import apply_with_cas, create, find
 from shared.clock import Clock
 from shared.cycle import CODEC, Status, decide_begin_training
 from shared.errors import RetuneError
-from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted, outgoing
+from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted
 from shared.ids import derived_event_id
+from shared.messages import outgoing
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.training import (
     HEARD_ROLES,

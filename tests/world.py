@@ -23,7 +23,8 @@ from shared.config import Settings
 from shared.corpora import CorpusClip
 from shared.cycle import CODEC, CycleState
 from shared.errors import InvalidMessage
-from shared.events import TOPICS, Event, Tick, outgoing, parse_event
+from shared.events import TOPICS, Event, Tick
+from shared.messages import outgoing, parse_event
 from shared.objectstore import ObjectStore
 from shared.policy import Policy
 from shared.registry import CODEC as PRODUCTION

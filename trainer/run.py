@@ -15,9 +15,10 @@ from shared import keys
 from shared.cas import apply_with_cas, find
 from shared.cycle import CODEC, decide_begin_training
 from shared.errors import RetuneError
-from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted, outgoing
+from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted
 from shared.ids import derived_event_id
 from shared.log import bind, log
+from shared.messages import outgoing
 from shared.training import TrainingResult, completed_event
 from trainer.attempt import Attempt, Dependencies, carry_out
 from trainer.failures import RunFailed, RunPreempted, RunStopped, explain_failure

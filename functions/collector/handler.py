@@ -10,9 +10,10 @@ from functions.crossing import announce_crossing
 from functions.runtime import Ports
 from shared import ledger
 from shared.bus import Message
-from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, parse_event
+from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.ids import new_token
 from shared.log import bind
+from shared.messages import parse_event
 
 REPORTS = (SttError, SttCorrection, SttSample, SttTraffic)
 

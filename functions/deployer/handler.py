@@ -26,10 +26,10 @@ from shared.events import (
     PromoteRequested,
     RollbackRequested,
     WithdrawRequested,
-    parse_event,
 )
 from shared.ids import version_name
 from shared.log import bind, log
+from shared.messages import parse_event
 from shared.registry import (
     CODEC,
     Command,

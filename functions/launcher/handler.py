@@ -26,9 +26,9 @@ from shared.events import (
     TrainingCompleted,
     TrainingFailed,
     TrainingPreempted,
-    parse_event,
 )
 from shared.log import bind
+from shared.messages import parse_event
 
 HANDLED = (
     ThresholdCrossed,

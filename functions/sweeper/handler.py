@@ -19,8 +19,9 @@ from shared.bus import Message
 from shared.cas import apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status
 from shared.errors import Retryable
-from shared.events import Tick, parse_event
+from shared.events import Tick
 from shared.log import log
+from shared.messages import parse_event
 from shared.spend import why_stop, why_warn
 
 GARBAGE_WINDOW = 3

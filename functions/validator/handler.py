@@ -20,8 +20,9 @@ from shared.cases import Closed
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
-from shared.events import TrainingCompleted, TrainingFailed, TrainingPreempted, parse_event
+from shared.events import TrainingCompleted, TrainingFailed, TrainingPreempted
 from shared.log import bind
+from shared.messages import parse_event
 from shared.normalisation import BASIC
 from shared.policy import Policy
 from shared.suites import DEFAULT_MARGIN

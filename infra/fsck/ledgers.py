@@ -7,8 +7,9 @@ from infra.fsck.books import Problem
 from shared import keys, ledger
 from shared.cas import find
 from shared.errors import CorruptObject, InvalidMessage
-from shared.events import Event, parse_stored
+from shared.events import Event
 from shared.ledger import Index, Totals
+from shared.messages import parse_stored
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.training import parse_document
 

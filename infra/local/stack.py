@@ -27,8 +27,9 @@ from shared.clock import SystemClock
 from shared.config import Settings
 from shared.dir_store import DirStore
 from shared.errors import Retryable
-from shared.events import TOPICS, Tick, outgoing
+from shared.events import TOPICS, Tick
 from shared.log import log
+from shared.messages import outgoing
 from shared.policy import Policy
 from shared.pubsub import PubSubBus
 from shared.testing.memory_bus import MemoryBus

@@ -16,7 +16,8 @@ from shared import keys, ledger
 from shared.cas import find
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage
-from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, Utterance, parse_stored
+from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, Utterance
+from shared.messages import parse_stored
 from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
 from shared.stores import open_store

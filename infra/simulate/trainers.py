@@ -19,9 +19,10 @@ from shared.bus import Publisher
 from shared.cas import apply_with_cas, create, find
 from shared.clock import Clock
 from shared.cycle import CODEC, decide_begin_training
-from shared.events import TrainingEvent, TrainingPreempted, outgoing
+from shared.events import TrainingEvent, TrainingPreempted
 from shared.gold import GoldRecord
 from shared.ids import derived_event_id
+from shared.messages import outgoing
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.training import (
     HEARD_ROLES,

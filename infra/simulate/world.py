@@ -21,7 +21,8 @@ from shared.bus import Message, Outgoing
 from shared.cas import find
 from shared.config import Settings
 from shared.errors import InvalidMessage, InvariantBroken
-from shared.events import TOPICS, Event, Tick, outgoing
+from shared.events import TOPICS, Event, Tick
+from shared.messages import outgoing
 from shared.objectstore import ObjectStore
 from shared.policy import Policy
 from shared.registry import CODEC, Production

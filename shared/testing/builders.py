@@ -6,7 +6,8 @@ from typing import Any
 from shared.audio_source import AudioPin
 from shared.bus import Message
 from shared.cycle import CycleState, Entry, Status
-from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, outgoing
+from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
+from shared.messages import outgoing
 from shared.objectstore import crc32c_base64
 from shared.testing.clock import START
 

@@ -8,8 +8,9 @@ from shared import ledger
 from shared.cas import find
 from shared.cycle import Status
 from shared.errors import InvalidMessage, InvariantBroken
-from shared.events import MODEL_EVENTS, TOPICS, parse_event
+from shared.events import MODEL_EVENTS, TOPICS
 from shared.keys import state as state_key
+from shared.messages import parse_event
 from tests.chaos.acts import ACTS, EXPECTED, Actors
 from tests.chaos.audit import Breach, audit
 from tests.chaos.books import Outside, Publish

@@ -22,7 +22,7 @@ from functions.validator.handler import handler as validator
 from shared import keys
 from shared.bus import Message
 from shared.errors import InvalidMessage
-from shared.events import parse_event
+from shared.messages import parse_event
 from shared.policy import Policy
 from shared.registry import CODEC as PRODUCTION
 from shared.testing import builders

@@ -17,7 +17,8 @@ from retune_client import ErrorReporter, GcsModelStore, ModelRouter, ObjectMissi
 from retune_client.testing import MemoryModelStore
 
 from shared.bus import Message
-from shared.events import SttError, SttSample, SttTraffic, parse_event
+from shared.events import SttError, SttSample, SttTraffic
+from shared.messages import parse_event
 from shared.testing.clock import START
 
 SUBSCRIPTION = "projects/shop/subscriptions/service-1"

@@ -25,7 +25,8 @@ from retune_client.testing import START, ManualClock, MemoryPublisher, Published
 from shared import training
 from shared.bus import Message
 from shared.errors import InvalidMessage
-from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, outgoing, parse_event
+from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
+from shared.messages import outgoing, parse_event
 from shared.registry import CODEC, Command, Production, decide_canary, decide_promote
 from shared.training import FileDigest, ModelManifest, document_bytes
 

@@ -16,7 +16,8 @@ from shared.bus import Message
 from shared.clock import SystemClock
 from shared.cycle import Status
 from shared.errors import Retryable
-from shared.events import MODEL_EVENTS, STT_ERRORS, TOPICS, VALIDATION_EVENTS, SttError, parse_event
+from shared.events import MODEL_EVENTS, STT_ERRORS, TOPICS, VALIDATION_EVENTS, SttError
+from shared.messages import parse_event
 from shared.pubsub import PubSubBus
 from shared.testing.memory_bus import MemoryBus
 from tests.property import test_deployer_faults as deployer

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from shared.bus import Message
-from shared.events import EVENT_TYPES, TOPIC_OF, TOPICS, parse_event
+from shared.events import EVENT_TYPES, TOPIC_OF, TOPICS
+from shared.messages import parse_event
 from shared.schemas import FOLDER, rendered, schemas
 from shared.testing.clock import START
 

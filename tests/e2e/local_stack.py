@@ -16,7 +16,8 @@ from infra.people import Person
 from infra.session import Session, open_session
 from infra.waiting import wait_for
 from shared.clock import SystemClock
-from shared.events import STT_ERRORS, Event, outgoing
+from shared.events import STT_ERRORS, Event
+from shared.messages import outgoing
 from shared.policy import Policy
 from shared.testing import builders
 

@@ -32,7 +32,8 @@ from shared.bus import Outgoing
 from shared.clock import SystemClock
 from shared.dir_store import DirStore
 from shared.errors import NotFound
-from shared.events import TOPICS, Tick, TrainingCompleted, outgoing
+from shared.events import TOPICS, Tick, TrainingCompleted
+from shared.messages import outgoing
 from shared.testing import builders
 from shared.testing.memory_bus import MemoryBus
 

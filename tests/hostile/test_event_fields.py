@@ -12,7 +12,8 @@ from functions.collector.batcher import GroupCommit
 from shared import events, keys, ledger
 from shared.bus import Message
 from shared.errors import CorruptObject, InvalidMessage
-from shared.events import EVENT_TYPES, Event, SttTraffic, outgoing, parse_event, parse_stored
+from shared.events import EVENT_TYPES, Event, SttTraffic
+from shared.messages import outgoing, parse_event, parse_stored
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
 

@@ -19,7 +19,7 @@ from werkzeug.test import EnvironBuilder
 from functions.push import MAX_BODY_BYTES, serve
 from shared.bus import Message
 from shared.dir_store import DirStore
-from shared.events import MAX_MESSAGE_BYTES, parse_event
+from shared.messages import MAX_MESSAGE_BYTES, parse_event
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
 

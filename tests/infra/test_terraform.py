@@ -13,8 +13,9 @@ from infra.bundle import REQUIREMENTS, RUNTIME, bundle_contents
 from infra.dlq import QUARANTINE
 from shared.bus import Message
 from shared.config import VARIABLES, Settings
-from shared.events import TOPICS, Event, FinetuneRequested, RollbackRequested, Tick, parse_event
+from shared.events import TOPICS, Event, FinetuneRequested, RollbackRequested, Tick
 from shared.keys import CYCLES, MODELS, VERDICTS
+from shared.messages import parse_event
 from shared.policy import Policy
 from shared.testing.clock import START
 from shared.training import sha256_hex

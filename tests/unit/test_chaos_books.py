@@ -10,7 +10,8 @@ import pytest
 from functions.push import body_of, quarantine
 from shared import keys
 from shared.cycle import Status
-from shared.events import STT_ERRORS, parse_event
+from shared.events import STT_ERRORS
+from shared.messages import parse_event
 from shared.policy import CanaryPolicy
 from shared.registry import Canary
 from shared.testing import builders

@@ -19,7 +19,8 @@ from infra.session import Session
 from shared import keys
 from shared.budget import BudgetPolicy
 from shared.bus import Outgoing
-from shared.events import FINETUNE_TRIGGERS, ORIGINAL_ID_ATTRIBUTE, STT_ERRORS
+from shared.events import FINETUNE_TRIGGERS, STT_ERRORS
+from shared.messages import ORIGINAL_ID_ATTRIBUTE
 from shared.policy import CanaryPolicy
 from shared.testing import builders
 from tests.world import POLICY, World, right

@@ -17,8 +17,9 @@ from shared.bus import Message
 from shared.candidates import Candidate
 from shared.code_identity import code_identity
 from shared.errors import InvariantBroken
-from shared.events import TrainingFailed, parse_event
+from shared.events import TrainingFailed
 from shared.gold import GoldConfig
+from shared.messages import parse_event
 from shared.testing.clock import START
 from tests.google_api.settings import IMAGE, google_settings
 from trainer.machine import find_machine

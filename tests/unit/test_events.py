@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import events
+from shared import messages
 from shared.bus import Message
 from shared.errors import InvalidMessage
 from shared.events import (
-    ORIGINAL_ID_ATTRIBUTE,
     FinetuneCancelled,
     FinetuneRequested,
     PinRequested,
@@ -19,8 +18,8 @@ from shared.events import (
     RollbackRequested,
     SttError,
     WithdrawRequested,
-    parse_event,
 )
+from shared.messages import ORIGINAL_ID_ATTRIBUTE, parse_event
 from shared.testing.clock import START
 
 ERROR = {
@@ -41,7 +40,7 @@ def message(payload: Any, *, type_: str | None = None, v: str | None = None, mes
 
 def test_an_event_survives_the_wire() -> None:
     event = SttError(**{**ERROR, "reference": "fall back", "reference_provenance": "human"})
-    sent = events.outgoing(event)
+    sent = messages.outgoing(event)
     assert sent.topic == "stt-errors"
     assert parse_event(Message(sent.data, sent.attributes, "1", START)) == event
 

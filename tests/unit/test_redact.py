@@ -6,9 +6,10 @@ import json
 import pytest
 
 from infra.redact import NOWHERE, Target, prune_json, prune_lines, quarantined, redact_events
-from shared.events import Event, parse_stored
+from shared.events import Event
 from shared.forgotten import Kind
 from shared.ledger import count_events
+from shared.messages import parse_stored
 from shared.splits import cluster_of
 from shared.testing import builders
 

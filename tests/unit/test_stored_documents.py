@@ -15,10 +15,10 @@ from shared.cases import Closed, Resolved
 from shared.corpora import CorpusClip
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
-from shared.events import parse_stored
 from shared.forgotten import Forgotten, Redaction
 from shared.gold import GoldRecord
 from shared.ledger import Head, Index, Totals
+from shared.messages import parse_stored
 from shared.policy import Policy
 from shared.registry import Move, Production
 from shared.suites import SuiteInfo
