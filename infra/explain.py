@@ -10,7 +10,7 @@ from functions.crossing import Declined, find_declined
 from functions.launcher.counting import exact_trigger
 from functions.launcher.opening import find_state, recent_states
 from functions.runtime import Ports
-from infra.dry_run import DryRun
+from infra.overlay import Overlay
 from infra.wording import when
 from shared import ledger
 from shared.frozen import Frozen
@@ -34,7 +34,7 @@ class Explanation(Frozen):
 
 def explain(ports: Ports, *, forced: bool) -> Explanation:
     """Decide as the launcher would at this moment; writes nothing."""
-    dry = replace(ports, store=DryRun(ports.store, ports.clock))
+    dry = replace(ports, store=Overlay(ports.store, ports.clock))
     cycle = ledger.read_head(dry.store)
     while (state := find_state(dry, cycle)) is not None and state.ended:
         cycle += 1  # the head is about to move past a cycle that has ended

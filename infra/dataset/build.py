@@ -8,8 +8,8 @@ from functions.launcher.opening import find_state
 from functions.launcher.seal import find_dataset, seal
 from functions.runtime import Ports
 from infra.corpus_source import Offer
-from infra.dataset.overlay import Overlay
 from infra.errors import Refused
+from infra.overlay import Overlay
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.bus import Outgoing

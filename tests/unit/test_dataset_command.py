@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 import infra.cli
 import infra.dataset_cli
 from infra.dataset.export import suffix_of
-from infra.dataset.overlay import Overlay
 from infra.dataset.view import view
+from infra.overlay import Overlay
 from infra.session import Session
 from shared import keys
 from shared.dataset import Row

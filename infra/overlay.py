@@ -1,4 +1,4 @@
-"""A store over another: it reads both and writes only itself, so that a seal can be tried without a trace."""
+"""A store over another: it reads both and writes only itself, so that a decision or a seal can be tried without a trace."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
