@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from functions.launcher.trainers import TrainerRun
+from infra.simulate.trainers import store_model
 from shared import keys
 from shared.bus import Publisher
 from shared.cas import apply_with_cas, create, find
@@ -17,7 +18,7 @@ from shared.errors import RetuneError
 from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted
 from shared.ids import derived_event_id
 from shared.messages import outgoing
-from shared.objectstore import ObjectStore, crc32c_base64
+from shared.objectstore import ObjectStore
 from shared.training import (
     HEARD_ROLES,
     BaseModelRef,
@@ -25,7 +26,6 @@ from shared.training import (
     ClipSet,
     EvaluationRef,
     EvaluationRow,
-    FileDigest,
     Heartbeat,
     ModelManifest,
     ObjectRef,
@@ -136,23 +136,6 @@ class StandIn:
         manifest = parse_document(ModelManifest, self.store.get(spec.base.manifest.key).data, what="manifest")
         learned = (*manifest.learned, self.run.cycle)
         return store_model(self.store, self.clock, self.run.cycle, base=spec.base.version, learned=learned)
-
-
-def store_model(store: ObjectStore, clock: Clock, version: int, *, base: int | None, learned: tuple[int, ...]) -> ObjectRef:
-    """Store a model that can do nothing: its file, its manifest last."""
-    weights = f"weights of v{version}".encode()
-    create(store, f"{keys.model(version)}model.safetensors", weights)
-    digest = FileDigest(name="model.safetensors", sha256=sha256_hex(weights), crc32c=crc32c_base64(weights), size_bytes=len(weights))
-    manifest = ModelManifest(
-        version=version,
-        origin="imported" if base is None else "trained",
-        created_at=clock.now(),
-        files=(digest,),
-        base_version=base,
-        learned=learned,
-    )
-    stored = create(store, keys.manifest(version), document_bytes(manifest))
-    return ObjectRef(key=keys.manifest(version), sha256=sha256_hex(stored.data))
 
 
 def _row(clip: Clip, base: str, candidate: str) -> EvaluationRow:

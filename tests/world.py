@@ -15,6 +15,7 @@ from functions.runtime import Ports
 from functions.sweeper.handler import handler as sweeper
 from functions.validator.handler import handler as validator
 from functions.wiring import READS, subscription_name
+from infra.simulate.trainers import store_model
 from shared import keys
 from shared.audio_source import AudioSource
 from shared.bus import Message, Outgoing
@@ -34,7 +35,7 @@ from shared.testing.clock import FakeClock
 from shared.testing.memory_bus import MemoryBus
 from shared.testing.memory_store import MemoryStore
 from shared.training import ObjectRef, lines_bytes
-from tests.stand_in import Hypothesis, StandIn, right, store_model, wrong
+from tests.stand_in import Hypothesis, StandIn, right, wrong
 
 __all__ = ["BUCKET", "POLICY", "FakeTrainers", "World", "right", "wrong"]
 
