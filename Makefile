@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-systems test-units test-312 lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs clean
+.PHONY: help demo up test test-systems test-units test-312 lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs commands clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -110,6 +110,10 @@ inventory: $(VENV)/.installed
 ## make inputs    write infra/README.md anew: the table of Terraform's inputs and outputs
 inputs: $(VENV)/.installed
 	$(BIN)/python -m infra.readme
+
+## make commands  write docs/commands/ anew: a page for each command, from its help
+commands: $(VENV)/.installed
+	$(BIN)/python -m infra.command_pages
 
 ## make bundles   write infra/bundles.json anew: what each deployed function consists of
 bundles: $(VENV)/.installed

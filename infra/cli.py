@@ -1,6 +1,7 @@
 """Retune's command line. The same commands work on the local stack and on Google Cloud: the environment says which."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,17 +10,17 @@ import typer
 import infra.doctor.command
 import infra.doctor.google
 import infra.doctor.report
-import infra.explain
 import infra.forget
 import infra.people
 import infra.review
 import infra.shadow
 import infra.status
-import infra.utterance
+import infra.watching
 from infra.corpora_cli import replay, suite
 from infra.dataset_cli import dataset
 from infra.dlq_cli import dlq
 from infra.errors import EXIT_CODES, OK, REFUSED
+from infra.explain_cli import explain
 from infra.models_cli import models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
 from infra.registry_cli import registry
@@ -31,15 +32,15 @@ from shared.clock import SystemClock
 from shared.forgotten import Kind
 from shared.policy import Policy
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, epilog=EXIT_CODES)
-app.add_typer(models, name="models")
-app.add_typer(dlq, name="dlq")
-app.add_typer(suite, name="suite")
-app.add_typer(replay, name="replay")
-app.add_typer(dataset, name="dataset")
-app.add_typer(registry, name="registry")
-app.command()(simulate)
-app.command("train")(train_command)
+LOCAL_STACK, LOOK, ACT, KEEP, ALONE = PANELS = (
+    "On this machine",
+    "What is going on",
+    "What people ask for",
+    "What is kept",
+    "Without a stack",
+)
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
 
 
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
@@ -54,7 +55,22 @@ def main() -> None:
     app()
 
 
-@app.command()
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"retune {version('retune')}")
+        raise typer.Exit
+
+
+@app.callback()
+def retune(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Retune's command line. The same commands work on the local stack and on Google Cloud: the environment says which."""
+
+
+@app.command(rich_help_panel=LOCAL_STACK)
 def up(
     sample_errors: Annotated[int, typer.Option(min=0, help="Report so many errors of synthetic calls.")] = 0,
     pubsub: Annotated[Literal["embedded", "emulator"], typer.Option(help="Our own Pub/Sub, or Google's emulator.")] = "embedded",
@@ -84,7 +100,7 @@ def up(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(rich_help_panel=LOCAL_STACK)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for reports and logs; an earlier demo's is replaced.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(help="Draws calls, callers and the split.")] = 0,
@@ -98,7 +114,7 @@ def demo(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(rich_help_panel=LOCAL_STACK)
 def env(directory: Dir = LOCAL, as_json: Json = False) -> None:
     """Print what makes this shell talk to the running local stack: eval "$(retune env)"."""
     from infra.local.state_folder import export_lines, read_env
@@ -108,35 +124,23 @@ def env(directory: Dir = LOCAL, as_json: Json = False) -> None:
     print(json.dumps(variables, indent=1) if as_json else "\n".join(export_lines(variables)))
 
 
-@app.command()
-def status(as_json: Json = False) -> None:
+@app.command(rich_help_panel=LOOK)
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C; in a pipe, print each change.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = infra.watching.EVERY_S,
+    as_json: Json = False,
+) -> None:
     """Show what is collected, which cycle runs and how far it is, and what serves."""
     with answering(), open_session() as session:
+        if watch:
+            views = infra.watching.looks(lambda: infra.status.look(session.ports), every_s=every)
+            infra.watching.watch(views, infra.status.render, same=infra.status.without_time, as_json=as_json)
+            return
         report = infra.status.look(session.ports)
     show(report, infra.status.render(report), as_json=as_json)
 
 
-@app.command()
-def explain(
-    force: Annotated[bool, typer.Option("--force", help="Explain what a person's force would do.")] = False,
-    utterance: Annotated[str | None, typer.Option(help="Tell instead what became of this utterance.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Tell why a cycle would start now (exit code 0) or would not (1), on an exact count; or what became of an utterance."""
-    if utterance is not None:
-        if force:
-            raise typer.BadParameter("expected --force or --utterance, found both")
-        with answering(), open_session() as session:
-            story = infra.utterance.tell(session.ports, utterance)
-        show(story, infra.utterance.render(story), as_json=as_json)
-        return
-    with answering(), open_session() as session:
-        explanation = infra.explain.explain(session.ports, forced=force)
-    show(explanation, infra.explain.render(explanation), as_json=as_json)
-    raise typer.Exit(OK if explanation.decision.should_trigger else REFUSED)
-
-
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def doctor(
     project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="The project's id.")],
     region: Annotated[str, typer.Option(help="Where everything runs, or will run.")],
@@ -151,7 +155,7 @@ def doctor(
     raise typer.Exit(REFUSED if diagnosis.problems else OK)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def trigger(by: By, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
     """Start a cycle now: skips thresholds, cooldown and approval; nothing else."""
     with answering(), open_session() as session:
@@ -159,7 +163,7 @@ def trigger(by: By, reason: Reason = None, wait: Wait = True, timeout: Timeout =
     answer_with(answer, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def approve(
     by: By,
     cycle: CycleArgument = None,
@@ -174,7 +178,7 @@ def approve(
     answer_with(answer, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def cancel(
     by: By,
     cycle: CycleArgument = None,
@@ -189,7 +193,7 @@ def cancel(
     answer_with(answer, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def promote(
     by: By,
     version: VersionArgument,
@@ -208,7 +212,7 @@ def promote(
     answer_with(answer, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def canary(
     by: By,
     version: VersionArgument,
@@ -227,7 +231,7 @@ def canary(
     answer_with(answer, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def shadow(
     version: Annotated[str | None, typer.Argument(help="A version, such as v12; by default the one on canary.")] = None,
     as_json: Json = False,
@@ -239,7 +243,7 @@ def shadow(
     show(report, infra.shadow.render(report), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def rollback(
     by: By,
     version: Annotated[str | None, typer.Argument(help="A live version; by default the canary, else the stable one.")] = None,
@@ -256,7 +260,7 @@ def rollback(
     answer_with(answer, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def forget(
     by: By,
     speaker: Annotated[str | None, typer.Option(help="A speaker_id.")] = None,
@@ -278,7 +282,7 @@ def forget(
 PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
-@app.command(context_settings=PASSED_ON)
+@app.command(context_settings=PASSED_ON, rich_help_panel=ALONE)
 def finetune(context: typer.Context) -> None:
     """Fine-tune a model on a folder of audio, no cloud needed: see `retune finetune --help`."""
     from infra.finetune import run
@@ -286,7 +290,7 @@ def finetune(context: typer.Context) -> None:
     raise typer.Exit(run(context.args))
 
 
-@app.command("llm-check", context_settings=PASSED_ON)
+@app.command("llm-check", context_settings=PASSED_ON, rich_help_panel=ALONE)
 def llm_check(context: typer.Context) -> None:
     """Try the endpoint that gold transcripts come from, and say what is wrong with it: see `retune llm-check --help`."""
     from infra.finetune import check_llm
@@ -294,7 +298,7 @@ def llm_check(context: typer.Context) -> None:
     raise typer.Exit(check_llm(context.args))
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def review(
     utterance: Annotated[str | None, typer.Argument(help="Answer this one; without it, list what waits.")] = None,
     text: Annotated[str | None, typer.Option(help="What you hear in it.")] = None,
@@ -324,6 +328,17 @@ def _review(source: infra.review.ReviewSource, utterance: str | None, text: str 
         return
     items = source.waiting()
     show(items, infra.review.render(items, source.name), as_json=as_json)
+
+
+app.command(rich_help_panel=LOOK)(explain)
+app.command("train", rich_help_panel=ACT)(train_command)
+app.command(rich_help_panel=ALONE)(simulate)
+app.add_typer(models, name="models", rich_help_panel=KEEP)
+app.add_typer(registry, name="registry", rich_help_panel=KEEP)
+app.add_typer(dataset, name="dataset", rich_help_panel=KEEP)
+app.add_typer(suite, name="suite", rich_help_panel=KEEP)
+app.add_typer(replay, name="replay", rich_help_panel=KEEP)
+app.add_typer(dlq, name="dlq", rich_help_panel=KEEP)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Where everything stands: what is collected, which cycle runs and how far it is, what serves."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -86,6 +86,11 @@ def look(ports: Ports) -> StatusReport:
         watches=tuple(watch for subject, watch in watched if watch is not None and watch.subject == subject),
         spends=read_spends(ports, running.state.cycle) if running is not None and running.state.status in SPENDS else (),
     )
+
+
+def without_time(report: StatusReport) -> StatusReport:
+    """Return what stays the same while nothing happens."""
+    return report.model_copy(update={"at": datetime.min.replace(tzinfo=UTC)})
 
 
 def _view(ports: Ports, cycle: int) -> CycleView | None:

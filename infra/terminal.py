@@ -26,7 +26,12 @@ def show(document: BaseModel | Sequence[BaseModel], rendered: RenderableType, *,
     elif isinstance(rendered, str):
         typer.echo(rendered)
     else:
-        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, markup=False, emoji=False).print(rendered)
+        console().print(rendered)
+
+
+def console() -> Console:
+    """Return where tables are printed: as wide as the terminal, without colours elsewhere; what they hold is text, never markup."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, markup=False, emoji=False)
 
 
 def answer_with(answer: Answer, *, as_json: bool) -> NoReturn:

@@ -28,7 +28,7 @@ def read_costs(ports: Ports, before: int) -> tuple[AttemptCost, ...]:
         if cycles >= MEASURED_CYCLES and state.ended and _trained_until(state) <= since:
             break
         cycles += 1
-        costs.extend(_costs_of(ports, state, now))
+        costs.extend(read_attempts(ports, state))
     return tuple(costs)
 
 
@@ -46,12 +46,15 @@ def _trained_until(state: CycleState) -> datetime:
     return max(later, default=state.history[0].at)
 
 
-def _costs_of(ports: Ports, state: CycleState, now: datetime) -> list[AttemptCost]:
+def read_attempts(ports: Ports, state: CycleState) -> tuple[AttemptCost, ...]:
+    """Return what every attempt of a cycle cost until now."""
     result = find(ports.store, keys.result(state.cycle))
     beat = find(ports.store, keys.heartbeat(state.cycle))
-    return attempt_costs(
-        state,
-        parse_document(TrainingResult, result.data, what=result.info.key) if result else None,
-        parse_document(Heartbeat, beat.data, what=beat.info.key) if beat else None,
-        now,
+    return tuple(
+        attempt_costs(
+            state,
+            parse_document(TrainingResult, result.data, what=result.info.key) if result else None,
+            parse_document(Heartbeat, beat.data, what=beat.info.key) if beat else None,
+            ports.clock.now(),
+        )
     )

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.dlq_cli
+import infra.explain_cli
 import infra.models_cli
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.finetune import DEMO_MARK, run, with_shipped_model
@@ -56,7 +57,7 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    for module in (infra.cli, infra.dlq_cli, infra.models_cli):
+    for module in (infra.cli, infra.explain_cli, infra.dlq_cli, infra.models_cli):
         monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 
@@ -112,7 +113,7 @@ def test_who_does_not_wait_learns_only_that_it_was_published(world: World, retun
 
 
 def test_no_answer_in_time_is_exit_code_4(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (infra.cli, infra.dlq_cli, infra.models_cli):
+    for module in (infra.cli, infra.explain_cli, infra.dlq_cli, infra.models_cli):
         monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world, answered=False)))
     answered = CliRunner().invoke(infra.cli.app, ["trigger", "--timeout", "0.1"])
     assert answered.exit_code == 4
@@ -360,7 +361,7 @@ def test_a_policy_that_is_none_is_refused_before_anything_starts(outside: Retune
 @contextmanager
 def _command_line(world: World) -> Iterator[Retune]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (infra.cli, infra.dlq_cli, infra.models_cli):
+        for module in (infra.cli, infra.explain_cli, infra.dlq_cli, infra.models_cli):
             patch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
         yield lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 
