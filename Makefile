@@ -4,22 +4,23 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys;
 PYTHON312 ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null)
 VENV := .venv
 VENV312 := .venv312
-# checkov pins other versions than the product does: it has an environment of its own, which may lie outside of this folder.
+# checkov and MLflow's server pin other versions than the product does: each has an environment of its own, which may lie elsewhere.
 CHECKOV_VENV ?= .venv-checkov
+MLFLOW_VENV ?= .venv-mlflow
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-systems test-units test-312 lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs commands clean
+.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs commands clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Retune needs Python 3.11 or newer: none of python3.11, python3.12, python3 is one. Install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[trainer,local,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[trainer,local,mlflow,dev]"
 	touch $@
 
 $(VENV312)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml
@@ -68,9 +69,17 @@ checkov:
 	if cmp -s infra/checkov.txt "$(CHECKOV_VENV)/.installed"; then \
 		"$(CHECKOV_VENV)/bin/checkov" --directory infra --framework terraform --skip-download --compact --quiet && echo "checkov: infra/ passes"; fi
 
+## make test-mlflow  a real MLflow server, in an environment of its own (says so where it cannot be installed)
+test-mlflow: $(VENV)/.installed
+	@cmp -s tests/mlflow/server.txt "$(MLFLOW_VENV)/.installed" || { rm -rf "$(MLFLOW_VENV)" && $(PYTHON) -m venv "$(MLFLOW_VENV)" \
+		&& "$(MLFLOW_VENV)/bin/pip" install --quiet --no-deps --no-compile --requirement tests/mlflow/server.txt \
+		&& cp tests/mlflow/server.txt "$(MLFLOW_VENV)/.installed"; } \
+		|| { echo "MLflow is not tried: its server could not be installed from tests/mlflow/server.txt" >&2; test "$$RETUNE_REQUIRE_MLFLOW" != 1; exit; }; \
+	MLFLOW_VENV="$(MLFLOW_VENV)" $(BIN)/python -m pytest tests/mlflow $(PYTEST_ARGS)
+
 ## make check     all that CI runs, two at a time: tests of whole systems beside everything else
 check: lint
-	$(MAKE) -j2 test-systems test-units test-312 types checkov
+	$(MAKE) -j2 test-systems test-units test-312 types checkov test-mlflow
 
 SYSTEMS := tests/e2e tests/emulator tests/contract tests/infra tests/gpu
 
@@ -78,7 +87,7 @@ test-systems: $(VENV)/.installed
 	$(BIN)/python -m pytest $(SYSTEMS) $(PYTEST_ARGS)
 
 test-units: $(VENV)/.installed
-	$(BIN)/python -m pytest tests $(SYSTEMS:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests $(SYSTEMS:%=--ignore=%) --ignore=tests/mlflow $(PYTEST_ARGS)
 
 ## make bench     benchmarks, side by side, with JSON in bench-results/
 bench: $(VENV)/.installed
@@ -124,4 +133,4 @@ policy: $(VENV)/.installed
 	$(BIN)/python -m infra.policy_variable
 
 clean:
-	rm -rf $(VENV) $(VENV312) .venv-checkov build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV312) .venv-checkov .venv-mlflow build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,6 +21,7 @@ from functions.runtime import Ports
 from infra.errors import Refused
 from infra.people import Answer, Person, promote, read_production
 from infra.processes import environment
+from infra.publish.mlflow_client import SCHEME, fetch
 from shared import keys, ledger
 from shared.cas import TRIES, create, find
 from shared.code_identity import code_identity
@@ -99,7 +100,7 @@ def import_model(
 
     Args:
         ports: the outside world.
-        source: a folder, or a name on the Hugging Face hub.
+        source: a folder, a name on the Hugging Face hub, or `models:/name@alias` in an MLflow registry.
         person: who asks.
         make_stable: promote it; None = only if no model is stable yet.
         convert: checks and converts.
@@ -116,7 +117,8 @@ def import_model(
     with TemporaryDirectory(prefix="retune-import-") as scratch:
         folder = Path(scratch) / "model"
         tell(f"checking {source}")
-        details = convert(source, folder)
+        local, kind = _located(source, Path(scratch))
+        details = {**convert(local, folder), "source": source, "source_kind": kind}
         version = 0 if first else _claim_number(ports)
         tell(f"uploading {version_name(version)}")
         manifest = _upload(ports, version, folder, details)
@@ -192,6 +194,13 @@ def _refuse_while_running(ports: Ports) -> None:
                 f"cycle {cycle} is {state.status}: an imported model takes the next cycle's number; "
                 "wait until it has ended, or run `retune cancel`"
             )
+
+
+def _located(source: str, scratch: Path) -> tuple[str, str]:
+    """Return a source that the trainer's packages can read, and what it is: what lies in an MLflow registry is fetched first."""
+    if source.startswith(SCHEME):
+        return str(fetch(source, scratch / "fetched")), "mlflow"
+    return source, "folder" if Path(source).is_dir() else "hub"
 
 
 def _claim_number(ports: Ports) -> int:

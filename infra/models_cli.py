@@ -1,5 +1,6 @@
 """`retune models`: what is in the registry, and what becomes of it."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +10,11 @@ import infra.model_diff
 import infra.model_gc
 import infra.models
 import infra.people
+import infra.publish.mlflow_registry
 from infra.errors import OK, REFUSED
 from infra.model_tables import render_check, render_diff, render_gc, render_model, render_models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
+from infra.publish.folder import export_folder, render_folder
 from infra.session import open_session
 from infra.terminal import answer_with, answering, show
 
@@ -38,7 +41,9 @@ def models_show(version: VersionArgument, as_json: Json = False) -> None:
 @models.command("import")
 def models_import(
     by: By,
-    source: Annotated[str, typer.Argument(help="A folder with a Wav2Vec2ForCTC, or its name on the Hugging Face hub.")],
+    source: Annotated[
+        str, typer.Argument(help="A folder with a Wav2Vec2ForCTC, its name on Hugging Face's hub, or MLflow's models:/NAME@ALIAS.")
+    ],
     make_stable: Annotated[bool | None, typer.Option("--promote/--no-promote", help="Make it stable; by default the first one is.")] = None,
     reason: Reason = None,
     timeout: Timeout = TIMEOUT_S,
@@ -106,6 +111,27 @@ def models_diff(a: VersionArgument, b: VersionArgument, as_json: Json = False) -
     with answering(), open_session() as session:
         diff = infra.model_diff.diff_models(session.ports, first, second)
     show(diff, render_diff(diff), as_json=as_json)
+
+
+@models.command("export")
+def models_export(
+    version: VersionArgument,
+    hf: Annotated[Path | None, typer.Option("--hf", help="A new folder in Hugging Face's layout, with a model card.")] = None,
+    mlflow: Annotated[str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="An MLflow server; registers the version there.")] = None,
+    name: Annotated[str, typer.Option(help="The registered model's name in MLflow.")] = "retune",
+    as_json: Json = False,
+) -> None:
+    """Bring a version, verified, to where other tools look: a Hugging Face folder (--hf), or else an MLflow registry (--mlflow)."""
+    number = version_number(version)
+    if hf is None and not mlflow:
+        raise typer.BadParameter("say where to: --hf FOLDER or --mlflow ADDRESS")
+    with answering(), open_session() as session:
+        if hf is not None:
+            exported = export_folder(session.ports, number, hf)
+            show(exported, render_folder(exported), as_json=as_json)
+            return
+        done = infra.publish.mlflow_registry.publish(session.ports, number, mlflow or "", name)
+    show(done, infra.publish.mlflow_registry.render_registered(done), as_json=as_json)
 
 
 @models.command("gc")
