@@ -9,7 +9,8 @@ from functions.runtime import Ports
 from infra.corpora_cli import AudioDir, Manifest, SpeakerFolders
 from infra.corpus_source import read_offer
 from infra.dataset.build import build_from, build_next, read_cycle, read_rows
-from infra.dataset.export import export_hf, render_exported
+from infra.dataset.export import export, render_exported
+from infra.dataset.manifests import Form
 from infra.dataset.view import render, view
 from infra.errors import OK, REFUSED, Refused
 from infra.options import Json
@@ -84,29 +85,40 @@ def dataset_show(cycle: CycleOrNone = None, file: File = None, as_json: Json = F
 
 @dataset.command("export")
 def dataset_export(
-    hf: Annotated[Path, typer.Option("--hf", help="A new folder, in the form of Hugging Face's audiofolder.")],
     cycle: CycleOrNone = None,
+    hf: Annotated[Path | None, typer.Option("--hf", help="A new folder, in the form of Hugging Face's audiofolder.")] = None,
+    nemo: Annotated[Path | None, typer.Option("--nemo", help="A new folder, with a NeMo manifest for each split.")] = None,
+    lhotse: Annotated[Path | None, typer.Option("--lhotse", help="A new folder, with lhotse cuts for each split.")] = None,
     file: File = None,
     as_json: Json = False,
 ) -> None:
     """Copy a dataset's audio and transcripts for other tools, each file verified; speakers leave as hashes (exit code 1: some left out)."""
     _one_of(cycle, file)
+    form, folder = _form(hf, nemo, lhotse)
     with answering():
         if file is not None:
             rows = read_rows(file)
             folders = tuple({row.audio.uri.rpartition("/")[0] for row in rows if row.audio is not None})
             if not folders:
                 raise Refused(f"{file}: expected rows with audio, found none")
-            exported = export_hf(hf, str(file), rows, AudioSource(allowed_prefixes=folders), {})
+            exported = export(folder, form, str(file), rows, AudioSource(allowed_prefixes=folders), {})
         else:
             with open_session() as session:
                 ports, number = session.ports, cycle or 0
                 stored = find(ports.store, keys.holdout(number))
                 held = parse_lines(Clip, stored.data, what=stored.info.key) if stored else []
                 copies: dict[str, AudioPin] = {item.utterance_id: item.audio for item in held}
-                exported = export_hf(hf, f"cycle {number}", read_cycle(ports, number), audio_of(ports), copies)
+                exported = export(folder, form, f"cycle {number}", read_cycle(ports, number), audio_of(ports), copies)
     show(exported, render_exported(exported), as_json=as_json)
     raise typer.Exit(REFUSED if exported.left_out else OK)
+
+
+def _form(hf: Path | None, nemo: Path | None, lhotse: Path | None) -> tuple[Form, Path]:
+    named: tuple[tuple[Form, Path | None], ...] = (("hf", hf), ("nemo", nemo), ("lhotse", lhotse))
+    chosen = [(form, folder) for form, folder in named if folder is not None]
+    if len(chosen) != 1:
+        raise typer.BadParameter("say for which tool: one of --hf, --nemo, --lhotse, with a new folder")
+    return chosen[0]
 
 
 def audio_of(ports: Ports) -> AudioSource:

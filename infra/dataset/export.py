@@ -1,14 +1,9 @@
-"""A dataset as Hugging Face's `audiofolder` reads it: load_dataset("audiofolder", data_dir=DIR).
+"""A dataset as a folder for other tools, each file verified against its pin.
 
-DIR/train/metadata.jsonl, DIR/train/000001.wav ...     our train
-DIR/validation/...                                     our dev
-DIR/test/...                                           our holdout
-One line of JSON for each file beside it: `file_name` (relative to the metadata), `transcription`, and the columns of `Line`. Every line of
-every split has the same columns, each of one type and none of them null, since the loader refuses splits whose types differ: a text that
-is unknown is empty, and a number that is unknown for one clip is a column that nobody has. A split without clips has no folder: the
-loader refuses an empty one. DIR/provenance.json says where it is from.
-
-Source: https://huggingface.co/docs/datasets/audio_dataset#audiofolder
+DIR/train/000001.wav ...     our train
+DIR/validation/...           our dev
+DIR/test/...                 our holdout
+`manifests` writes what the tool reads beside them. A split without clips has no folder. DIR/provenance.json says where it is from.
 """
 
 import json
@@ -16,8 +11,8 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
+from infra.dataset.manifests import MEASURED, Form, Line, how_to_read, measured_s, write_manifests
 from infra.errors import Refused
 from shared.audio_source import AudioPin, AudioSource
 from shared.dataset import Row
@@ -29,36 +24,6 @@ from shared.training import lines_bytes, sha256_hex
 FOLDERS: Mapping[Split, str] = {"train": "train", "dev": "validation", "holdout": "test"}
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus"})
 _MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"))
-
-
-NUMBERS = ("duration_s", "weight")
-
-
-class Line(Frozen):
-    """One line of metadata.jsonl.
-
-    Attributes:
-        file_name: relative to the metadata.
-        speaker: keyed hash of the speaker; nobody's name leaves with an export.
-        provenance: whose word the transcription is.
-        kind: a reported error, or a sample of all traffic.
-        weight: utterances of traffic that it stands for.
-        language: BCP 47 tag; empty = unknown.
-        sha256: of the file.
-        duration_s, weight: None = unknown.
-    """
-
-    file_name: str
-    transcription: str
-    speaker: str
-    utterance_id: str
-    provenance: Literal["human", "llm"]
-    kind: Literal["error", "sample"]
-    hypothesis: str
-    language: str
-    sha256: str
-    duration_s: float | None
-    weight: float | None
 
 
 class LeftOut(Frozen):
@@ -79,6 +44,7 @@ class Exported(Frozen):
     """
 
     folder: str
+    form: Form
     source: str
     clips: dict[str, int]
     left_out: tuple[LeftOut, ...]
@@ -86,11 +52,12 @@ class Exported(Frozen):
     set_aside: int
 
 
-def export_hf(folder: Path, source: str, rows: Sequence[Row], audio: AudioSource, copies: Mapping[str, AudioPin]) -> Exported:
+def export(folder: Path, form: Form, source: str, rows: Sequence[Row], audio: AudioSource, copies: Mapping[str, AudioPin]) -> Exported:
     """Write the usable rows of a dataset, each file verified against its pin; all of it, or nothing.
 
     Args:
         folder: must not exist, or be empty.
+        form: for which tool.
         source: where the dataset is from, in words.
         rows: of the dataset.
         audio: reads pinned audio.
@@ -105,7 +72,19 @@ def export_hf(folder: Path, source: str, rows: Sequence[Row], audio: AudioSource
     usable = [row for row in rows if row.usable and row.kind in {"error", "sample"}]
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        exported = _write(draft, folder, source, rows, usable, audio, copies)
+        lines, left_out = _place_all(draft, source, usable, audio, copies, measure=form in MEASURED)
+        write_manifests(form, draft, folder.resolve(), lines)
+        exported = Exported(
+            folder=str(folder),
+            form=form,
+            source=source,
+            clips={name: len(found) for name, found in sorted(lines.items())},
+            left_out=tuple(left_out),
+            without_reference=sum(row.kind in {"error", "sample"} and row.set_aside is None and row.reference is None for row in rows),
+            set_aside=sum(row.set_aside is not None for row in rows),
+        )
+        provenance = {**exported.model_dump(exclude={"folder"}), "dataset_sha256": sha256_hex(lines_bytes(rows))}
+        (draft / "provenance.json").write_text(json.dumps(provenance, indent=1), encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         draft.rename(folder)
@@ -114,20 +93,14 @@ def export_hf(folder: Path, source: str, rows: Sequence[Row], audio: AudioSource
     return exported
 
 
-def _write(
-    draft: Path,
-    folder: Path,
-    source: str,
-    rows: Sequence[Row],
-    usable: Sequence[Row],
-    audio: AudioSource,
-    copies: Mapping[str, AudioPin],
-) -> Exported:
+def _place_all(
+    draft: Path, source: str, usable: Sequence[Row], audio: AudioSource, copies: Mapping[str, AudioPin], *, measure: bool
+) -> tuple[Mapping[str, Sequence[Line]], Sequence[LeftOut]]:
     lines: dict[str, list[Line]] = {}
     left_out: list[LeftOut] = []
     for row in usable:
         name = FOLDERS[row.split or "train"]
-        line = _place(draft / name, len(lines.get(name, ())) + 1, row, audio, copies)
+        line = _place(draft / name, len(lines.get(name, ())) + 1, row, audio, copies, measure=measure)
         if isinstance(line, LeftOut):
             left_out.append(line)
         else:
@@ -135,24 +108,10 @@ def _write(
     if not lines:
         why = f"; {left_out[0].utterance_id}: {left_out[0].reason}" if left_out else ""
         raise Refused(f"{source}: expected clips with audio and a reference, found none{why}")
-    unknown = {name for name in NUMBERS for found in lines.values() for line in found if getattr(line, name) is None}
-    for name, found in lines.items():
-        text = "".join(f"{json.dumps(line.model_dump(exclude=unknown), ensure_ascii=False)}\n" for line in found)
-        (draft / name / "metadata.jsonl").write_text(text, encoding="utf-8")
-    exported = Exported(
-        folder=str(folder),
-        source=source,
-        clips={name: len(found) for name, found in sorted(lines.items())},
-        left_out=tuple(left_out),
-        without_reference=sum(row.kind in {"error", "sample"} and row.set_aside is None and row.reference is None for row in rows),
-        set_aside=sum(row.set_aside is not None for row in rows),
-    )
-    provenance = {**exported.model_dump(exclude={"folder"}), "dataset_sha256": sha256_hex(lines_bytes(rows))}
-    (draft / "provenance.json").write_text(json.dumps(provenance, indent=1), encoding="utf-8")
-    return exported
+    return lines, left_out
 
 
-def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapping[str, AudioPin]) -> Line | LeftOut:
+def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapping[str, AudioPin], *, measure: bool) -> Line | LeftOut:
     utterance = row.utterance_id or row.event_id
     pin = copies.get(utterance, row.audio)
     if pin is None or row.reference is None:
@@ -167,6 +126,12 @@ def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapp
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{number:06d}{suffix}"
     path.write_bytes(data)
+    length_s = measured_s(path) if measure else row.duration_s
+    if measure and length_s is None:
+        path.unlink()
+        return LeftOut(
+            utterance_id=utterance, reason=f"{pin.uri}: expected audio whose length can be told, found other; --hf takes it as it is"
+        )
     return Line(
         file_name=path.name,
         transcription=row.reference,
@@ -177,7 +142,7 @@ def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapp
         hypothesis=row.hypothesis or "",
         language=row.language or "",
         sha256=sha256_hex(data),
-        duration_s=row.duration_s,
+        duration_s=length_s,
         weight=row.weight,
     )
 
@@ -194,7 +159,7 @@ def render_exported(exported: Exported) -> str:
     clips = ", ".join(f"{count} {name}" for name, count in exported.clips.items())
     lines = [
         f"{exported.source} is in {exported.folder}: {clips}",
-        f'  read it with load_dataset("audiofolder", data_dir="{exported.folder}")',
+        f"  {how_to_read(exported.form, exported.folder)}",
         f"  not in it: {exported.without_reference} rows that nobody transcribed, {exported.set_aside} set aside",
     ]
     return "\n".join([*lines, *(f"  left out {item.utterance_id}: {item.reason}" for item in exported.left_out)])

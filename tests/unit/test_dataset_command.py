@@ -136,6 +136,47 @@ def test_a_folder_of_recordings_is_prepared_and_exported(outside: Retune, tmp_pa
     assert {f"words of {number}" for number in range(30)} <= {line["transcription"] for line in every}
     assert not any("ana" in line["speaker"] for line in every)
     assert {line["duration_s"] for line in every} <= {1.0, 0.1}
+    _read_by_nemos_rules(outside, out, tmp_path / "nemo", {line["utterance_id"]: line["transcription"] for line in every})
+    _read_by_lhotse(outside, out, tmp_path / "lhotse", {line["utterance_id"]: line["transcription"] for line in every})
+
+
+def _read_by_nemos_rules(retune: Retune, rows: Path, folder: Path, texts: dict[str, str]) -> None:
+    """One JSON object a line with an existing path, relative to the manifest, seconds, and text."""
+    answered = retune("export", "--file", rows, "--nemo", folder)
+    assert answered.exit_code == 0, answered.output
+    read = {}
+    for manifest in folder.glob("*.json"):
+        if manifest.name != "provenance.json":
+            for line in map(json.loads, manifest.read_text().splitlines()):
+                with wave.open(str(manifest.parent / line["audio_filepath"])) as file:
+                    assert line["duration"] == file.getnframes() / file.getframerate()
+                read[line["utterance_id"]] = line["text"]
+    assert read == texts
+
+
+def _read_by_lhotse(retune: Retune, rows: Path, folder: Path, texts: dict[str, str]) -> None:
+    """Loaded by lhotse itself, with the audio behind each cut."""
+    lhotse = pytest.importorskip("lhotse")
+    answered = retune("export", "--file", rows, "--lhotse", folder)
+    assert answered.exit_code == 0, answered.output
+    cuts = [cut for name in ("train", "validation", "test") for cut in lhotse.CutSet.from_file(folder / f"{name}.jsonl.gz")]
+    assert {cut.id.removesuffix("-0"): cut.supervisions[0].text for cut in cuts} == texts
+    samples = cuts[0].load_audio()
+    assert samples.shape == (1, round(cuts[0].duration * 16_000))
+
+
+def test_a_clip_whose_length_cannot_be_told_is_left_out_where_the_tool_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    answered = command_line(trained_world(), monkeypatch)("export", 1, "--nemo", tmp_path / "nemo", "--json")
+    assert answered.exit_code == 1
+    assert "expected clips with audio and a reference, found none" in answered.stderr
+    assert "expected audio whose length can be told" in answered.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("named", [(), ("--hf", "a", "--nemo", "b")])
+def test_an_export_is_for_one_tool(outside: Retune, named: tuple[str, ...]) -> None:
+    assert outside("export", 1, *named).exit_code == 2
 
 
 # show
