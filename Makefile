@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs commands clean
+.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs pages site clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -120,9 +120,13 @@ inventory: $(VENV)/.installed
 inputs: $(VENV)/.installed
 	$(BIN)/python -m infra.readme
 
-## make commands  write docs/commands/ anew: a page for each command, from its help
-commands: $(VENV)/.installed
-	$(BIN)/python -m infra.command_pages
+## make pages     write the pages of docs/ anew that are made from the code: commands, events, objects, the map of rooms
+pages: $(VENV)/.installed
+	$(BIN)/python -m infra.pages
+
+## make site      the documentation as a site in build/site
+site: $(VENV)/.installed
+	$(BIN)/mkdocs build --quiet
 
 ## make bundles   write infra/bundles.json anew: what each deployed function consists of
 bundles: $(VENV)/.installed

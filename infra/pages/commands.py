@@ -1,24 +1,22 @@
-"""Writes `docs/commands/`, a page for each command of `retune` from its own help: `python -m infra.command_pages`.
+"""`docs/commands/`: a page for each command of `retune`, from its own help.
 
 The pages of commands that hand their arguments on (`finetune`, `llm-check`) name the guide that explains them.
 """
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import typer
 from typer.cli import get_docs_for_click
 
 from infra.cli import PANELS, PASSED_ON, app
 
-PAGES = Path(__file__).parent.parent / "docs" / "commands"
-MADE = "Made from the command's own help by `make commands`; a test keeps it true."
+MADE = "Made from the command's own help by `make pages`; a test keeps it true."
 HELP_OPTION = "* `--help`: Show this message and exit.\n"
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each page by its file's name."""
+    """Return the text of each page by its path in docs/."""
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
     context = typer.Context(group, info_name="retune")
@@ -30,8 +28,8 @@ def pages() -> dict[str, str]:
         lines = [_pruned(text), ""]
         if command.context_settings.get("ignore_unknown_options") == PASSED_ON["ignore_unknown_options"]:
             lines += ["Its options: `--help` lists them, [the guide](../guides/finetune.md) explains them.", ""]
-        found[f"{name}.md"] = "\n".join([*lines, MADE, ""])
-    return {"README.md": _index(group, context), **found}
+        found[f"commands/{name}.md"] = "\n".join([*lines, MADE, ""])
+    return {"commands/README.md": _index(group, context), **found}
 
 
 def _pruned(text: str) -> str:
@@ -54,18 +52,3 @@ def _rows(group: typer.core.TyperGroup, context: typer.Context, panel: str) -> I
         assert command is not None
         if getattr(command, "rich_help_panel", None) == panel:
             yield f"| [`retune {name}`]({name}.md) | {' '.join((command.help or '').split())} |"
-
-
-def write(folder: Path = PAGES) -> None:
-    """Write every page, and remove those of commands that are gone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = pages()
-    for path in folder.glob("*.md"):
-        if path.name not in made:
-            path.unlink()
-    for name, text in made.items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write()
