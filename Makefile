@@ -45,7 +45,7 @@ ifeq ($(PYTHON312),)
 	@echo "no Python 3.12 here: its tests are left out"
 else
 	$(MAKE) $(VENV312)/.installed
-	$(VENV312)/bin/python -m pytest -m "not torch and not emulator and not terraform" $(PYTEST_ARGS)
+	$(VENV312)/bin/python -m pytest -m "not torch and not emulator and not terraform and not browser" $(PYTEST_ARGS)
 endif
 
 ## make lint      ruff and the layering rules
@@ -72,7 +72,7 @@ checkov:
 check: lint
 	$(MAKE) -j2 test-systems test-units test-312 types checkov
 
-SYSTEMS := tests/e2e tests/emulator tests/contract tests/infra tests/gpu
+SYSTEMS := tests/e2e tests/emulator tests/contract tests/infra tests/gpu tests/browser
 
 test-systems: $(VENV)/.installed
 	$(BIN)/python -m pytest $(SYSTEMS) $(PYTEST_ARGS)
