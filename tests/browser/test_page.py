@@ -63,3 +63,13 @@ def test_pages_share_nothing_and_are_shown_as_asked(chromium: Browser, form: Pat
         assert second.evaluate("[innerWidth, getComputedStyle(document.body).backgroundColor]") == [320, "rgb(0, 0, 0)"]
         second.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_waiting_goes_on_across_a_navigation(browser: Page, form: Path) -> None:
+    (form.parent / "start.html").write_text(
+        "<!DOCTYPE html><title>start</title><a href=# onclick=\"setTimeout(() => location = 'form.html', 100)\">on</a>"
+    )
+    browser.open(form.parent / "start.html")
+    browser.click("a")
+    browser.wait_for("document.querySelector('#name') !== null")
+    assert browser.requests[-1].url == form.as_uri()
