@@ -46,7 +46,7 @@ ifeq ($(PYTHON312),)
 	@echo "no Python 3.12 here: its tests are left out"
 else
 	$(MAKE) $(VENV312)/.installed
-	$(VENV312)/bin/python -m pytest -m "not torch and not emulator and not terraform" $(PYTEST_ARGS)
+	$(VENV312)/bin/python -m pytest -m "not torch and not emulator and not terraform and not browser" $(PYTEST_ARGS)
 endif
 
 ## make lint      ruff and the layering rules
@@ -81,7 +81,7 @@ test-mlflow: $(VENV)/.installed
 check: lint
 	$(MAKE) -j2 test-systems test-units test-312 types checkov test-mlflow
 
-SYSTEMS := tests/e2e tests/emulator tests/contract tests/infra tests/gpu
+SYSTEMS := tests/e2e tests/emulator tests/contract tests/infra tests/gpu tests/browser
 
 test-systems: $(VENV)/.installed
 	$(BIN)/python -m pytest $(SYSTEMS) $(PYTEST_ARGS)
