@@ -1,6 +1,6 @@
 """Which function reads which topics: the stack, the tests and the infrastructure are built from this table."""
 
-from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, STT_ERRORS, TICKS, TRAINING_EVENTS, VALIDATION_EVENTS
+from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, MODEL_EVENTS, STT_ERRORS, TICKS, TRAINING_EVENTS, VALIDATION_EVENTS
 
 READS: dict[str, tuple[str, ...]] = {
     "collector": (STT_ERRORS,),
@@ -9,6 +9,8 @@ READS: dict[str, tuple[str, ...]] = {
     "deployer": (VALIDATION_EVENTS, MODEL_COMMANDS),
     "sweeper": (TICKS,),
 }
+OPTIONAL: dict[str, tuple[str, ...]] = {"notifier": (VALIDATION_EVENTS, MODEL_EVENTS)}
+"""Functions that run only where somebody asked for them: the notifier where webhooks are set."""
 
 MAX_DELIVERY_ATTEMPTS = 100
 """An outage must not dead-letter good events."""

@@ -40,6 +40,10 @@ locals {
       registry   = local.change # alone
       verdicts   = local.read
     }
+    notifier = {
+      quarantine = local.append
+      verdicts   = local.read
+    }
     trainer = { corpora = local.read, cycles = local.change, models = local.append, runs = local.change }
   }
 
@@ -62,7 +66,7 @@ module "store" {
   deletable        = var.registry_deletable
   custom_role_stem = "retune"
   project_id       = var.project_id
-  access           = merge(local.account_access, local.people_access)
+  access           = merge({ for name, folders in local.account_access : name => folders if contains(keys(local.accounts), name) }, local.people_access)
   members = merge(
     { for name, member in local.accounts : name => { (name) = member } },
     { for group, members in local.people : group => { for member in members : "${group}:${member}" => member } },

@@ -33,6 +33,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "validator": (*_EVERY, "jinja2", "jiwer", "numpy", "rapidfuzz", "scipy"),
     "deployer": _EVERY,
     "sweeper": (*_EVERY, *_MACHINES),
+    "notifier": (*_EVERY, "requests"),
 }
 """What each function imports beyond the standard library; a test holds it against the imports."""
 

@@ -13,11 +13,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from functions.wiring import READS, dead_letter_topic, subscription_name
+from functions.wiring import OPTIONAL, READS, dead_letter_topic, subscription_name
 from infra.errors import Refused
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Outgoing, Received
+from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 from shared.objectstore import ObjectStore
@@ -73,7 +74,7 @@ class DlqReport(Frozen):
 
 def subscriptions() -> dict[str, str]:
     """Return every function's subscription and the topic that it reads."""
-    return {subscription_name(function, topic): topic for function, topics in READS.items() for topic in topics}
+    return {subscription_name(function, topic): topic for function, topics in {**READS, **OPTIONAL}.items() for topic in topics}
 
 
 def list_dead(session: Session) -> DlqReport:
@@ -135,10 +136,22 @@ def settle(
 
 
 def pull_all(session: Session, names: Iterable[str]) -> dict[str, list[Received]]:
-    """Pull every dead letter, side by side, since an empty subscription has each pull wait."""
+    """Pull every dead letter of the subscriptions that are there, side by side, since an empty one has each pull wait."""
     names = list(names)
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return dict(zip(names, pool.map(lambda name: _drain(session, dead_letter_topic(name)), names), strict=True))
+        found = zip(names, pool.map(lambda name: _drain_if_there(session, name), names), strict=True)
+    return {name: letters for name, letters in found if letters is not None}
+
+
+def _drain_if_there(session: Session, subscription: str) -> list[Received] | None:
+    """Drain the dead letters of a subscription; None = it is not there, since nobody asked for its function."""
+    optional = {subscription_name(function, topic) for function, topics in OPTIONAL.items() for topic in topics}
+    try:
+        return _drain(session, dead_letter_topic(subscription))
+    except NotFound:
+        if subscription not in optional:
+            raise
+        return None
 
 
 def _drain(session: Session, subscription: str) -> list[Received]:

@@ -35,6 +35,7 @@ module "function" {
   }
   size          = each.value.size
   environment   = merge(local.function_environment, each.value.environment)
+  secrets       = lookup(local.secrets, each.key, {})
   invoker       = "serviceAccount:${local.push_email}"
   vpc_connector = try(var.perimeter.vpc_connector, null)
   kms_key       = local.usable_kms_key

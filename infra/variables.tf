@@ -40,6 +40,17 @@ variable "trainer_image" {
   }
 }
 
+variable "webhooks_secret" {
+  description = "Secret of Secret Manager, made beforehand, that holds a JSON list of webhooks for verdicts, deployments and rollbacks; empty = no notifier."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{0,255}$", var.webhooks_secret))
+    error_message = "webhooks_secret: expected the name of a secret of this project, not its content."
+  }
+}
+
 variable "trainer_launcher" {
   description = "What runs the trainer: compute_engine (Spot VMs, resumes over hours) or cloud_run (jobs with a GPU, bounded by their task time-out)."
   type        = string

@@ -1,6 +1,6 @@
 # Which function reads and publishes what, and how large it is. The tables of functions/wiring.py, held together by a test.
 locals {
-  functions = {
+  functions = merge({
     collector = {
       description = "Makes what production reports durable and sees when a threshold is crossed."
       reads       = ["stt-errors"]
@@ -37,7 +37,20 @@ locals {
       size        = { timeout_s = 540, memory = "1Gi", cpu = "1", concurrency = 1, max_instances = 2 }
       environment = local.trainer_environment
     }
+  }, { for name, function in local.optional_functions : name => function if name != "notifier" || var.webhooks_secret != "" })
+
+  optional_functions = {
+    notifier = {
+      description = "Tells people of verdicts, deployments and rollbacks."
+      reads       = ["model-events", "validation-events"]
+      publishes   = []
+      size        = { timeout_s = 120, memory = "512Mi", cpu = "1", concurrency = 1, max_instances = 1 }
+      environment = {}
+    }
   }
+
+  # Variable -> secret that a function finds in its environment.
+  secrets = { notifier = { RETUNE_WEBHOOKS = var.webhooks_secret } }
 
   topics = toset(concat(["model-events"], flatten([for function in values(local.functions) : function.reads])))
 

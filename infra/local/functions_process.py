@@ -7,12 +7,11 @@ import http.client
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from functions.wiring import READS
 from infra.errors import OK, Unreachable
 from infra.local.serve_functions import HOST
 from infra.processes import environment
@@ -23,9 +22,10 @@ CLOSE_S = 30.0
 
 
 class FunctionsProcess:
-    """Serves every function of the wiring table on a free port.
+    """Serves functions, each on a free port.
 
     Args:
+        names: of the functions.
         variables: the functions' settings.
         log: file that their log lines are appended to.
         folder: the process's working folder.
@@ -34,9 +34,10 @@ class FunctionsProcess:
         urls: address of each function, by name.
     """
 
-    def __init__(self, variables: Mapping[str, str], log: Path, folder: Path) -> None:
+    def __init__(self, names: Iterable[str], variables: Mapping[str, str], log: Path, folder: Path) -> None:
         self.log = log
         self.urls: dict[str, str] = {}
+        self._names = tuple(names)
         self._variables = variables
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +56,7 @@ class FunctionsProcess:
             Unreachable: one did not; the text ends with the last lines of the log.
         """
         with ExitStack() as listeners:
-            sockets = {name: listeners.enter_context(socket.create_server((HOST, 0), backlog=512)) for name in READS}
+            sockets = {name: listeners.enter_context(socket.create_server((HOST, 0), backlog=512)) for name in self._names}
             self.urls = {name: f"http://{HOST}:{listener.getsockname()[1]}" for name, listener in sockets.items()}
             descriptors = [listener.fileno() for listener in sockets.values()]
             arguments = [f"{name}={listener.fileno()}" for name, listener in sockets.items()]

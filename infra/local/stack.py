@@ -7,6 +7,7 @@
 .retune/lock               held while one runs
 """
 
+import os
 import threading
 import uuid
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from functions.wiring import MAX_DELIVERY_ATTEMPTS, READS, dead_letter_topic, subscription_name
+from functions.notifier.webhooks import read_webhooks
+from functions.wiring import MAX_DELIVERY_ATTEMPTS, OPTIONAL, READS, dead_letter_topic, subscription_name
 from infra.errors import Unreachable
 from infra.local.emulator import PubSubEmulator
 from infra.local.functions_process import FunctionsProcess
@@ -125,10 +127,11 @@ class Stack:
             end_trainers(self.settings)  # of a stack that was killed
             gcs = undo.enter_context(ports_are_free(lambda: GcsServer(self._buckets, port=self.config.gcs_port)))
             self.env = {**self._google_env(gcs, undo), **self.settings.to_env()}
-            self.functions = FunctionsProcess({**self.env, **self.config.environ}, self.functions_log, self.directory)
+            reads = {**READS, **OPTIONAL} if read_webhooks({**os.environ, **self.config.environ}) else READS
+            self.functions = FunctionsProcess(reads, {**self.env, **self.config.environ}, self.functions_log, self.directory)
             undo.enter_context(self.functions)
             with variables_set(self.env):  # Google's clients look for the emulator when they are made
-                wire(self.bus, self.functions.urls)
+                wire(self.bus, self.functions.urls, reads)
             undo.enter_context(Ticker(self.bus, self.config.tick_s))
             undo.enter_context(written_env(self.directory, self.env))
             self._running = undo.pop_all()
@@ -177,11 +180,11 @@ class Stack:
         return emulator.target, emulator.rest_url
 
 
-def wire(bus: AnyBus, urls: Mapping[str, str]) -> None:
+def wire(bus: AnyBus, urls: Mapping[str, str], reads: Mapping[str, tuple[str, ...]] = READS) -> None:
     """Create every topic, each function's push subscriptions, and a pull subscription on each dead-letter topic."""
     for topic in TOPICS:
         bus.create_topic(topic)
-    for function, topics in READS.items():
+    for function, topics in reads.items():
         for topic in topics:
             name = subscription_name(function, topic)
             dead = dead_letter_topic(name)

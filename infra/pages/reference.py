@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from functions.crossing import Declined
-from functions.wiring import READS
+from functions.wiring import OPTIONAL, READS
 from infra.pages.fields import cell, field_table, summary
 from shared import keys
 from shared.cases import Closed, Resolved
@@ -111,7 +111,7 @@ def pages() -> dict[str, str]:
 
 def _events() -> Iterator[str]:
     for topic in TOPICS:
-        readers = ", ".join([name for name, topics in READS.items() if topic in topics] + OUTSIDE.get(topic, []))
+        readers = ", ".join([name for name, topics in {**READS, **OPTIONAL}.items() if topic in topics] + OUTSIDE.get(topic, []))
         yield from (f"## Topic `{topic}`", "", f"Published by {PUBLISHERS[topic]}; read by {readers}.", "")
         for name, cls in EVENT_TYPES.items():
             if TOPIC_OF[name] == topic:

@@ -59,6 +59,27 @@ run "function" {
   }
 }
 
+run "reads_its_secrets" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    secrets = { RETUNE_WEBHOOKS = "retune-webhooks" }
+  }
+
+  assert {
+    condition     = one(google_cloudfunctions2_function.this.service_config[0].secret_environment_variables).secret == "retune-webhooks" && one(google_cloudfunctions2_function.this.service_config[0].secret_environment_variables).key == "RETUNE_WEBHOOKS"
+    error_message = "Secret: expected it in the environment, and never its content in the configuration."
+  }
+  assert {
+    condition     = google_secret_manager_secret_iam_member.reader["RETUNE_WEBHOOKS"].member == "serviceAccount:retune-collector@retune-example.iam.gserviceaccount.com" && google_secret_manager_secret_iam_member.reader["RETUNE_WEBHOOKS"].role == "roles/secretmanager.secretAccessor"
+    error_message = "Secret: expected the function's own account to read it, and to do nothing else with it."
+  }
+}
+
 run "inside_a_perimeter" {
   command = plan
 

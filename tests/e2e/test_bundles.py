@@ -371,6 +371,7 @@ def test_a_bundle_holds_nothing_of_functions_that_it_does_not_import(folders: di
         "validator": {"validator"},
         "deployer": {"deployer"},
         "sweeper": {"sweeper", "launcher", "validator"},
+        "notifier": {"notifier"},
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.wiring import MAX_BACKOFF_S, MAX_DELIVERY_ATTEMPTS, MIN_BACKOFF_S, READS, dead_letter_topic, subscription_name
-from infra.bundle import REQUIREMENTS, RUNTIME, bundle_contents
+from infra.bundle import RUNTIME, bundle_contents
 from infra.dlq import QUARANTINE
 from shared.bus import Message
 from shared.config import VARIABLES, Settings
@@ -169,7 +169,7 @@ def test_the_commands_that_are_printed_are_understood(output: str, topic: str, e
     assert isinstance(parse_event(Message(typed.encode(), {}, "1", START), expect=(event,)), event)
 
 
-@pytest.mark.parametrize("function", REQUIREMENTS)
+@pytest.mark.parametrize("function", READS)
 def test_terraform_zips_what_the_bundle_holds(function: str, plan: dict[str, Any]) -> None:
     made = {"main.py", "requirements.txt"}
     contents = {name: data.decode() if name in made else sha256_hex(data) for name, data in bundle_contents(function).items()}

@@ -6,14 +6,15 @@ import sys
 
 import pytest
 
-from functions.wiring import READS
+from functions.wiring import OPTIONAL, READS
 from infra.bundle import ROOT
 
 TRAINER_ONLY = {"torch", "transformers", "peft", "soundfile"}
 LATER = {"google.cloud.compute_v1", "google.cloud.storage", "google.cloud.pubsub_v1", "grpc", "scipy"}
 """Loaded at the first request that needs them."""
 STATISTICS = {"numpy", "scipy", "jiwer", "rapidfuzz"}
-FORBIDDEN = {function: TRAINER_ONLY | LATER | (set() if function == "validator" else STATISTICS) for function in READS}
+FUNCTIONS = (*READS, *OPTIONAL)
+FORBIDDEN = {function: TRAINER_ONLY | LATER | (set() if function == "validator" else STATISTICS) for function in FUNCTIONS}
 PROGRAM = "import functions.{function}.main, json, sys; print(json.dumps(sorted(sys.modules)))"
 
 
@@ -43,7 +44,7 @@ def test_what_must_start_quickly_loads_neither_torch_nor_an_sdk(module: str) -> 
     assert {"torch", "transformers", "peft", "openai"} & set(modules) == set()
 
 
-@pytest.mark.parametrize("function", READS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_functions_entry_point_loads_nothing_that_it_may_not_need(function: str) -> None:
     modules = loaded(function)
     assert f"functions.{function}.handler" in modules

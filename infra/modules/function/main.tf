@@ -75,7 +75,28 @@ resource "google_cloudfunctions2_function" "this" {
     vpc_connector                    = var.vpc_connector
     vpc_connector_egress_settings    = var.vpc_connector == null ? null : "ALL_TRAFFIC"
     environment_variables            = var.environment
+
+    dynamic "secret_environment_variables" {
+      for_each = var.secrets
+      content {
+        key        = secret_environment_variables.key
+        project_id = var.project_id
+        secret     = secret_environment_variables.value
+        version    = "latest"
+      }
+    }
   }
+
+  depends_on = [google_secret_manager_secret_iam_member.reader] # an instance that may not read its secrets does not start
+}
+
+resource "google_secret_manager_secret_iam_member" "reader" {
+  for_each = var.secrets
+
+  project   = var.project_id
+  secret_id = each.value
+  role      = "roles/secretmanager.secretAccessor"
+  member    = "serviceAccount:${local.email}"
 }
 
 # The Cloud Run service behind a function of the 2nd generation has its name.

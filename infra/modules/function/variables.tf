@@ -71,6 +71,12 @@ variable "environment" {
   type        = map(string)
 }
 
+variable "secrets" {
+  description = "Environment variable -> name of the secret that fills it; its newest version when an instance starts."
+  type        = map(string)
+  default     = {}
+}
+
 variable "invoker" {
   description = "Who may call it: the account of Pub/Sub's pushes alone."
   type        = string

@@ -1,0 +1,1 @@
+"""Tells people of verdicts, deployments and rollbacks, through webhooks."""
