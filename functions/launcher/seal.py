@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 
 from functions.launcher.history import Corpora, keep_tellings, past_uses
 from functions.runtime import Ports
@@ -39,6 +40,18 @@ class Sealed:
 
     stored: StoredObject
     rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Past:
+    """The dataset of an earlier cycle, or the draft of the one that it would have.
+
+    Attributes:
+        sealed_at: None = it waits for its seal.
+    """
+
+    rows: list[Row]
+    sealed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -139,30 +152,47 @@ def _read_corpora(ports: Ports, *, replay: bool) -> Corpora:
     return Corpora(suites=suites, replay=members(keys.REPLAY) if replay else [])
 
 
-def draft(ports: Ports, cycle: int, events: Sequence[Event]) -> list[Row]:
-    """Return the rows that a dataset of these events would have, not yet pinned: also the exact count of a crossing."""
-    cycles, earlier = _earlier(ports, cycle)
+def draft(ports: Ports, cycle: int, events: Sequence[Event], past: dict[int, Past] | None = None) -> list[Row]:
+    """Return the rows that a dataset of these events would have, not yet pinned: also the exact count of a crossing.
+
+    Args:
+        ports: of the launcher.
+        cycle: the cycle of the dataset.
+        events: of its ledger.
+        past: earlier cycles as they were read or drafted in this call already; they are added to.
+    """
+    cycles, earlier = _earlier(ports, cycle, {} if past is None else past)
     learned = read_lineage(ports).learned
     return join(events, earlier, learned, cycles, ports.clock.now())
 
 
-def _earlier(ports: Ports, cycle: int) -> tuple[list[int], list[list[Row]]]:
-    """Return the datasets sealed within the horizon before ledger `cycle` opened, oldest first.
-
-    A ledger that waits for its seal (its cycle was cancelled before it prepared) stands in as it would be sealed now.
-    """
+def _earlier(ports: Ports, cycle: int, past: dict[int, Past]) -> tuple[list[int], list[list[Row]]]:
+    """Return the datasets sealed within the horizon before ledger `cycle` opened, oldest first."""
     if cycle == ledger.FIRST_CYCLE:
         return [], []
     state = find(ports.store, keys.state(cycle - 1))
     opened = CODEC.parse(state.data).history[0].at if state else ports.clock.now()
     cycles, earlier = [], []
     for number in range(cycle - 1, ledger.FIRST_CYCLE - 1, -1):
-        sealed = find_dataset(ports, number)
-        if sealed is not None and sealed.stored.info.updated < opened - CONSUME_HORIZON:
+        found = _past(ports, number, past)
+        if found.sealed_at is not None and found.sealed_at < opened - CONSUME_HORIZON:
             break
         cycles.append(number)
-        earlier.append(sealed.rows if sealed else draft(ports, number, ledger.read_events(ports.store, number)))
+        earlier.append(found.rows)
     return cycles[::-1], earlier[::-1]
+
+
+def _past(ports: Ports, number: int, past: dict[int, Past]) -> Past:
+    """Return the dataset of an earlier cycle.
+
+    A ledger that waits for its seal (its cycle was cancelled before it prepared) stands in as it would be sealed now. Each is drafted
+    once: a draft looks at all before it, so that without `past` every further cancelled cycle would double the work.
+    """
+    if number not in past:
+        sealed = find_dataset(ports, number)
+        rows = sealed.rows if sealed else draft(ports, number, ledger.read_events(ports.store, number), past)
+        past[number] = Past(rows, sealed.stored.info.updated if sealed else None)
+    return past[number]
 
 
 def _pins(rows: Sequence[Row], pin: Callable[[str], AudioPin]) -> dict[str, PinOutcome]:

@@ -1,6 +1,8 @@
 """What the launcher looks at before it opens a cycle, read from a store: recordings, costs, the holdout to come, earlier measurements."""
 
+import json
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -150,3 +152,25 @@ def test_what_the_next_holdout_can_show_is_explained(forced: bool) -> None:
     decision = decide(made, forced=forced)
     assert decision.notes[0].startswith("advice until 2 cycles have been measured: a holdout of ")
     assert decision.metrics["cycles_measured"] == 0
+
+
+def test_cycles_that_were_cancelled_one_after_another_each_cost_the_exact_count_the_same() -> None:
+    made = world(
+        POLICY.model_copy(
+            update={"min_error_cases": 3, "auto_approve_finetuning": False, "min_audio": 1, "dev_share": 1e-6, "holdout_share": 1e-6}
+        )
+    )
+    costs = []
+    calls: list[str] = []
+    made.store.before = lambda operation, _key: calls.append(operation)
+    for cycle in range(1, 9):
+        made.publish(*(builders.error(10 * cycle + n, at=made.clock.now()) for n in range(3)))
+        made.settle()
+        assert made.state(cycle).status == Status.AWAITING_APPROVAL
+        calls.clear()
+        decide(made)
+        costs.append(len(calls))
+        made.type("finetune-triggers", json.dumps({"cancel": cycle}))
+        made.settle()
+    further = {later - earlier for earlier, later in pairwise(costs[1:])}
+    assert len(further) == 1, costs
