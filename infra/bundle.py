@@ -106,11 +106,20 @@ def requirements(function: str) -> list[str]:
     Raises:
         NotFound: a requirement is not installed here, or has no pin in `constraints.txt`.
     """
+    return requirements_of(REQUIREMENTS[function])
+
+
+def requirements_of(names: Sequence[str]) -> list[str]:
+    """Return the pins of distributions with all that they need.
+
+    Raises:
+        NotFound: as `requirements`.
+    """
     pins = _pins()
-    everything = closure(REQUIREMENTS[function])
+    everything = closure(names)
     missing = sorted(everything - pins.keys())
     if missing:
-        raise NotFound(f"requirements of the {function}: expected pins in constraints.txt, found none for {', '.join(missing)}")
+        raise NotFound(f"requirements of {', '.join(names)}: expected pins in constraints.txt, found none for {', '.join(missing)}")
     return [f"{name}=={pins[name]}" for name in sorted(everything)]
 
 

@@ -1,22 +1,11 @@
 """Each function's zip, as it is deployed: unpacked into an empty folder, in an environment with its own requirements alone."""
 
 import ast
-import base64
-import http.client
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
-import time
-import venv
-import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,28 +14,10 @@ import pytest
 
 from functions.wiring import READS
 from infra.bundle import BUNDLES, REQUIREMENTS, ROOT, build_bundle, bundles_json, closure, main
-from infra.local.gcs_server import GcsServer
-from infra.local.pubsub_server import PubSubServer
 from shared import keys
-from shared.bus import Outgoing
-from shared.clock import SystemClock
 from shared.dir_store import DirStore
 from shared.errors import NotFound
-from shared.events import TOPICS, Tick, TrainingCompleted
-from shared.messages import outgoing
-from shared.testing import builders
-from shared.testing.memory_bus import MemoryBus
-
-NOW = datetime.now(UTC)
-START_DEADLINE_S = 60.0
-
-MESSAGES: dict[str, Outgoing] = {
-    "collector": outgoing(builders.error(1, at=NOW)),
-    "launcher": Outgoing("finetune-triggers", b'{"force": true}'),
-    "validator": outgoing(TrainingCompleted(event_id="done-7-1", occurred_at=NOW, cycle=7, attempt=1)),
-    "deployer": Outgoing("model-commands", b'{"rollback": true}'),
-    "sweeper": outgoing(Tick(event_id="tick-1", occurred_at=NOW)),
-}
+from tests.deployed import MESSAGES, Cloud, Unpacked, clean_environ, embedded_cloud, envelope, install_all, post, served, unpack_all
 
 PROBE = """
 import importlib.util, json, sys
@@ -60,150 +31,27 @@ print(json.dumps({
 INSTALLED = "import importlib.metadata, json; print(json.dumps({d.name: d.version for d in importlib.metadata.distributions()}))"
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """A bundle in a folder of its own and the interpreter that has what its requirements.txt names."""
-
-    folder: Path
-    python: Path
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Embedded Cloud Storage and Pub/Sub, and the environment that points clients at them."""
-
-    root: Path
-    environ: dict[str, str]
-
-    def bucket(self, function: str) -> DirStore:
-        folder = self.root / f"bucket-{function}"
-        folder.mkdir(exist_ok=True)
-        return DirStore(folder)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("bundles")
-    unpacked = {}
-    for function in REQUIREMENTS:
-        with zipfile.ZipFile(build_bundle(function, root / "zips")) as bundle:
-            bundle.extractall(root / function)
-        unpacked[function] = root / function
-    return unpacked
+    return unpack_all(tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="module")
 def bundles(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Unpacked]:
-    """Install each set of requirements once, the sets side by side: pip mostly waits."""
-    by_requirements = {(folder / "requirements.txt").read_text(): folder for folder in folders.values()}
-    root = tmp_path_factory.mktemp("environments")
-    with ThreadPoolExecutor(len(by_requirements)) as pool:
-        made = pool.map(lambda item: _environment(root / str(item[0]), item[1]), enumerate(by_requirements.values()))
-        pythons = dict(zip(by_requirements, made, strict=True))
-    return {name: Unpacked(folder, pythons[(folder / "requirements.txt").read_text()]) for name, folder in folders.items()}
-
-
-def _environment(root: Path, folder: Path) -> Path:
-    venv.create(root, symlinks=True, with_pip=False)
-    python = root / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile", "-r", "requirements.txt"]
-    done = subprocess.run(command, cwd=folder, env=_clean_environ(), capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr
-    return python
-
-
-def _clean_environ() -> dict[str, str]:
-    """The environment as it is, but for what would let this checkout in."""
-    return {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}}
+    return install_all(folders, tmp_path_factory.mktemp("environments"))
 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    root = tmp_path_factory.mktemp("gcs")
-    bus = MemoryBus(SystemClock(), "laptop")
-    for topic in TOPICS:
-        bus.create_topic(topic)
-    with GcsServer(root) as storage, PubSubServer(bus) as pubsub:
-        environ = {
-            "STORAGE_EMULATOR_HOST": storage.url,
-            "PUBSUB_EMULATOR_HOST": pubsub.grpc_target,
-            "GOOGLE_CLOUD_PROJECT": "laptop",
-            "RETUNE_AUDIO_PREFIXES": builders.CALLS,
-            "RETUNE_COUNT_INTERVAL_S": "0",
-        }
-        yield Cloud(root, environ)
-
-
-@contextmanager
-def _served(bundle: Unpacked, environ: dict[str, str], folder: Path) -> Iterator[tuple[int, Path]]:
-    """Run functions-framework as Google's build does; yield its port and the file of its standard output."""
-    port = _free_port()
-    command = [str(bundle.python), "-m", "functions_framework", "--target", "entry", "--source", "main.py"]
-    command += ["--signature-type", "http", "--host", "127.0.0.1", "--port", str(port)]
-    out, err = folder / "stdout", folder / "stderr"
-    with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=bundle.folder, env={**_clean_environ(), **environ}, stdout=stdout, stderr=stderr)
-    try:
-        _wait_until_it_listens(process, port, err)
-        yield port, out
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, err: Path) -> None:
-    deadline = time.monotonic() + START_DEADLINE_S
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except ConnectionRefusedError:
-            try:
-                process.wait(0.05)
-            except subprocess.TimeoutExpired:
-                continue
-            break
-        else:
-            return
-    pytest.fail(f"functions-framework does not listen (exit status {process.poll()}):\n{err.read_text()}")
-
-
-def _post(port: int, body: bytes) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request("POST", "/", body, {"Content-Type": "application/json"})
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-def _envelope(message: Outgoing) -> bytes:
-    """Return a push as Pub/Sub sends it to a subscription with a dead-letter policy."""
-    inner = {
-        "data": base64.b64encode(message.data).decode(),
-        "attributes": dict(message.attributes),
-        "messageId": "1",
-        "publishTime": NOW.isoformat(),
-    }
-    return json.dumps({"message": inner, "subscription": "projects/laptop/subscriptions/s", "deliveryAttempt": 1}).encode()
+    with embedded_cloud(tmp_path_factory.mktemp("gcs")) as running:
+        yield running
 
 
 def _push_to(function: str, bundle: Unpacked, cloud: Cloud, folder: Path) -> tuple[DirStore, list[dict[str, Any]]]:
     """Push the function's message and a malformed one to the served bundle; return its bucket and what it logged."""
-    store = cloud.bucket(function)
-    environ = {**cloud.environ, "RETUNE_BUCKET": f"gs://bucket-{function}", "RETUNE_WORK_DIR": str(folder / "work")}
-    with _served(bundle, environ, folder) as (port, out):
-        statuses = [_post(port, _envelope(MESSAGES[function])), _post(port, b'{"message": 1}')]
+    store, environ = cloud.bucket(function), cloud.environ_of(function, folder / "work")
+    with served(bundle, environ, folder) as (port, out):
+        statuses = [post(port, envelope(MESSAGES[function])), post(port, b'{"message": 1}')]
         lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert statuses == [204, 204], (lines, (folder / "stderr").read_text())
     (malformed,) = store.list("quarantine/")
@@ -270,7 +118,7 @@ def test_everything_that_gets_installed_is_pinned(function: str, bundles: dict[s
 
 def _ask(bundle: Unpacked, program: str, *arguments: str) -> dict[str, Any]:
     command = [str(bundle.python), "-c", program, *arguments]
-    answer = subprocess.run(command, cwd=bundle.folder, env=_clean_environ(), capture_output=True, text=True, timeout=60, check=True)
+    answer = subprocess.run(command, cwd=bundle.folder, env=clean_environ(), capture_output=True, text=True, timeout=60, check=True)
     parsed: dict[str, Any] = json.loads(answer.stdout)
     return parsed
 

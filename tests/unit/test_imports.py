@@ -1,6 +1,7 @@
 """What a function loads before its first request: the start of an instance is paid by whoever waits for it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -49,3 +50,16 @@ def test_a_functions_entry_point_loads_nothing_that_it_may_not_need(function: st
     modules = loaded(function)
     assert f"functions.{function}.handler" in modules
     assert FORBIDDEN[function] & modules == set()
+
+
+BUILT = "import functions.{function}.main as main, json, sys; main.build(); print(json.dumps(sorted(sys.modules)))"
+
+
+@pytest.mark.parametrize("function", READS)
+def test_the_first_request_of_a_function_loads_no_more_than_its_ports(function: str) -> None:
+    environ = {"RETUNE_BUCKET": "gs://bucket", "GOOGLE_CLOUD_PROJECT": "project", "RETUNE_AUDIO_PREFIXES": "gs://calls"}
+    command = [sys.executable, "-c", BUILT.format(function=function)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=True)
+    modules = set(json.loads(done.stdout))
+    assert {"google.cloud.storage", "google.cloud.pubsub_v1"} <= modules
+    assert (FORBIDDEN[function] - LATER | {"google.cloud.compute_v1", "scipy"}) & modules == set()
