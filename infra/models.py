@@ -207,7 +207,7 @@ def _claim_number(ports: Ports) -> int:
     """Take the number of the cycle that collects: its state opens as ended, and the head moves past it."""
     for _ in range(TRIES):
         _refuse_while_running(ports)
-        cycle = ledger.read_head(ports.store)
+        cycle = ledger.begin(ports.store)
         cause = f"import-{uuid.uuid4().hex}"
         reason = "imported; nothing was measured"
         state = open_cycle(cycle, Status.INCONCLUSIVE, at=ports.clock.now(), by=BY, cause=cause, reason=reason)

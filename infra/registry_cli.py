@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import infra.fsck.command
+import infra.fsck.rebuild_head
 import infra.fsck.recollect
 from infra.errors import OK, REFUSED
 from infra.options import Json
@@ -33,3 +34,12 @@ def registry_recollect(as_json: Json = False) -> None:
         done = infra.fsck.recollect.recollect(session.ports.store)
     text = "\n".join(f"{len(each.event_ids)} events of ledger {each.sealed} are in ledger {each.cycle} now" for each in done)
     show(done, text or "no event is stranded", as_json=as_json)
+
+
+@registry.command("rebuild-head")
+def registry_rebuild_head(as_json: Json = False) -> None:
+    """Write a lost cycles/head.json anew, where the states of the cycles say exactly what it was (exit code 1 where they do not)."""
+    with answering(), open_session() as session:
+        done = infra.fsck.rebuild_head.rebuild_head(session.ports.store)
+    newest = "no cycle was opened yet" if done.newest_state is None else f"the newest state is of cycle {done.newest_state}"
+    show(done, f"cycle {done.cycle} is collecting: {newest}", as_json=as_json)

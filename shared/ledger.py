@@ -17,7 +17,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from shared import keys
-from shared.cas import Codec, Decision, apply_with_cas, commit, find
+from shared.beginning import HEAD_LOST, traces_of_a_head
+from shared.cas import Codec, Decision, apply_with_cas, commit, create, find
 from shared.errors import Conflict, InvariantBroken, NotFound
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.frozen import Frozen
@@ -120,19 +121,51 @@ def count_events(events: Iterable[Event]) -> Totals:
 
 
 def read_head(store: ObjectStore) -> int:
-    """Return the number of the cycle that is collecting."""
+    """Return the number of the cycle that is collecting.
+
+    Raises:
+        InvariantBroken: the head is lost: an event that is acknowledged now could stand in a ledger that was sealed before.
+    """
     found = find(store, keys.HEAD)
-    return _HEAD.parse(found.data).cycle if found else FIRST_CYCLE
+    return _HEAD.parse(found.data).cycle if found else _first_head(store)
+
+
+def begin(store: ObjectStore) -> int:
+    """Return the head, which a new bucket gets here: it is written before the first cycle is opened, so that its loss can be seen.
+
+    Raises:
+        InvariantBroken: the head is lost.
+    """
+    found = find(store, keys.HEAD)
+    if found is None:
+        found = create(store, keys.HEAD, document_bytes(Head(cycle=_first_head(store))))
+    return _HEAD.parse(found.data).cycle
+
+
+def _first_head(store: ObjectStore) -> int:
+    """Return the first cycle where nothing tells of a head before. Costs two lists, and is asked only where there is no head."""
+    trace = next(traces_of_a_head(store, FIRST_CYCLE), None)
+    if trace is not None:
+        found = find(store, keys.HEAD)  # it is older than what tells of it: somebody may have begun since the first look
+        if found is not None:
+            return _HEAD.parse(found.data).cycle
+        raise InvariantBroken(f"{keys.HEAD}: expected the cycle that is collecting, since {trace} is there, found none. {HEAD_LOST}")
+    return FIRST_CYCLE
 
 
 def move_head(store: ObjectStore, past: int) -> int:
-    """Set `head := max(head, past + 1)` and return it."""
+    """Set `head := max(head, past + 1)` and return it.
+
+    Raises:
+        InvariantBroken: the head is lost, and may have been further.
+    """
 
     def decide(head: Head | None) -> Decision[Head]:
-        if head is not None and head.cycle > past:
-            return Decision(None)
-        return Decision(Head(cycle=past + 1))
+        if head is None:
+            raise InvariantBroken(f"{keys.HEAD}: expected the cycle that is collecting, found none. {HEAD_LOST}")
+        return Decision(None) if head.cycle > past else Decision(Head(cycle=past + 1))
 
+    begin(store)
     apply_with_cas(store, keys.HEAD, _HEAD, decide)
     return read_head(store)
 

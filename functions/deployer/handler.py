@@ -10,8 +10,9 @@ from functools import partial
 from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
 from functions.runtime import Ports
 from shared import keys
+from shared.alias import find_production, refuse_lost_alias
 from shared.bus import Message
-from shared.cas import Decision, apply_with_cas, create, find
+from shared.cas import Decision, apply_with_cas, create
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
 from shared.errors import InvariantBroken
@@ -170,8 +171,7 @@ def _deploy_on_evidence(ports: Ports, version: int, champion: int | None, comman
     else:
         decide = partial(decide_canary, version=version, percent=percent, command=command, champion=champion)
     outcome = _move_alias(ports, decide)
-    found = find(ports.store, keys.PRODUCTION)
-    production = CODEC.parse(found.data) if found else None
+    production = find_production(ports.store)
     stale = staleness(production, version, champion)
     if stale is not None and (production is None or production.applied(command.cause) is None):
         _mark(ports, version, Status.INCONCLUSIVE, cause=command.cause, reason=stale)
@@ -194,7 +194,9 @@ def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Pro
     """Complete the last move, then decide and commit the new one, then complete that."""
 
     def decide_after_completion(production: Production | None) -> Decision[Production]:
-        if production is not None and production.last is not None:
+        if production is None:
+            refuse_lost_alias(ports.store)  # else the next move would be the first once more
+        elif production.last is not None:
             complete(ports, production.last)
         return decide(production)
 
@@ -212,8 +214,7 @@ def _completed_before(ports: Ports, cause: str) -> bool:
 
     Looked at before the evidence: the move itself may have ended the cycle that the evidence needs.
     """
-    found = find(ports.store, keys.PRODUCTION)
-    production = CODEC.parse(found.data) if found else None
+    production = find_production(ports.store)
     done = production.applied(cause) if production else None
     if production is None or done is None:
         return False

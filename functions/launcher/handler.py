@@ -75,6 +75,7 @@ def _target(deps: LaunchDeps, event: FinetuneApproved | FinetuneCancelled) -> in
 
 
 def _approve(deps: LaunchDeps, event: FinetuneApproved) -> str:
+    ledger.begin(deps.ports.store)  # 0.1.0 wrote the first head only after the approval
     cycle = _target(deps, event)
     if cycle is None:
         return "approve: no cycle awaits approval"
@@ -85,6 +86,7 @@ def _approve(deps: LaunchDeps, event: FinetuneApproved) -> str:
 
 
 def _cancel(deps: LaunchDeps, event: FinetuneCancelled) -> str:
+    ledger.begin(deps.ports.store)
     cycle = _target(deps, event)
     if cycle is None:
         return "cancel: no cycle is running"

@@ -106,7 +106,7 @@ def _busy(ports: Ports, head: int, event: ThresholdCrossed | FinetuneRequested, 
 
 def _settled_head(ports: Ports) -> int:
     """Return the head after moving it past a cycle that has ended."""
-    head = ledger.read_head(ports.store)
+    head = ledger.begin(ports.store)
     state = find_state(ports, head)
     while state is not None and state.ended:
         head = ledger.move_head(ports.store, head)

@@ -9,6 +9,7 @@ from datetime import datetime
 from functions.launcher.history import Corpora, keep_tellings, past_uses
 from functions.runtime import Ports
 from shared import keys, ledger
+from shared.alias import find_production
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
 from shared.corpora import load_corpus
@@ -19,7 +20,6 @@ from shared.events import Event
 from shared.gold import GoldRecord
 from shared.objectstore import StoredObject
 from shared.placement import PinOutcome, finish
-from shared.registry import CODEC as PRODUCTION
 from shared.splits import History, Member, member, split_of
 from shared.suites import suite_names
 from shared.training import ModelManifest, lines_bytes, parse_document, parse_lines
@@ -71,8 +71,8 @@ class Lineage:
 
 def read_lineage(ports: Ports) -> Lineage:
     """Read which model is stable and what it has learned."""
-    found = find(ports.store, keys.PRODUCTION)
-    stable = PRODUCTION.parse(found.data).stable if found else None
+    production = find_production(ports.store)
+    stable = production.stable if production else None
     if stable is None:
         return Lineage(None, None, frozenset())
     stored = ports.store.get(keys.manifest(stable))

@@ -51,7 +51,7 @@ def sweep(deps: LaunchDeps) -> str:
     """
     ports = deps.ports
     away: list[Retryable] = []
-    head = ledger.read_head(ports.store)
+    head = ledger.begin(ports.store)
     done = [crossed] if (crossed := announce_crossing(ports)) else []
     folded = ledger.compact(ports.store, head)
     if folded:

@@ -13,6 +13,7 @@ from functions.launcher.seal import find_dataset, read_split_key
 from functions.runtime import Ports
 from functions.sweeper.verdict import guard_ends, subjects
 from shared import keys, ledger
+from shared.alias import find_production
 from shared.cas import create, find
 from shared.cases import Closed, Resolved, case_of, resolved_events, with_cases
 from shared.corpora import CorpusClip, load_corpus, replace_corpus
@@ -22,7 +23,7 @@ from shared.dataset import Row
 from shared.ids import version_name
 from shared.log import log
 from shared.policy import CanaryPolicy
-from shared.registry import CODEC, Production
+from shared.registry import Production
 from shared.suites import Change, write_suite
 from shared.training import Clip, ModelManifest, TrainingSpec, document_bytes, parse_document, parse_lines
 
@@ -39,8 +40,7 @@ def settled(production: Production | None, policy: CanaryPolicy, now: datetime) 
 
 def resolve_errors(ports: Ports) -> list[str]:
     """Keep and report what the stable version and those before it fixed, once; return what was done, in words."""
-    found = find(ports.store, keys.PRODUCTION)
-    stable = settled(CODEC.parse(found.data) if found else None, ports.settings.policy.canary, ports.clock.now())
+    stable = settled(find_production(ports.store), ports.settings.policy.canary, ports.clock.now())
     if stable is None or find(ports.store, keys.resolved(stable)) is not None:
         return []
     manifest = parse_document(ModelManifest, ports.store.get(keys.manifest(stable)).data, what=keys.manifest(stable))

@@ -2,7 +2,8 @@
 
 from functions.runtime import Ports
 from functions.sweeper.verdict import command_of, decide_watch, guard_ends, subjects
-from shared import keys, ledger, registry
+from shared import keys, ledger
+from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, find
 from shared.errors import CorruptObject
 from shared.verdict import parse_report
@@ -14,9 +15,7 @@ LEDGERS = 4
 
 def watch_versions(ports: Ports) -> list[str]:
     """Look at every watched version once; return what was decided, in words."""
-    found = find(ports.store, keys.PRODUCTION)
-    production = registry.CODEC.parse(found.data) if found else None
-    done = (_watch(ports, subject) for subject in subjects(production, ports.settings.policy.canary))
+    done = (_watch(ports, subject) for subject in subjects(find_production(ports.store), ports.settings.policy.canary))
     return [text for text in done if text]
 
 

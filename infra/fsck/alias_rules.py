@@ -11,6 +11,12 @@ from shared.registry import KEEP_PREVIOUS, Move, Production
 from shared.verdict import ValidationReport
 
 
+def the_alias_is_there(books: Books) -> Iterator[Problem]:
+    """Where a move is on record there is an alias that made it."""
+    if keys.PRODUCTION not in books.keys and books.log:
+        yield Problem(keys.PRODUCTION, f"the alias after move {books.log[-1].seq} or a later one", "none")
+
+
 def the_log_is_whole(books: Books) -> Iterator[Problem]:
     """The audit log counts from 1 without a gap, names each cause once, and ends as the alias does."""
     production = books.production or Production()

@@ -7,7 +7,7 @@ the manifest then.
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +19,12 @@ from pydantic import BaseModel
 from infra.fsck.books import Books, Model, Problem, Quarantined, Stored
 from infra.fsck.ledgers import read_ledger
 from shared import keys, ledger
+from shared.beginning import HEAD_LOST
 from shared.cas import find
 from shared.cycle import CODEC as STATES
+from shared.cycle import CycleState, Status
 from shared.dataset import Row
-from shared.errors import CorruptObject, InvalidMessage, NotFound
+from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
 from shared.forgotten import Redaction
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC as PRODUCTION
@@ -61,7 +63,7 @@ class _Reader:
     def noting(self, key: str) -> Iterator[None]:
         try:
             yield
-        except (CorruptObject, InvalidMessage, ValueError) as error:
+        except (CorruptObject, InvalidMessage, ValueError, RecursionError) as error:
             self.unreadable.append(Problem(key, "a document that its reader accepts", f"{error}"))
 
     def one(self, key: str, parse: Callable[[bytes], Document]) -> Stored[Document] | None:
@@ -92,14 +94,13 @@ def read_books(store: ObjectStore, *, full: bool = False, now: datetime | None =
     """
     names = frozenset(info.key for info in store.list(""))
     reader = _Reader(store, names)
-    head = ledger.FIRST_CYCLE
-    with reader.noting(keys.HEAD):
-        head = ledger.read_head(store)
+    found_head = _head(reader)
     numbered = {keys.cycle_of(key) for key in names if key.startswith((keys.CYCLES, "ledger/")) and key.split("/")[1].isdigit()}
-    cycles = range(ledger.FIRST_CYCLE, max(head, *numbered, ledger.FIRST_CYCLE) + 1)
+    cycles = range(ledger.FIRST_CYCLE, max(found_head or 0, *numbered, ledger.FIRST_CYCLE) + 1)
     datasets = reader.each(cycles, keys.dataset, lambda data: tuple(parse_lines(Row, data, what="dataset")))
     ledgers = {cycle: read_ledger(store, cycle, sealed=cycle in datasets) for cycle in cycles}
     states = reader.each(cycles, keys.state, STATES.parse)
+    head = found_head or head_of({cycle: stored.document for cycle, stored in states.items()})
     specs = reader.each(cycles, keys.spec, _document(TrainingSpec, "spec"))
     results = reader.each(cycles, keys.result, _document(TrainingResult, "result"))
     held = reader.each(cycles, keys.holdout, lambda data: frozenset(clip.utterance_id for clip in parse_lines(Clip, data, what="holdout")))
@@ -138,6 +139,26 @@ def read_books(store: ObjectStore, *, full: bool = False, now: datetime | None =
         now=now,
         unreadable=(*reader.unreadable, *(problem for found in ledgers.values() for problem in found.problems)),
     )
+
+
+def head_of(states: Mapping[int, CycleState]) -> int:
+    """Return where the head stands by the states alone: a cycle is opened at the head, which moves on when it needs no approval any more.
+
+    A launcher that died before it moved the head is followed by one that moves it there first.
+    """
+    newest = max(states, default=0)
+    if newest not in states:
+        return ledger.FIRST_CYCLE
+    return newest if states[newest].status == Status.AWAITING_APPROVAL else newest + 1
+
+
+def _head(reader: _Reader) -> int | None:
+    try:
+        with reader.noting(keys.HEAD):
+            return ledger.read_head(reader.store)
+    except InvariantBroken:
+        reader.unreadable.append(Problem(keys.HEAD, "the cycle that is collecting, since there are cycles", "none", HEAD_LOST))
+    return None
 
 
 def _references(specs: dict[int, Stored[TrainingSpec]], results: dict[int, Stored[TrainingResult]]) -> Iterator[ObjectRef]:
@@ -214,7 +235,7 @@ def _quarantined(data: bytes) -> Quarantined:
     try:
         message = json.loads(document["body"])["message"]
         message_id = message["messageId"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Quarantined("", function, reason)
     return Quarantined("", function, reason, message_id, event_id_of(message.get("data", "")))
 
@@ -223,6 +244,6 @@ def event_id_of(data: str) -> str | None:
     """Return the event_id in the base64 data of a message; None = there is none to be read."""
     try:
         event_id = json.loads(base64.b64decode(data, validate=True))["event_id"]
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
         return None
     return event_id if isinstance(event_id, str) else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from infra.fsck import alias_rules, cycle_rules, event_rules, strays
 from infra.fsck.books import Books, Problem
+from shared.alias import ALIAS_LOST
 
 RESTORE = "restore the newest noncurrent generation of the object (docs/guides/operations.md, After a loss), then look again"
 COMPARE = "compare with the noncurrent generations of both objects and restore the pair that belongs together; "
@@ -52,6 +53,7 @@ RULES = (
     Rule(cycle_rules.states_have_their_documents, f"{RESTORE}; without it the cycle's evidence cannot be checked again"),
     Rule(cycle_rules.models_know_where_they_come_from, f"{COMPARE}a base that is gone cannot be trained from"),
     Rule(cycle_rules.everything_named_is_there, f"{RESTORE}; without it nobody can repeat the verdict"),
+    Rule(alias_rules.the_alias_is_there, ALIAS_LOST),
     Rule(
         alias_rules.the_log_is_whole, f"the alias is the truth for services; {RESTORE} of the log, or of the alias if it is behind its log"
     ),
