@@ -6,12 +6,14 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared import keys
 from shared.errors import CorruptObject, InvalidMessage, NotFound, Retryable
 from shared.objectstore import Generation, ObjectStore, crc32c_base64
 from shared.stores import open_store, split_uri
@@ -92,7 +94,7 @@ class AudioSource:
         return AudioPin(uri=uri, generation=info.generation, crc32c=info.crc32c, size_bytes=info.size_bytes)
 
     def fetch(self, pin: AudioPin) -> bytes:
-        """Return the pinned bytes.
+        """Return the pinned bytes, also of an object that was restored since, which has another generation.
 
         Raises:
             InvalidMessage: the address is not allowed, no plain file, or too long.
@@ -109,7 +111,10 @@ class AudioSource:
             raise InvalidMessage(f"audio {pin.uri!r}: expected a generation, found none")
         else:
             store, key = self._locate(pin.uri)
-            data = store.get(key, generation=Generation(pin.generation)).data
+            try:
+                data = store.get(key, generation=Generation(pin.generation)).data
+            except NotFound:
+                data = _restored(store, key, pin)
         if len(data) != pin.size_bytes or crc32c_base64(data) != pin.crc32c:
             raise CorruptObject(f"audio {pin.uri!r}: expected {pin.size_bytes} bytes with crc32c {pin.crc32c}, found others")
         return data
@@ -154,6 +159,22 @@ class AudioSource:
     def _check_size(self, uri: str, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
             raise InvalidMessage(f"audio {uri!r}: expected at most {self._max_bytes} bytes, found {size_bytes} or more")
+
+
+def _restored(store: ObjectStore, key: str, pin: AudioPin) -> bytes:
+    """Return what lies there under another generation, if it has the size and CRC32C of the pin, and the SHA-256 that a copy's name says.
+
+    Raises:
+        NotFound: it is gone, or is not what was pinned.
+        CorruptObject: it is not what its name says.
+    """
+    info = store.stat(key)
+    if (info.size_bytes, info.crc32c) != (pin.size_bytes, pin.crc32c):
+        raise NotFound(f"audio {pin.uri!r}: expected generation {pin.generation}, or its bytes again, found others")
+    data = store.get(key, generation=info.generation).data
+    if key.startswith(keys.AUDIO) and sha256(data).hexdigest() != key.removeprefix(keys.AUDIO):
+        raise CorruptObject(f"audio {pin.uri!r}: expected bytes with the SHA-256 of its name, found others")
+    return data
 
 
 def _segments(uri: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ MEMORY = "corpora/memory/manifest.jsonl"
 CYCLES = "cycles/"
 MODELS = "models/"
 VERDICTS = "verdicts/"
+AUDIO = "corpora/audio/"
 HOLDOUT = "corpora/holdout/"
 FORGOTTEN = "corpora/forgotten/"
 SUITES = "corpora/suites/"
@@ -200,7 +201,7 @@ def resolved(version: int) -> str:
 
 def audio(sha256: str) -> str:
     """Copied audio that must stay."""
-    return f"corpora/audio/{sha256}"
+    return f"{AUDIO}{sha256}"
 
 
 def forgotten(token: str) -> str:

@@ -3,11 +3,13 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from shared import keys
 from shared.audio_source import AudioPin, AudioSource
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.objectstore import ObjectStore, crc32c_base64
@@ -110,7 +112,7 @@ def test_a_pinned_object_is_fetched_as_it_was() -> None:
     assert pin == AudioPin(uri="gs://calls/a.wav", generation=info.generation, crc32c=crc32c_base64(b"RIFF"), size_bytes=4)
     assert AudioPin.model_validate_json(pin.model_dump_json()) == pin
     assert audio.fetch(pin) == b"RIFF"
-    stores.calls.put("a.wav", b"RIFF")
+    stores.calls.put("a.wav", b"RIFX")
     with pytest.raises(NotFound):
         audio.fetch(pin)
     stores.calls.delete("a.wav")
@@ -217,3 +219,51 @@ def test_each_bucket_is_opened_once_for_all_threads() -> None:
 
 def test_the_default_store_is_the_real_one() -> None:
     assert AudioSource.__init__.__defaults__ == (open_store, ())
+
+
+def restored(key: str, data: bytes) -> tuple[AudioSource, AudioPin, MemoryStore]:
+    """Return a source, and the pin of an object that was lost and put back since."""
+    stores = Stores()
+    stores.calls.put(key, data)
+    audio = source("gs://calls", stores=stores)
+    pin = audio.pin(f"gs://calls/{key}")
+    stores.calls.delete(key)
+    with pytest.raises(NotFound):
+        audio.fetch(pin)
+    stores.calls.put(key, data)
+    assert stores.calls.stat(key).generation != pin.generation
+    return audio, pin, stores.calls
+
+
+@pytest.mark.parametrize("key", ["a.wav", keys.audio(sha256(b"hello").hexdigest())])
+def test_what_was_restored_is_used(key: str) -> None:
+    audio, pin, _ = restored(key, b"hello")
+    assert audio.fetch(pin) == b"hello"
+
+
+@pytest.mark.parametrize("other", [b"", b"hellO", b"hello!"])
+def test_what_replaced_the_pinned_bytes_is_not_used(other: bytes) -> None:
+    audio, pin, store = restored("a.wav", b"hello")
+    store.put("a.wav", other)
+    with pytest.raises(NotFound, match="or its bytes again, found others"):
+        audio.fetch(pin)
+
+
+def test_what_only_looks_like_the_pinned_bytes_is_not_used() -> None:
+    twins = (b"\x00" * 8, b"\x01\x00\x00\x00\xb8\xaa\x45\xdd")
+    assert crc32c_base64(twins[0]) == crc32c_base64(twins[1])
+    key = keys.audio(sha256(twins[0]).hexdigest())
+    audio, pin, store = restored(key, twins[0])
+    store.put(key, twins[1])
+    with pytest.raises(CorruptObject, match="the SHA-256 of its name"):
+        audio.fetch(pin)
+
+
+def test_what_is_much_larger_than_the_pin_is_not_read() -> None:
+    audio, pin, store = restored("a.wav", b"hello")
+    store.put("a.wav", b"x" * 900)
+    read: list[str] = []
+    store.after = lambda operation, _: read.append(operation)
+    with pytest.raises(NotFound):
+        audio.fetch(pin)
+    assert "get" not in read
