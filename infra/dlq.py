@@ -15,16 +15,15 @@ from rich.text import Text
 
 from functions.wiring import OPTIONAL, READS, dead_letter_topic, subscription_name
 from infra.errors import Refused
+from infra.quarantine import QUARANTINE, Quarantined, look
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Outgoing, Received
 from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
-from shared.objectstore import ObjectStore
 
 Done = TypeVar("Done")
-QUARANTINE = "quarantine/"
 SHOWN = 100
 SOURCE = "CloudPubSubDeadLetterSource"
 """Pub/Sub's own attributes on a dead letter begin with this."""
@@ -54,16 +53,6 @@ class DeadLetter(Frozen):
         return name in {self.message_id, self.original_id}
 
 
-class Quarantined(Frozen):
-    """A message that can never be handled, with the reason."""
-
-    key: str
-    function: str
-    reason: str
-    at: AwareDatetime
-    body_bytes: int
-
-
 class DlqReport(Frozen):
     """Everything that was refused; of the quarantine the newest."""
 
@@ -84,11 +73,11 @@ def list_dead(session: Session) -> DlqReport:
     for subscription, all_of_it in pulled.items():
         session.bus.nack(dead_letter_topic(subscription), [received.ack_id for received in all_of_it])
     store = session.ports.store
-    names = [info.key for info in store.list(QUARANTINE)]
+    refused = list(store.list(QUARANTINE))
     return DlqReport(
         dead=tuple(sorted(dead, key=lambda letter: letter.dead_since)),
-        quarantined=tuple(_read_quarantined(store, names[-SHOWN:])),
-        quarantined_total=len(names),
+        quarantined=tuple(look(store, refused[-SHOWN:])),
+        quarantined_total=len(refused),
     )
 
 
@@ -193,13 +182,6 @@ def _original_id(received: Received) -> str:
 def _again(letter: DeadLetter, received: Received) -> Outgoing:
     kept = {key: value for key, value in received.message.attributes.items() if not key.startswith((SOURCE, "goog"))}
     return Outgoing(letter.topic, received.message.data, {**kept, ORIGINAL_ID_ATTRIBUTE: letter.original_id})
-
-
-def _read_quarantined(store: ObjectStore, names: Iterable[str]) -> Iterable[Quarantined]:
-    for key in names:
-        document = json.loads(store.get(key).data)
-        fields = {name: document[name] for name in ("function", "reason", "at", "body_bytes")}
-        yield Quarantined.model_validate({"key": key, **fields})
 
 
 def render(report: DlqReport) -> RenderableType:

@@ -8,6 +8,7 @@ import infra.dlq
 import infra.dlq_drop
 from infra.errors import OK, REFUSED
 from infra.options import By, Json
+from infra.quarantine import QUARANTINE, drop_quarantined, refuse_replay
 from infra.session import open_session
 from infra.terminal import answering, show
 
@@ -15,7 +16,7 @@ dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
 
 OneSubscription = Annotated[str | None, typer.Option(help="Only what this subscription's function refused.")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
-Wanted = Annotated[str | None, typer.Option("--id", help="Only this message, by its own or the event's id.")]
+Wanted = Annotated[str | None, typer.Option("--id", help="Only this message, by its own or the event's id, or an object in quarantine.")]
 
 
 @dlq.command("list")
@@ -43,6 +44,8 @@ def dlq_replay(subscription: OneSubscription = None, wanted: Wanted = None, ever
     if everything == (wanted is not None):
         raise typer.BadParameter("say which: --id ID, or --all")
     with answering(), open_session() as session:
+        if wanted is not None and wanted.startswith(QUARANTINE):
+            refuse_replay(session.ports.store, wanted)
         letters = infra.dlq.replay(session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted))
     text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
     show(letters, text, as_json=as_json)
@@ -58,11 +61,16 @@ def dlq_drop(
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Give dead letters up for good; each stays in quarantine, with who dropped it and why."""
+    """Give dead letters up for good, or an object in quarantine; each stays in quarantine, with who dropped it and why."""
     if everything == (wanted is not None):
         raise typer.BadParameter("say which: --id ID, or --all")
     if not reason.strip():
         raise typer.BadParameter("--reason: expected why, found nothing: it is all that is known of the message later")
+    if wanted is not None and wanted.startswith(QUARANTINE):
+        with answering(), open_session() as session:
+            item = drop_quarantined(session.ports.store, wanted, by=by, reason=reason)
+        show(item, f"{item.key} is dropped: {item.reason}", as_json=as_json)
+        return
     with answering(), open_session() as session:
         dropped = infra.dlq_drop.drop(
             session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted), by=by, reason=reason

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable
 
 from functions.push import body_of, quarantine
 from functions.wiring import dead_letter_topic
-from infra.dlq import QUARANTINE, DeadLetter, describe, pull_all, settle, subscriptions
+from infra.dlq import DeadLetter, describe, pull_all, settle, subscriptions
 from infra.errors import Refused
+from infra.quarantine import QUARANTINE, open_quarantined
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Received
-from shared.cas import find
-from shared.errors import CorruptObject
 from shared.frozen import Frozen
 
 MOST_SHOWN = 20_000
@@ -65,19 +64,16 @@ def show_refused(session: Session, wanted: str) -> list[RefusedMessage]:
 
 
 def _in_quarantine(session: Session, key: str) -> RefusedMessage:
-    stored = find(session.ports.store, key)
-    if stored is None:
-        raise Refused(f"{key}: expected an object, found none: `retune dlq list`")
-    try:
-        document = json.loads(stored.data)
-        reason, body = str(document["reason"]), str(document["body"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptObject(f"{key}: expected reason and body in JSON, found {error!r}; look at it with your own tools") from error
+    found = open_quarantined(session.ports.store, key)
+    if found.refusal is None:
+        data = found.stored.data.decode(errors="backslashreplace")
+        return RefusedMessage(place=key, reason=found.problem, letter=None, attributes={}, data=data)
+    reason, body = found.refusal.reason, found.refusal.body
     try:
         message = json.loads(body)["message"]
         attributes = {str(name): str(value) for name, value in (message.get("attributes") or {}).items()}
         data = base64.b64decode(message.get("data") or "", validate=True).decode(errors="backslashreplace")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         attributes, data = {}, body  # malformed already as an envelope: this is all there is
     return RefusedMessage(place=key, reason=reason, letter=None, attributes=attributes, data=data)
 

@@ -174,7 +174,9 @@ def _prune(value: Any, target: Target, theirs: list[dict[str, Any]]) -> Any:
 def quarantined(data: bytes, target: Target) -> bool:
     """Tell whether a message that was refused is the target's, as far as it can be read; where it cannot, whether it quotes the id."""
     document = _json(data)
-    body = document.get("body", "") if isinstance(document, dict) else ""
+    body = document.get("body") if isinstance(document, dict) else None
+    if not isinstance(body, str):
+        body = data.decode(errors="replace")  # somebody else wrote it, or it is torn
     payload = _payload(body)
     event = _json(payload)
     if isinstance(event, dict):

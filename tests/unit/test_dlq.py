@@ -193,3 +193,76 @@ def test_a_drop_wants_to_know_which_and_why(world: WithDeadLetters, monkeypatch:
     assert retune(world, monkeypatch, "drop", "--id", "e99", "--reason", "why").exit_code == 1
     assert len(dlq.list_dead(session(world)).dead) == 1
     assert not list(world.store.list("quarantine/"))
+
+
+UNREADABLE = {
+    "no JSON": b"\xff{ not JSON",
+    "another form": b"[1, 2]",
+    "a field short": b'{"function": "collector", "reason": "why", "body": "{}"}',
+    "a field of another kind": b'{"function": 1, "reason": "why", "at": "2026-01-05T10:00:00Z", "body_bytes": 2, "body": "{}"}',
+    "no time": b'{"function": "collector", "reason": "why", "at": "yesterday", "body_bytes": 2, "body": "{}"}',
+    "nested too deeply": b"[" * 100_000,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_what_cannot_be_read_in_quarantine_is_listed_shown_and_dropped(
+    world: WithDeadLetters, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    good = quarantine(world.store, function="collector", reason="no such type", body=body_of(b"{}"), now=world.clock.now())
+    key = "quarantine/2026-01-05/x.json"
+    world.store.put(key, UNREADABLE[what])
+
+    listed = retune(world, monkeypatch, "list", "--json")
+    assert listed.exit_code == 0
+    items = {item["key"]: item for item in json.loads(listed.stdout)["quarantined"]}
+    assert (items[good]["readable"], items[key]["readable"], items[key]["body_bytes"]) == (True, False, len(UNREADABLE[what]))
+    assert items[key]["reason"].startswith("unreadable: refused message: expected a valid Refusal, found ")
+    assert "unreadable" in retune(world, monkeypatch, "list").stdout
+
+    shown = retune(world, monkeypatch, "show", key)
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith(f"{key}\nwhy: unreadable: ")
+    text = UNREADABLE[what].decode(errors="backslashreplace")
+    assert text[:1000] in shown.stdout
+
+    replayed = retune(world, monkeypatch, "replay", "--id", key)
+    assert replayed.exit_code == 1
+    assert replayed.stderr.startswith(f"{key}: not published again: unreadable: ")
+
+    dropped = retune(world, monkeypatch, "drop", "--id", key, "--by", "ana", "--reason", "a disk was torn")
+    assert dropped.exit_code == 0
+    assert dropped.stdout.startswith(f"{key} is dropped: dropped by ana (claimed): a disk was torn; unreadable: ")
+    document = json.loads(world.store.get(key).data)
+    assert document["body"] == text
+    assert fsck(world.store).clean
+    again = retune(world, monkeypatch, "drop", "--id", key, "--by", "ana", "--reason", "once more")
+    assert (again.exit_code, "expected what nobody has dropped" in again.stderr) == (1, True)
+
+
+def test_what_was_refused_for_good_is_not_published_again_and_can_be_dropped(
+    world: WithDeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = quarantine(world.store, function="collector", reason="no such type", body=body_of(b"{}"), now=world.clock.now())
+    replayed = retune(world, monkeypatch, "replay", "--id", key)
+    assert (replayed.exit_code, replayed.stdout) == (1, "")
+    assert (
+        replayed.stderr
+        == f"{key}: not published again: collector refused it for good: no such type; mend the sender, and let it send anew\n"
+    )
+    dropped = retune(world, monkeypatch, "drop", "--id", key, "--by", "ana", "--reason", "known")
+    assert dropped.stdout == f"{key} is dropped: dropped by ana (claimed): known; refused: no such type\n"
+    (item,) = dlq.list_dead(session(world)).quarantined
+    assert (item.function, item.reason) == ("collector", "dropped by ana (claimed): known; refused: no such type")
+    for command in (("replay",), ("drop", "--reason", "why")):
+        assert retune(world, monkeypatch, *command, "--id", "quarantine/none.json").exit_code == 1
+
+
+def test_a_huge_object_in_quarantine_is_listed_unread(world: WithDeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.quarantine.MAX_OBJECT_BYTES", 10)
+    world.store.put("quarantine/2026-01-05/x.json", b"{" * 11)
+    (item,) = json.loads(retune(world, monkeypatch, "list", "--json").stdout)["quarantined"]
+    assert item["reason"] == "unreadable: expected at most 10 bytes, found 11"
+    shown = retune(world, monkeypatch, "show", "quarantine/2026-01-05/x.json")
+    assert (shown.exit_code, "look at it with your own tools" in shown.stderr) == (1, True)

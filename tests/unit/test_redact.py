@@ -106,3 +106,8 @@ def test_lists_of_a_document_lose_what_is_theirs_and_its_numbers_stay() -> None:
 )
 def test_a_refused_message_is_theirs_as_far_as_it_can_be_read(body: str, theirs: bool) -> None:
     assert quarantined(json.dumps({"reason": "unreadable", "body": body}).encode(), target()) is theirs
+
+
+def test_what_is_torn_in_quarantine_is_theirs_where_it_quotes_the_id() -> None:
+    assert quarantined(b'{"function": "collector", "body": "{\\"utterance_id\\": "u7"', target("utterance", "u7", "u7"))
+    assert not quarantined(b'{"function": "collector", "body": "u70', target("utterance", "u7", "u7"))
