@@ -14,7 +14,7 @@ from shared.bus import Publisher
 from shared.cas import apply_with_cas, create, find
 from shared.clock import Clock
 from shared.cycle import CODEC, Status, decide_begin_training
-from shared.errors import RetuneError
+from shared.errors import Retryable
 from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted
 from shared.ids import derived_event_id
 from shared.messages import outgoing
@@ -101,7 +101,7 @@ class StandIn:
         data = document_bytes(result)
         if create(self.store, keys.result(self.run.cycle), data).data != data:
             return "another process has written the result"
-        with suppress(RetuneError):  # the sweeper announces what was not announced
+        with suppress(Retryable):  # the sweeper announces what was not announced; a death is none of our business
             self.publisher.publish(outgoing(completed_event(result)))
         return "completed"
 

@@ -26,7 +26,7 @@ from infra.local.emulator import PubSubEmulator, emulator_available
 from infra.local.gcs_server import GcsServer
 from infra.local.pubsub_server import PubSubServer
 from shared import keys, ledger
-from shared.bus import Bus, Outgoing
+from shared.bus import Outgoing
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.cycle import Status
@@ -63,7 +63,7 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[str]:
 class Wired:
     """A collector that Pub/Sub pushes to, and the store in which it writes."""
 
-    bus: Bus
+    bus: PubSubBus
     store: GcsStore
     answers: list[int]
 
@@ -98,7 +98,7 @@ class Wired:
         return [event.event_id for event in ledger.read_events(self.store, 2)]
 
 
-def wire(bus: Bus, endpoint: str) -> None:
+def wire(bus: PubSubBus, endpoint: str) -> None:
     for topic in TOPICS:
         bus.create_topic(topic)
     for function, topics in READS.items():
