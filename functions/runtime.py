@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shared.bus import Publisher
 from shared.clock import Clock, SystemClock
 from shared.config import Settings
+from shared.errors import InvalidMessage, InvariantBroken
 from shared.events import Event
 from shared.messages import outgoing
 from shared.objectstore import ObjectStore
@@ -21,9 +22,16 @@ class Ports:
     settings: Settings
 
     def publish_all(self, events: Iterable[Event]) -> None:
-        """Publish and wait for each; a failure raises, and the redelivery publishes the very same events again."""
+        """Publish and wait for each; a failure raises, and the redelivery publishes the very same events again.
+
+        Raises:
+            InvariantBroken: the bus will never take one of them; the message that is handled is not at fault, and is not quarantined.
+        """
         for event in events:
-            self.publisher.publish(outgoing(event))
+            try:
+                self.publisher.publish(outgoing(event))
+            except InvalidMessage as error:
+                raise InvariantBroken(f"event {event.event_id}: expected one that the bus can take, found {error}") from error
 
 
 def ports_from_env() -> Ports:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared import keys
-from shared.errors import CorruptObject, InvalidMessage, NotFound, Retryable
+from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound, Retryable
 from shared.objectstore import Generation, ObjectStore, crc32c_base64
 from shared.stores import open_store, split_uri
 from shared.whole_file import ChecksumWriter, read_blocks
@@ -89,7 +89,8 @@ class AudioSource:
         if uri.startswith(_FILE):
             return self._pin_file(uri)
         store, key = self._locate(uri)
-        info = store.stat(key)
+        with _of_this_address(uri):
+            info = store.stat(key)
         self._check_size(uri, info.size_bytes)
         return AudioPin(uri=uri, generation=info.generation, crc32c=info.crc32c, size_bytes=info.size_bytes)
 
@@ -111,10 +112,11 @@ class AudioSource:
             raise InvalidMessage(f"audio {pin.uri!r}: expected a generation, found none")
         else:
             store, key = self._locate(pin.uri)
-            try:
-                data = store.get(key, generation=Generation(pin.generation)).data
-            except NotFound:
-                data = _restored(store, key, pin)
+            with _of_this_address(pin.uri):
+                try:
+                    data = store.get(key, generation=Generation(pin.generation)).data
+                except NotFound:
+                    data = _restored(store, key, pin)
         if len(data) != pin.size_bytes or crc32c_base64(data) != pin.crc32c:
             raise CorruptObject(f"audio {pin.uri!r}: expected {pin.size_bytes} bytes with crc32c {pin.crc32c}, found others")
         return data
@@ -159,6 +161,15 @@ class AudioSource:
     def _check_size(self, uri: str, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
             raise InvalidMessage(f"audio {uri!r}: expected at most {self._max_bytes} bytes, found {size_bytes} or more")
+
+
+@contextmanager
+def _of_this_address(uri: str) -> Iterator[None]:
+    """What the store will never give is the fault of the address, which a message brought, and no outage."""
+    try:
+        yield
+    except InvariantBroken as error:
+        raise InvalidMessage(f"audio {uri!r}: expected an object that can be read, found {error}") from error
 
 
 def _restored(store: ObjectStore, key: str, pin: AudioPin) -> bytes:

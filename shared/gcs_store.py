@@ -46,6 +46,9 @@ _AWAY = (
     TimeoutError,
 )
 
+_NEVER = frozenset({400, 405, 411, 413, 414})
+"""Whatever is asked so was not carried out, and never will be. Of a 416 a download that goes on may be the cause."""
+
 Got = TypeVar("Got")
 
 
@@ -243,7 +246,9 @@ class GcsStore:
             raise Conflict(f"{what}: expected another generation: {error.message}") from error
         except exceptions.NotFound as error:
             raise missing(f"{what}: expected it to exist, found nothing: {error.message}") from error
-        except (exceptions.BadRequest, exceptions.Unauthorized, exceptions.Forbidden) as error:
-            raise Retryable(f"{what}: refused: {error}") from error
+        except (exceptions.Unauthorized, exceptions.Forbidden) as error:
+            raise Retryable(f"{what}: refused: {error}") from error  # until an operator has granted it
         except _AWAY as error:
+            if getattr(error, "code", None) in _NEVER:
+                raise InvariantBroken(f"{what}: expected a request that Cloud Storage can take, found {error}") from error
             raise unknown(f"{what}: {type(error).__name__}: {error}") from error

@@ -55,7 +55,10 @@ class StoredObject:
 
 
 class ObjectStore(Protocol):
-    """Strongly consistent key-value store with conditional writes."""
+    """Strongly consistent key-value store with conditional writes.
+
+    Any call may raise InvariantBroken: the store will never take such a request, and did not carry it out.
+    """
 
     @property
     def uri(self) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from shared.audio_source import AudioPin, AudioSource
 from shared.cas import commit
-from shared.errors import CommitUnknown, Conflict, InvariantBroken, NotFound, Retryable
+from shared.errors import CommitUnknown, Conflict, InvalidMessage, InvariantBroken, NotFound, Retryable
 from shared.gcs_store import GcsStore
 from shared.objectstore import ABSENT, Generation
 from tests.gcs_proxy import CUT, PASS, REFUSED, SHORT, TRUNCATED, UNCLOSED, Proxy, always, first, quick_store
@@ -123,6 +124,45 @@ def test_a_refused_write_did_not_happen(proxy: Proxy, store: GcsStore) -> None:
     with pytest.raises(Retryable):
         store.put("k", b"", if_generation_match=ABSENT)
     assert len(proxy.lines) == 1
+
+
+@pytest.mark.parametrize("status", ["400", "405", "411", "413", "414"])
+def test_what_the_server_will_never_take_is_asked_once_and_is_no_outage(
+    proxy: Proxy, store: GcsStore, truth: Any, status: str, tmp_path: Path
+) -> None:
+    truth.put("k", b"1")
+    (tmp_path / "file").write_bytes(b"2")
+    calls: list[Callable[[], Any]] = [
+        lambda: store.get("k"),
+        lambda: store.stat("k"),
+        lambda: store.put("k", b""),
+        lambda: store.put("k", b"", if_generation_match=ABSENT),
+        lambda: store.put_file("k", tmp_path / "file", if_generation_match=ABSENT),
+        lambda: store.get_to_file("k", tmp_path / "target"),
+        lambda: list(store.list("")),
+        lambda: store.delete("k"),
+    ]
+    for call in calls:
+        proxy.lines.clear()
+        proxy.plan = always(status)
+        with pytest.raises(InvariantBroken, match="expected a request that Cloud Storage can take"):
+            call()
+        assert len(proxy.lines) == 1
+    proxy.plan = lambda _number, line: status if line.startswith("GET /download") else PASS
+    with pytest.raises(InvariantBroken):
+        store.get("k")
+    assert truth.get("k").data == b"1"
+
+
+def test_an_address_that_the_server_will_never_take_sets_its_clip_aside(proxy: Proxy, store: GcsStore, truth: Any) -> None:
+    info = truth.put("k", b"1")
+    audio = AudioSource(lambda _: store, ("gs://calls",))
+    pin = AudioPin(uri="gs://calls/k", generation=info.generation, crc32c=info.crc32c, size_bytes=1)
+    proxy.plan = always("400")
+    with pytest.raises(InvalidMessage, match="audio 'gs://calls/k'"):
+        audio.pin("gs://calls/k")
+    with pytest.raises(InvalidMessage, match="audio 'gs://calls/k'"):
+        audio.fetch(pin)
 
 
 # Deletes

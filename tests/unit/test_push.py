@@ -14,9 +14,12 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
 from functions.push import decode, serve
-from shared.bus import Message
+from functions.runtime import Ports
+from shared.bus import Message, Outgoing
+from shared.config import Settings
 from shared.dir_store import DirStore
-from shared.errors import InvalidMessage, Retryable
+from shared.errors import InvalidMessage, InvariantBroken, Retryable
+from shared.testing import builders
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
 
@@ -231,3 +234,25 @@ def test_the_framework_answers_204_for_what_was_quarantined(deployed: Any, tmp_p
 def test_the_framework_answers_a_probe(deployed: Any) -> None:
     answer = deployed.get("/")
     assert (answer.status_code, answer.data) == (200, b"ok")
+
+
+class Refusing:
+    """A bus that will never take what is published."""
+
+    def publish(self, message: Outgoing) -> str:
+        raise InvalidMessage(f"publish to {message.topic}: the project's name is none")
+
+
+def test_a_message_is_not_quarantined_because_the_answer_to_it_cannot_be_published() -> None:
+    endpoint = Endpoint()
+    settings = Settings(bucket="gs://bucket", project="p", audio_prefixes=("gs://calls",))
+    ports = Ports(endpoint.store, Refusing(), endpoint.clock, settings)
+
+    def answer(_: Message) -> str:
+        ports.publish_all([builders.error(1)])
+        return "answered"
+
+    endpoint.handle = answer  # type: ignore[method-assign]
+    with pytest.raises(InvariantBroken, match="event e1: expected one that the bus can take"):
+        endpoint.send(envelope(data="aGk="))
+    assert endpoint.quarantined() == []
