@@ -22,6 +22,7 @@ from shared.whole_file import put_whole
 from trainer.align import LogProbs
 from trainer.batching import pad_features
 from trainer.decode import Unspellable, ctc_frames_needed
+from trainer.flac import HEAD_BYTES, MAX_S, has_no_length, with_length
 from trainer.model import AcousticModel, Samples
 from trainer.network import convolve, encode
 from trainer.verbalise import Unreadable, as_spoken
@@ -71,7 +72,7 @@ class Bounds:
     purpose: str
 
 
-JUDGED = Bounds(0.1, 600.0, "to be heard")
+JUDGED = Bounds(0.1, MAX_S, "to be heard")
 """What a set that judges may hold; training and dev clips have narrower bounds."""
 
 
@@ -116,8 +117,11 @@ class UnlabelledOnDisk:
 
 def read_waveform(path: Path) -> Samples:
     """Decode a checked audio file: `(samples,)` float32 in [-1, 1]."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    source = BytesIO(with_length(path.read_bytes())) if has_no_length(head) else path
     samples: Samples
-    samples, _ = soundfile.read(path, dtype="float32")
+    samples, _ = soundfile.read(source, dtype="float32")
     return samples
 
 
@@ -150,7 +154,7 @@ def open_audio(data: bytes) -> Iterator[soundfile.SoundFile]:
     if not data:
         raise ClipRefused("empty", "expected audio, found 0 bytes")
     try:
-        with soundfile.SoundFile(BytesIO(data)) as file:
+        with soundfile.SoundFile(BytesIO(with_length(data))) as file:
             yield file
     except soundfile.SoundFileError as error:
         raise ClipRefused("not_audio", f"expected an audio file, found {len(data)} bytes that are none: {error}") from error
@@ -297,7 +301,7 @@ class ClipLoader:
     def _keep(self, data: bytes) -> Path:
         path = self._folder / sha256(data).hexdigest()
         if not path.exists():
-            put_whole(path, data)
+            put_whole(path, with_length(data))  # for readers that only know files with a length
         return path
 
 

@@ -100,6 +100,55 @@ def test_a_header_that_lies_costs_its_own_clip(decoder: str, expected: str, data
     assert outcome(DECODERS[decoder], data) == expected
 
 
+SPEECH = np.random.default_rng(1).normal(scale=0.1, size=3 * RATE_HZ + 17)
+
+
+def piped(samples: npt.NDArray[np.float64] = SPEECH, *, rate: int = RATE_HZ) -> bytes:
+    """Return FLAC as an encoder writes it into a pipe: without what is known only at the end."""
+    buffer = BytesIO()
+    soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
+    data = bytearray(buffer.getvalue())
+    data[12:18] = bytes(6)  # nor the sizes of frames
+    data[18:26] = (int.from_bytes(data[18:26], "big") >> 36 << 36).to_bytes(8, "big")
+    data[26:42] = bytes(16)  # nor the MD5
+    return bytes(data)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_flac_that_a_pipe_wrote_is_heard_to_its_end(decoder: str, tmp_path: Path) -> None:
+    data = piped()
+    with pytest.raises(soundfile.SoundFileError):
+        soundfile.read(BytesIO(data), frames=len(SPEECH) + 1)
+    samples = DECODERS[decoder](data)
+    assert samples.size == SPEECH.size
+    assert np.abs(samples - SPEECH).max() < 1e-4
+    path = tmp_path / "clip"
+    path.write_bytes(data)
+    assert np.array_equal(read_waveform(path), samples)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    ("expected", "data"),
+    [
+        ("too_long", flac(3600 * RATE_HZ, claimed=0)),
+        ("too_short", piped(SPEECH[:100])),
+        ("not_audio", piped()[:-1000]),
+        ("not_audio", piped()[:42]),
+        ("not_audio", piped()[:26]),
+    ],
+    ids=["an hour", "too short", "cut off", "a header alone", "half a header"],
+)
+def test_flac_without_a_length_has_the_same_bounds(decoder: str, expected: str, data: bytes) -> None:
+    assert outcome(DECODERS[decoder], data) == expected
+
+
+def test_flac_without_a_length_is_mixed_a_block_at_a_time_and_refused_for_its_rate_undecoded() -> None:
+    frames = 3_000_000
+    assert outcome(DECODERS["any"], flac(frames, rate=MAX_RATE_HZ, channels=8, claimed=0)) == str(frames * RATE_HZ // MAX_RATE_HZ)
+    assert outcome(DECODERS["any"], flac(RATE_HZ, rate=MAX_RATE_HZ + 1000, channels=8, claimed=0)) == "wrong_rate"
+
+
 def test_a_thousand_channels_are_no_clip() -> None:
     assert outcome(DECODERS["trainer"], wav(SECOND * 64, channels=1024)) == "not_audio"
     assert outcome(DECODERS["any"], wav(SECOND * 64, channels=1024)) == "too_short"

@@ -1,5 +1,6 @@
 """Every way in which a clip can be unusable, and what it is called."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
+import soundfile
 import torch
 
 from shared.audio_source import AudioSource
@@ -55,6 +57,20 @@ def test_a_good_clip_keeps_its_samples_and_labels(bench: Bench, model: AcousticM
     assert outcome.labels == tuple(model.vocabulary.encode("hello"))
     assert outcome.samples == GOOD.size
     np.testing.assert_allclose(outcome.waveform(), GOOD, atol=1e-4)
+
+
+def test_a_clip_that_a_pipe_wrote_lies_on_disk_with_its_length(bench: Bench) -> None:
+    buffer = BytesIO()
+    soundfile.write(buffer, GOOD, RATE_HZ, format="FLAC", subtype="PCM_16")
+    data = bytearray(buffer.getvalue())
+    data[18:26] = (int.from_bytes(data[18:26], "big") >> 36 << 36).to_bytes(8, "big")
+    outcome = bench.outcome(stored_clip(bench.store, "clip", "hello", audio=bytes(data)))
+    assert isinstance(outcome, UsableClip)
+    assert outcome.samples == GOOD.size
+    assert soundfile.info(outcome.path).frames == GOOD.size
+    again = bench.outcome(stored_clip(bench.store, "clip", "hello", audio=bytes(data)))
+    assert isinstance(again, UsableClip)
+    np.testing.assert_allclose(again.waveform(), GOOD, atol=1e-4)
 
 
 def test_a_number_is_written_out_where_the_language_is_known_and_refused_where_it_is_not(
