@@ -31,6 +31,7 @@ from infra.train_cli import train_command
 from shared.clock import SystemClock
 from shared.forgotten import Kind
 from shared.policy import Policy
+from shared.terminal import say
 
 LOCAL_STACK, LOOK, ACT, KEEP, ALONE = PANELS = (
     "On this machine",
@@ -96,7 +97,7 @@ def up(
             pubsub_port=pubsub_port,
             rest_port=rest_port,
         )
-        code = run(config, sample_errors=sample_errors, first_model=not no_model, tell=lambda line: print(line, flush=True))
+        code = run(config, sample_errors=sample_errors, first_model=not no_model, tell=say)
     raise typer.Exit(code)
 
 

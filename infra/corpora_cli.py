@@ -15,6 +15,7 @@ from infra.replay import render_change, render_replay
 from infra.session import open_session
 from infra.suite_tables import render_added, render_suite, render_suites
 from infra.terminal import answering, show
+from shared.terminal import say
 
 suite = typer.Typer(no_args_is_help=True, help="Regression suites: clips that a model must stay good on.")
 replay = typer.Typer(no_args_is_help=True, help="Trusted clips that training mixes in against forgetting.")
@@ -111,7 +112,7 @@ def suite_history(
         found = infra.suite_history.history(session.ports, name)
     if html is not None:
         html.write_text(infra.suite_history.history_page(found), encoding="utf-8")
-        typer.echo(f"written to {html}", err=True)
+        say(f"written to {html}", err=True)
     show(found, infra.suite_history.render_history(found), as_json=as_json)
 
 

@@ -6,9 +6,8 @@ Both run without a stack and without a cloud.
 import os
 from collections.abc import Sequence
 
-import typer
-
 from infra.errors import OK, REFUSED, USAGE
+from shared.terminal import say
 from trainer.finetune.options import Options, UsageError, parse_llm, parse_options
 
 DEMO_MARK = "made-by-retune.json"
@@ -22,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         options = parse_options(arguments, os.environ)
     except UsageError as error:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
         return USAGE
     return carry_out(with_shipped_model(options))
 
@@ -34,7 +33,7 @@ def with_shipped_model(options: Options) -> Options:
         return options
     from infra.local.baseline import MODEL_DIR
 
-    typer.echo(f"{folder} is speech that we made and no --model is named: taking the small model that ships, {MODEL_DIR}", err=True)
+    say(f"{folder} is speech that we made and no --model is named: taking the small model that ships, {MODEL_DIR}", err=True)
     return options.model_copy(update={"model": str(MODEL_DIR)})
 
 
@@ -45,8 +44,8 @@ def check_llm(arguments: Sequence[str]) -> int:
     try:
         config = parse_llm(arguments, os.environ)
     except UsageError as error:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
         return USAGE
     report = check_endpoint(config, os.environ)
-    typer.echo("\n".join(report.lines()))
+    say("\n".join(report.lines()))
     return OK if report.ok else REFUSED

@@ -17,6 +17,7 @@ from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument,
 from infra.publish.folder import export_folder, render_folder
 from infra.session import open_session
 from infra.terminal import answer_with, answering, show
+from shared.terminal import say
 
 models = typer.Typer(no_args_is_help=True, help="Models in the registry.")
 
@@ -52,9 +53,7 @@ def models_import(
     """Check a model, convert it to safetensors and bring it in: the first is v0, a later one takes the next cycle's number."""
     with answering(), open_session() as session:
         asking = person(by, reason, True, timeout)
-        imported = infra.models.import_model(
-            session.ports, source, asking, make_stable=make_stable, tell=lambda line: typer.echo(line, err=True)
-        )
+        imported = infra.models.import_model(session.ports, source, asking, make_stable=make_stable, tell=lambda line: say(line, err=True))
     promotion, name = imported.promotion, f"v{imported.version}"
     next_step = promotion.text if promotion else f"make it stable with `retune promote {name} --override --reason WHY`"
     show(imported, f"{name} is imported; {next_step}", as_json=as_json)

@@ -9,6 +9,7 @@ from infra.options import Json
 from infra.session import read_policy
 from infra.terminal import answering, show
 from shared.policy import Policy
+from shared.terminal import say
 
 Repeated = list[str] | None
 
@@ -50,5 +51,5 @@ def simulate(  # noqa: PLR0917 - typer reads options off the parameters
             seed=seed,
             present=read_policy(Policy()),
         )
-        simulation = carry_out(asked, lambda line: typer.echo(line, err=True))
+        simulation = carry_out(asked, lambda line: say(line, err=True))
     show(simulation, render(simulation), as_json=as_json)

@@ -1,7 +1,6 @@
 """How a command answers: a document for machines or a text for people, and an exit code."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -15,23 +14,28 @@ from rich.console import Console, RenderableType
 from infra.errors import OK, REFUSED, TIMEOUT, UNREACHABLE, NoAnswer, Refused, Unreachable
 from infra.people import Answer
 from shared.errors import NotFound, Retryable, RetuneError
-from shared.wording import PIPE_COLUMNS
+from shared.terminal import TextConsole, say
 
 
 def show(document: BaseModel | Sequence[BaseModel], rendered: RenderableType, *, as_json: bool) -> None:
     """Print a document, or a list of them, as JSON; else what was rendered of it."""
     if as_json:
         dumped = [item.model_dump(mode="json") for item in ([document] if isinstance(document, BaseModel) else document)]
-        typer.echo(json.dumps(dumped[0] if isinstance(document, BaseModel) else dumped, indent=1))
+        print_json(dumped[0] if isinstance(document, BaseModel) else dumped, indent=1)
     elif isinstance(rendered, str):
-        typer.echo(rendered)
+        say(rendered)
     else:
         console().print(rendered)
 
 
+def print_json(document: object, *, indent: int | None = None) -> None:
+    """Print JSON in ASCII: every character that a terminal could obey is escaped, also DEL, which JSON allows as it is."""
+    typer.echo(json.dumps(document, indent=indent).replace("\x7f", "\\u007f"))
+
+
 def console() -> Console:
     """Return where tables are printed: as wide as the terminal, without colours elsewhere; what they hold is text, never markup."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, markup=False, emoji=False)
+    return TextConsole()
 
 
 def answer_with(answer: Answer, *, as_json: bool) -> NoReturn:
@@ -60,5 +64,5 @@ def answering() -> Iterator[None]:
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
-    typer.echo(str(error), err=True)
+    say(error, err=True)
     raise typer.Exit(code) from error

@@ -11,6 +11,7 @@ from infra.options import Json
 from infra.session import open_session
 from infra.terminal import answering, show
 from infra.train import follow, train
+from shared.terminal import say
 
 DAY_S = 86_400.0
 
@@ -30,7 +31,7 @@ def train_command(
         deps = replace(launch_deps(), ports=session.ports)
         answer = train(deps, cycle, launcher)
         if wait and not answer.refused:
-            typer.echo(answer.text, err=True)
-            answer = follow(session.ports, cycle, lambda line: typer.echo(line, err=True), timeout_s=timeout)
+            say(answer.text, err=True)
+            answer = follow(session.ports, cycle, lambda line: say(line, err=True), timeout_s=timeout)
     show(answer, answer.text, as_json=as_json)
     raise typer.Exit(REFUSED if answer.refused else OK)

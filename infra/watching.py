@@ -1,17 +1,15 @@
 """Looks at something again and again, and shows it anew: in place on a terminal, once for each change in a pipe."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import typer
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from infra.terminal import console
+from infra.terminal import console, print_json
 
 View = TypeVar("View", bound=BaseModel)
 EVERY_S = 2.0
@@ -36,7 +34,7 @@ def watch(views: Iterator[View], render: Callable[[View], RenderableType], *, sa
     try:
         if as_json:
             for view in _changes(views, same):
-                typer.echo(json.dumps(view.model_dump(mode="json")))
+                print_json(view.model_dump(mode="json"))
         elif sys.stdout.isatty():
             _in_place(console(), views, render)
         else:

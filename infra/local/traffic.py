@@ -31,6 +31,7 @@ from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC
 from shared.stores import open_store
+from shared.terminal import say
 from shared.training import ObjectRef, sha256_hex
 from trainer.acoustics import SAMPLE_RATE_HZ
 
@@ -161,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             sent = send(Settings.from_env(), chosen.errors, progress)
     except Refused as error:
-        print(error, file=sys.stderr)
+        say(error, err=True)
         return 1
     except KeyboardInterrupt:
         return 130

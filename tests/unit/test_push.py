@@ -243,7 +243,7 @@ class Refusing:
         raise InvalidMessage(f"publish to {message.topic}: the project's name is none")
 
 
-def test_a_message_is_not_quarantined_because_the_answer_to_it_cannot_be_published() -> None:
+def test_a_message_is_not_quarantined_because_the_answer_to_it_cannot_be_published(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = Endpoint()
     settings = Settings(bucket="gs://bucket", project="p", audio_prefixes=("gs://calls",))
     ports = Ports(endpoint.store, Refusing(), endpoint.clock, settings)
@@ -252,7 +252,7 @@ def test_a_message_is_not_quarantined_because_the_answer_to_it_cannot_be_publish
         ports.publish_all([builders.error(1)])
         return "answered"
 
-    endpoint.handle = answer  # type: ignore[method-assign]
+    monkeypatch.setattr(endpoint, "handle", answer)
     with pytest.raises(InvariantBroken, match="event e1: expected one that the bus can take"):
         endpoint.send(envelope(data="aGk="))
     assert endpoint.quarantined() == []

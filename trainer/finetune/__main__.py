@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from shared.terminal import say
 from trainer.finetune.options import Options, UsageError, parse_options
 
 
@@ -12,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse_options(sys.argv[1:] if arguments is None else arguments, os.environ)
     except UsageError as error:
-        print(error, file=sys.stderr)
+        say(error, err=True)
         return 2
     return carry_out(options)
 

@@ -9,7 +9,6 @@ report                and work/ goes
 """
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,9 +17,9 @@ from rich.console import Console
 
 from shared.clock import Clock, SystemClock
 from shared.errors import CorruptObject, RetuneError
+from shared.terminal import TextConsole, say
 from shared.training import SetAside, SetRole, digest_folder, document_bytes, lines_bytes, parse_document
 from shared.whole_file import put_whole
-from shared.wording import PIPE_COLUMNS
 from trainer.attempt import PACKAGES
 from trainer.data import UsableClip
 from trainer.dataset import training_sets
@@ -46,8 +45,7 @@ DONE, REFUSED, USAGE, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
 
 
 def _console() -> Console:
-    # names of files are no markup
-    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, markup=False, soft_wrap=False)
+    return TextConsole(highlight=False, soft_wrap=False)
 
 
 @dataclass(frozen=True)
@@ -77,22 +75,22 @@ def run_finetune(options: Options, ports: Ports) -> int:
         output = open_output(options)
         report = _finished(output, options) or _Run(options, ports, output).carry_out()
     except UsageError as error:
-        print(error, file=sys.stderr)
+        say(error, err=True)
         return USAGE
     except RetuneError as error:
-        print(error, file=sys.stderr)
+        say(error, err=True)
         return REFUSED
     except KeyboardInterrupt:
-        print(f"interrupted: go on with --resume --output-dir {options.output_dir}", file=sys.stderr)
+        say(f"interrupted: go on with --resume --output-dir {options.output_dir}", err=True)
         return INTERRUPTED
     except RunPreempted:
-        print(f"the machine is being taken away: go on with --resume --output-dir {options.output_dir}", file=sys.stderr)
+        say(f"the machine is being taken away: go on with --resume --output-dir {options.output_dir}", err=True)
         return PREEMPTED
     except Exception as error:
         failure = explain_failure(error)
         if failure.reason == "internal":
             raise
-        print(failure, file=sys.stderr)
+        say(failure, err=True)
         return REFUSED
     ports.console.print(render_table(report))
     ports.console.print(f"Report: {output.page}", soft_wrap=True)
