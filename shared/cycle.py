@@ -12,7 +12,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -92,7 +92,7 @@ class CycleState(Frozen):
         history: every move, oldest first; the first entry's cause is the event that opened the cycle.
     """
 
-    v: int = 1
+    v: Literal[1] = 1
     cycle: Annotated[int, Field(ge=1)]
     status: Status
     attempt: Annotated[int, Field(ge=1)] = 1

@@ -54,7 +54,7 @@ class Forgotten(Frozen):
         runs: oldest first.
     """
 
-    v: int = 1
+    v: Literal[1] = 1
     kind: Kind
     token: str
     cycles: tuple[int, ...] = ()

@@ -12,7 +12,7 @@ the segment, or the writer sees the new head.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -73,7 +73,7 @@ class Index(Frozen):
         pending: segments that the last part folded; what of them is still listed does not count any more.
     """
 
-    v: int = 1
+    v: Literal[1] = 1
     parts: tuple[str, ...] = ()
     totals: Totals = Totals()
     pending: tuple[str, ...] = ()

@@ -6,13 +6,14 @@ types needs neither: one key of `force`, `approve`, `cancel` (topic `finetune-tr
 """
 
 import json
+import re
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from shared.brief import brief
 from shared.bus import Message, Outgoing
-from shared.errors import CorruptObject, InvalidMessage
+from shared.errors import CorruptObject, InvalidMessage, Retryable
 from shared.events import EVENT_TYPES, TOPIC_OF, AnyEvent, Event
 
 SCHEMA_VERSION = 1
@@ -32,6 +33,8 @@ _PERSON_KEYS = {
     "unpin": "PinRequested",
 }
 _SCHEMA_VERSIONS = frozenset(str(version) for version in range(1, SCHEMA_VERSION + 1))
+_NEWER = re.compile(r"[1-9][0-9]?", re.ASCII)
+"""A version that a release to come may have."""
 _CYCLE_KEYS = {"approve", "cancel"}
 _NUMBER_NEEDED = {"promote", "canary", "withdraw", "pin", "unpin"}
 
@@ -69,6 +72,7 @@ def parse_event(message: Message, *, expect: tuple[type[Event], ...] | None = No
     Raises:
         InvalidMessage: not a JSON object, too large, an unknown type or version, a missing or wrong field, or a type
             that the reader does not handle. The text says what was expected and what was found.
+        Retryable: its schema version is of a newer release: while functions are being upgraded it finds one that knows it.
     """
     payload = _decode(message)
     event_type = _event_type(message, payload)
@@ -113,6 +117,11 @@ def _event_type(message: Message, payload: dict[str, Any]) -> str:
     event_type = message.attributes.get("type")
     if event_type is not None:
         version = message.attributes.get("v", str(SCHEMA_VERSION))
+        if _NEWER.fullmatch(version) and int(version) > SCHEMA_VERSION:
+            raise Retryable(
+                f"message {message.message_id}: expected schema version 1-{SCHEMA_VERSION}, found {version}, which a newer release "
+                "publishes: delivered again until this function is of that release"
+            )
         if version not in _SCHEMA_VERSIONS:
             raise InvalidMessage(f"message {message.message_id}: expected schema version 1-{SCHEMA_VERSION}, found {version[:20]!r}")
         return event_type

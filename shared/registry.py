@@ -68,7 +68,7 @@ class Production(Frozen):
         moves: of the last 31 days, oldest first; always at least the last one.
     """
 
-    v: int = 1
+    v: Literal[1] = 1
     seq: Annotated[int, Field(ge=0)] = 0
     stable: int | None = None
     canary: Canary | None = None

@@ -10,7 +10,7 @@ A version is written first, then `suite.json` names it, then the manifest is rep
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -60,7 +60,7 @@ class SuiteInfo(Frozen):
         versions: oldest first; one digest may come again.
     """
 
-    v: int = 1
+    v: Literal[1] = 1
     name: Annotated[str, Field(pattern=SUITE_NAME)]
     margin: Margin = DEFAULT_MARGIN
     frozen: bool = False

@@ -67,7 +67,7 @@ class Watch(Frozen):
         filled: looks in the last interval.
     """
 
-    v: int = 1
+    v: Literal[1] = 1
     subject: Subject
     base: tuple[int, int] = (0, 0)
     seen: dict[int, Four]

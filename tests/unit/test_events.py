@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared import messages
 from shared.bus import Message
-from shared.errors import InvalidMessage
+from shared.errors import InvalidMessage, Retryable
 from shared.events import (
     FinetuneCancelled,
     FinetuneRequested,
@@ -114,11 +114,6 @@ def test_a_bad_message_is_refused_with_what_was_found(payload: Any, type_: str |
     assert words in str(caught.value)
 
 
-def test_an_unknown_schema_version_is_refused() -> None:
-    with pytest.raises(InvalidMessage, match="expected schema version 1-1, found '2'"):
-        parse_event(message(ERROR, type_="SttError", v="2"))
-
-
 def test_a_reader_refuses_an_event_of_another_topic() -> None:
     with pytest.raises(InvalidMessage, match=r"expected one of \['SttError'\], found FinetuneRequested"):
         parse_event(message({"force": True}), expect=(SttError,))
@@ -136,3 +131,16 @@ def test_no_bytes_break_the_parser(data: bytes, attributes: dict[str, str]) -> N
     except InvalidMessage as error:
         refusal = str(error)
     assert refusal == "" or refusal.startswith("message 1")
+
+
+@pytest.mark.parametrize(("type_", "payload"), [("SttError", ERROR), ("SttError", {**ERROR, "mood": "cross"}), ("SttOops", {"new": 1})])
+@pytest.mark.parametrize("version", ["2", "17"])
+def test_a_message_of_a_newer_release_is_delivered_again_and_not_quarantined(type_: str, payload: dict[str, Any], version: str) -> None:
+    with pytest.raises(Retryable, match="which a newer release publishes: delivered again"):
+        parse_event(message(payload, type_=type_, v=version))
+
+
+@pytest.mark.parametrize("version", ["0", "100", "1.5", "-1", "two", ""])
+def test_what_is_no_version_of_any_release_to_come_is_malformed(version: str) -> None:
+    with pytest.raises(InvalidMessage, match="expected schema version 1-1"):
+        parse_event(message(ERROR, type_="SttError", v=version))
