@@ -6,6 +6,7 @@ It is run with that release's `shared` and `functions` on its path and imports n
 import base64
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def main() -> None:
     ports = Ports(stores[settings.bucket], told, clock, settings)
     audio = AudioSource(lambda uri: stores[uri], (*settings.audio_prefixes, f"{settings.bucket}/corpora/"))
     deps = LaunchDeps(ports, audio, told)
-    handlers = {
+    handlers: dict[str, Callable[[Message], str]] = {
         "collector": Collector(ports, audio.check),
         "launcher": launcher(deps),
         "validator": validator(ports),

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from infra.fsck.command import fsck
 from shared import keys, ledger
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
-from shared.forgotten import Redaction
+from shared.forgotten import Forgotten
 from shared.ledger import Index
 from shared.registry import Production
 from shared.suites import SuiteInfo
@@ -64,10 +65,10 @@ def at_once() -> Whose:
 
 
 WHOSE: dict[str, Callable[[], Whose]] = {
-    **{f"{name} is old": lambda name=name: only(name) for name in FUNCTIONS},
-    "launcher is new": lambda: but("launcher"),
+    **{f"{name} is old": partial(only, name) for name in FUNCTIONS},
+    "launcher is new": partial(but, "launcher"),
     "in turn": in_turn,
-    "drawn": lambda: drawn(1),
+    "drawn": partial(drawn, 1),
     "at once": at_once,
 }
 
@@ -193,7 +194,7 @@ def test_a_new_field_or_word_would_be_seen() -> None:
     assert set(said(schema)) == {".a", ".b", ".c", '.a="x"', ".b=1", ".c.d"}
 
 
-@pytest.mark.parametrize("cls", [CycleState, Index, Production, Redaction, SuiteInfo, TrainingSpec, TrainingResult, ModelManifest, Watch])
+@pytest.mark.parametrize("cls", [CycleState, Index, Production, Forgotten, SuiteInfo, TrainingSpec, TrainingResult, ModelManifest, Watch])
 def test_a_document_that_a_later_release_writes_in_another_form_is_refused_and_not_misread(cls: type[BaseModel]) -> None:
     with pytest.raises(ValidationError, match="Input should be 1"):
         cls.model_validate({"v": 2})
