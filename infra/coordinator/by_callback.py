@@ -10,12 +10,13 @@ result.json            if absent
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 from functions.launcher.trainers import TrainerRun
 from functions.runtime import Ports
 from infra.coordinator.job import TrainedModel, TrainingCallback, TrainingClip, TrainingJob, Transcribe
+from infra.coordinator.recording import suffix_of
 from infra.models import convert_with_trainer
 from shared import keys
 from shared.audio_source import AudioSource
@@ -168,7 +169,7 @@ class CallbackRun:
             raise NotHeardError("changed", str(error)) from error
         except InvalidMessage as error:
             raise NotHeardError("not_allowed", str(error)) from error
-        path = self._folder / "audio" / f"{sha256_hex(data)}{PurePosixPath(clip.audio.uri).suffix}"
+        path = self._folder / "audio" / f"{sha256_hex(data)}{suffix_of(clip.audio.uri)}"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         return path

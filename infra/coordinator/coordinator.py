@@ -21,6 +21,7 @@ from infra.coordinator.training import check_can_train, train
 from infra.coordinator.validator import ModelValidator, ValidationResult
 from infra.errors import Refused
 from infra.people import Answer
+from infra.status import StatusReport
 from shared import keys
 from shared.cas import find
 from shared.cycle import CycleState, Status
@@ -50,6 +51,20 @@ class Workflow:
     def deployed(self) -> bool:
         """The model serves everybody."""
         return self.status == Status.DEPLOYED
+
+
+def in_python(seen: StatusReport) -> str | None:
+    """Return what a person does next here, where the status names a command of `retune`; None = it names none. Pure."""
+    if seen.production is None or seen.production.stable is None:
+        return "coordinator.deployer.import_model(FOLDER or a name on the hub)"
+    if seen.running is None:
+        return None
+    calls = {
+        Status.AWAITING_APPROVAL: "coordinator.orchestrator.approve(reason=...), then run_complete_workflow()",
+        Status.ACCEPTED: f"coordinator.deployer.deploy({seen.running.state.cycle})",
+        Status.CANARY: f"coordinator.deployer.watch(), deploy({seen.running.state.cycle}) or rollback()",
+    }
+    return calls.get(seen.running.state.status, "coordinator.run_complete_workflow() carries it on")
 
 
 class FinetuningCoordinator:
@@ -101,7 +116,10 @@ class FinetuningCoordinator:
 
     def print_status(self, console: Console | None = None) -> None:
         """Print what is collected, which cycle runs, and what serves."""
-        (console or Console()).print(status.render(status.look(self._functions.ports)))
+        out, seen = console or Console(), status.look(self._functions.ports)
+        out.print(status.render(seen))
+        if (here := in_python(seen)) is not None:
+            out.print(f"In Python: {here}", markup=False, highlight=False)
 
     def run_complete_workflow(self, force_trigger: bool = False, auto_deploy: bool = False) -> Workflow:  # noqa: FBT001, FBT002 - the guide's call
         """Open a cycle if there is reason to, train, judge, and deploy if that is asked for; or carry on the cycle that runs.

@@ -15,6 +15,7 @@ from functions.collector.handler import Collector
 from functions.crossing import stable_version
 from functions.runtime import Ports
 from infra.coordinator.quiet import logging_to
+from infra.coordinator.recording import suffix_of
 from infra.errors import Refused, Unreachable
 from infra.session import HOW_TO_SET, check_reachable
 from shared import ledger
@@ -205,6 +206,6 @@ class DataManager:
         if self.use_gcs:
             raise Refused(f"audio {audio}: expected gs://bucket/key under {', '.join(self.settings.audio_prefixes)}, found a local file")
         data = Path(audio).read_bytes()
-        key = f"{sha256_hex(data)}{Path(audio).suffix.lower()}"
+        key = f"{sha256_hex(data)}{suffix_of(str(audio))}"
         create(self._calls, key, data)
         return f"{self._calls.uri}/{key}"

@@ -5,9 +5,11 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.text import Text
 
+from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from infra import people, status
 from infra.coordinator.functions import Functions
+from infra.coordinator.quiet import logging_to
 from infra.model_tables import render_models
 from infra.models import Convert, Imported, ModelView, convert_with_trainer, import_model, list_models, show_model
 from infra.options import me
@@ -73,14 +75,20 @@ class ModelDeployer:
         return people.rollback(self._functions.ports, self._functions.person(me(), reason), version, to)
 
     def watch(self) -> list[str]:
-        """Compare the errors of a canary, or of a version in its guard window, with those of the version beside or before it, once.
+        """Look once at what the sweeper looks at every minute, and do what it does.
+
+        The errors of a canary, or of a version in its guard window, are compared with those of the version beside or before it. One
+        that is surely worse is rolled back; a canary that has proved itself waits for `deploy`. What a version has fixed, once its
+        guard window has ended, is kept for later cycles.
 
         Returns:
-            What was decided, in words; nothing where nothing was.
+            What was done, else what is waited for, in words.
         """
-        done = watch_versions(self._functions.ports)
-        self._functions.settle()
-        return done
+        ports = self._functions.ports
+        with logging_to(self._functions.data.log_path):
+            done = [*watch_versions(ports), *resolve_errors(ports)]
+        waits = (f"{watch.subject.kind} {watch.verdict.action}: {watch.verdict.reason}" for watch in status.look(ports).watches)
+        return done or list(waits)
 
     def download(self, version: int, folder: Path | str) -> ModelManifest:
         """Copy a model's files into a folder, each verified.

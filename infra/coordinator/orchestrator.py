@@ -69,6 +69,8 @@ class FinetuningOrchestrator:
         Returns:
             The state of the cycle that goes on, and nothing; or None and why none does.
         """
+        store = self._functions.ports.store
+        ledger.compact(store, ledger.read_head(store))
         running = self.running()
         if running is not None and not (force and running.status == Status.AWAITING_APPROVAL):
             self._carry_on(running)

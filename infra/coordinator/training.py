@@ -26,8 +26,10 @@ def check_can_train() -> None:
     Raises:
         Refused: it is not installed.
     """
-    if find_spec("torch") is None:
-        raise Refused("the trainer's packages are not installed: run `pip install 'retune[trainer]'`, or give a training callback")
+    missing = [name for name in ("torch", "transformers", "peft", "soundfile") if find_spec(name) is None]
+    if missing:
+        found = f"the trainer's packages: expected them, found no {', '.join(missing)}"
+        raise Refused(f"{found}: run `pip install 'retune[trainer]'`, or give a training callback")
 
 
 def train(functions: Functions, run: TrainerRun, callback: TrainingCallback | None, hear_base: Transcribe | None) -> None:

@@ -1,5 +1,7 @@
 """The verdict on a model, as the validator stored it."""
 
+from pathlib import Path
+
 from functions.validator.handler import judge
 from infra.coordinator.functions import Functions
 from infra.errors import Refused
@@ -69,6 +71,17 @@ class ModelValidator:
         if found is None:
             raise Refused(f"{version_name(chosen)}: expected {keys.report(chosen)}, found none: it was not trained by a cycle, or not yet")
         return _result(parse_report(found.data))
+
+    def save_report(self, path: Path | str, version: int | None = None) -> Path:
+        """Write the verdict's page for people to a file, and return its path.
+
+        Raises:
+            Refused: there is no verdict.
+        """
+        page = self._functions.ports.store.get(self.validate(version).report_key)
+        target = Path(path)
+        target.write_bytes(page.data)
+        return target
 
     def recompute(self, version: int) -> ValidationResult:
         """Judge anew from the stored hypotheses, under the policy of now; nothing is stored, and what was decided stays decided.

@@ -12,6 +12,7 @@ from infra.errors import Refused
 from infra.local.gcs_server import GcsServer
 from infra.local.pubsub_server import PubSubServer
 from infra.local.state_folder import variables_set
+from shared import keys
 from shared.clock import SystemClock
 from shared.cycle import Status
 from shared.events import FINETUNE_TRIGGERS, MODEL_EVENTS, ModelDeployed
@@ -60,13 +61,14 @@ def convert(_source: str, folder: Path) -> dict[str, Any]:
 
 def test_a_bucket_and_the_topic_of_those_who_serve_take_the_place_of_the_folder(bus: MemoryBus, tmp_path: Path) -> None:
     data_manager = DataManager(use_gcs=True, directory=tmp_path / "here")
+    data_manager.store.put(keys.SPLIT_KEY, b"a key that tests share")  # the same callers judge in every run
     coordinator = FinetuningCoordinator(data_manager=data_manager, use_gcs=True, project_id="your-project")
     coordinator.set_training_callback(custom_training_function)
     coordinator.set_baseline_transcribe_function(baseline_transcribe)
 
     coordinator.deployer.import_model("nowhere", convert=convert)
     calls = open_store("gs://calls")
-    for number in range(60):
+    for number in range(20):
         for kind in ("error", "sample"):
             calls.put(f"{kind}-{number}.wav", f"{kind} {number}".encode())
         data_manager.report_error(f"gs://calls/error-{number}.wav", "call back", reference="fall back", speaker_id=f"s{number}")
@@ -75,8 +77,10 @@ def test_a_bucket_and_the_topic_of_those_who_serve_take_the_place_of_the_folder(
         data_manager.report_error(tmp_path / "local.wav", "call back")
 
     workflow = coordinator.run_complete_workflow(force_trigger=True, auto_deploy=False)
-    assert workflow.status == Status.ACCEPTED, workflow.reasons
-    assert coordinator.deployer.deploy(1).outcome == "accepted"
+    assert (workflow.status, workflow.cycle) == (Status.INCONCLUSIVE, 1), workflow.reasons  # a handful of callers decides nothing
+    assert workflow.validation is not None
+    assert workflow.validation.report.sets[0].candidate.substitutions < workflow.validation.report.sets[0].base.substitutions
+    assert coordinator.deployer.deploy(1, override=True, reason="the test wants it").outcome == "accepted"
     told = [parse_event(message) for message in bus.published(MODEL_EVENTS)]  # a move may be told twice
     assert {(type(event), getattr(event, "version", None)) for event in told} == {(ModelDeployed, 0), (ModelDeployed, 1)}
 

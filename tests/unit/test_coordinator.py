@@ -1,5 +1,6 @@
 """The guide's coordinator over a folder, without torch: a stand-in trains and hears what the tests say."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -10,17 +11,19 @@ import pytest
 from rich.console import Console
 
 from infra.coordinator import DataManager, FinetuningConfig, FinetuningCoordinator, TrainedModel, TrainingJob
+from infra.corpus_source import Converted
 from infra.errors import Refused, Unreachable
 from infra.local.state_folder import only_one_in
 from infra.processes import ROOT, environment
 from shared import keys
 from shared.cycle import Status
 from shared.errors import InvalidMessage
-from shared.policy import CanaryPolicy, Policy
+from shared.policy import CanaryPolicy, Policy, SuitePolicy, ValidationPolicy
 from shared.training import ModelManifest, parse_document
 
 QUICK = Policy(min_trainable_clips=1, cooldown_s=0.0)
 CONFIG = FinetuningConfig(min_error_cases=60, auto_approve_finetuning=True, policy=QUICK)
+CALLERS = 80
 SAID, MISHEARD = "fall back", "call back"
 
 
@@ -66,9 +69,11 @@ def report(folder: Path, data: DataManager, count: int, name: str = "") -> None:
 
 def ready(folder: Path, config: FinetuningConfig = CONFIG, trains: StandIn | None = None) -> FinetuningCoordinator:
     """Return a coordinator with a stable model and enough errors."""
+    data = DataManager(directory=folder / "data")
+    data.store.put(keys.SPLIT_KEY, b"a key that tests share")  # the same callers judge in every run
     made = coordinator(folder, config)
     made.deployer.import_model("nowhere", convert=convert)
-    report(folder, DataManager(directory=folder / "data"), 120)
+    report(folder, data, CALLERS)
     made.set_training_callback(trains or StandIn())
     made.set_baseline_transcribe_function(hear_as_production)
     return made
@@ -103,8 +108,8 @@ def test_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
 def test_enough_errors_trigger_with_reasons_and_exact_numbers(tmp_path: Path) -> None:
     decided = ready(tmp_path).orchestrator.check_trigger_conditions()
     assert decided["should_trigger"] is True
-    assert decided["reasons"] == ["120 errors, at least 60 wanted", "120 corrected errors, at least 50 wanted"]
-    assert (decided["metrics"]["errors"], decided["metrics"]["samples"], decided["metrics"]["speakers"]) == (120, 120, 120)
+    assert decided["reasons"] == ["80 errors, at least 60 wanted", "80 corrected errors, at least 50 wanted"]
+    assert (decided["metrics"]["errors"], decided["metrics"]["samples"], decided["metrics"]["speakers"]) == (80, 80, 80)
 
 
 def test_reporting_alone_opens_no_cycle(tmp_path: Path) -> None:
@@ -124,7 +129,7 @@ def test_a_workflow_trains_judges_and_deploys_and_a_rollback_takes_it_back(tmp_p
     assert made.deployer.production.stable == 1
     assert "v1" in printed(made.deployer.print_status)
     (job,) = trains.jobs
-    assert len(job.train) + len(job.dev) > 60
+    assert len(job.train) + len(job.dev) > 50
     assert {clip.reference for clip in job.train} == {SAID}
     assert made.deployer.rollback(reason="the tests say so").outcome == "accepted"
     assert (made.deployer.production.stable, made.deployer.production.withdrawn) == (0, (1,))
@@ -169,7 +174,8 @@ def test_where_the_policy_wants_a_canary_it_serves_its_share_first(tmp_path: Pat
     production = made.deployer.production
     assert production.canary is not None
     assert (production.stable, production.canary.version, production.canary.percent) == (0, 1, 20)
-    assert made.deployer.watch() == []
+    (waits,) = made.deployer.watch()
+    assert waits.startswith("canary wait: ")
     assert made.deployer.deploy(1).outcome == "accepted"
     assert made.deployer.production.stable == 1
 
@@ -255,13 +261,62 @@ def test_errors_of_a_cycle_that_came_to_nothing_are_carried_into_the_next(tmp_pa
     assert {clip.utterance_id for clip in good.jobs[0].train} == {clip.utterance_id for clip in bad.jobs[0].train}
 
 
-def test_a_suite_that_the_policy_names_is_part_of_the_verdict(tmp_path: Path) -> None:
-    made = ready(tmp_path)
-    assert made.regression_tester.list_suites() == []
+def suite_folder(folder: Path) -> Path:
+    made = folder / "suite"
+    made.mkdir()
+    rows = []
+    for number in range(40):
+        (made / f"{number}.wav").write_bytes(f"suite {number}".encode())
+        rows.append({"file": f"{number}.wav", "text": SAID, "speaker_id": f"suite speaker {number}"})
+    (made / "transcripts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return made
+
+
+@pytest.mark.parametrize(("bad", "passed"), [(False, True), (True, False)])
+def test_a_suite_that_the_policy_names_is_part_of_the_verdict(tmp_path: Path, bad: bool, passed: bool) -> None:
+    policy = QUICK.model_copy(update={"validation": ValidationPolicy(suites={"names": SuitePolicy(margin=0.05)})})
+    made = ready(tmp_path, CONFIG.model_copy(update={"policy": policy}), StandIn(bad=bad))
+    tester = made.regression_tester
+    tester.add_suite("others", suite_folder(tmp_path), convert=lambda data: Converted(data, 1.0))
+    tester.add_suite("names", tmp_path / "suite", convert=lambda data: Converted(data, 1.0))
+    assert [(view.name, view.named) for view in tester.list_suites()] == [("names", True), ("others", False)]
     with pytest.raises(Refused, match="no model was judged yet"):
-        made.regression_tester.run()
+        tester.run()
     made.run_complete_workflow()
-    assert made.regression_tester.run() == []
+    judged, other = tester.run()
+    assert (judged.suite, judged.passed, judged.margin) == ("names", passed, 0.05)
+    assert judged.baseline_wer is not None
+    assert judged.baseline_wer.estimate == 0.0
+    assert (other.suite, other.passed, other.finding) == ("others", None, "the verdict did not use it")
+    assert [look.version for look in tester.history("names").looks] == [1]
+
+
+def test_the_status_says_what_to_do_next_in_python(tmp_path: Path) -> None:
+    made = coordinator(tmp_path, FinetuningConfig(min_error_cases=60, policy=QUICK))
+    assert "In Python: coordinator.deployer.import_model(" in printed(made.print_status)
+    ready_now = ready(tmp_path, FinetuningConfig(min_error_cases=60, policy=QUICK))
+    assert "In Python" not in printed(ready_now.print_status)
+    ready_now.run_complete_workflow()
+    assert "In Python: coordinator.orchestrator.approve(reason=...)" in printed(ready_now.print_status)
+    ready_now.orchestrator.approve()
+    assert "In Python: coordinator.run_complete_workflow() carries it on" in printed(ready_now.print_status)
+    ready_now.run_complete_workflow()
+    assert "In Python: coordinator.deployer.deploy(1)" in printed(ready_now.print_status)
+
+
+def test_a_cancelled_cycle_ends_and_its_errors_go_into_the_next(tmp_path: Path) -> None:
+    made = ready(tmp_path, FinetuningConfig(min_error_cases=60, policy=QUICK))
+    made.run_complete_workflow()
+    assert made.orchestrator.cancel(reason="not now").outcome == "accepted"
+    assert made.orchestrator.running() is None
+    workflow = made.run_complete_workflow(force_trigger=True)
+    assert (workflow.cycle, workflow.status) == (2, Status.ACCEPTED)
+
+
+def test_the_page_of_a_verdict_can_be_kept(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    made.run_complete_workflow()
+    assert "PASS" in made.validator.save_report(tmp_path / "report.html").read_text()
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
