@@ -20,7 +20,7 @@ help:
 $(VENV)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Retune needs Python 3.11 or newer: none of python3.11, python3.12, python3 is one. Install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[trainer,local,mlflow,lhotse,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[trainer,local,mlflow,lhotse,examples,notebook,dev]"
 	touch $@
 
 $(VENV312)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml

@@ -10,7 +10,8 @@ import typer
 from infra.people import Person
 
 
-def _me() -> str:
+def me() -> str:
+    """Return under which name this process runs: a claim."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -18,7 +19,7 @@ def _me() -> str:
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for machines.")]
-By = Annotated[str, typer.Option(default_factory=_me, help="Who asks; recorded as a claim.", show_default="you")]
+By = Annotated[str, typer.Option(default_factory=me, help="Who asks; recorded as a claim.", show_default="you")]
 Reason = Annotated[str | None, typer.Option(help="Why; recorded.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")]

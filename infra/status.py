@@ -104,7 +104,12 @@ def _view(ports: Ports, cycle: int) -> CycleView | None:
 
 def render(report: StatusReport) -> RenderableType:
     """Return the report for people."""
-    parts: list[RenderableType] = [Text(report.bucket, style="bold"), *_serving(report.production), *_watched(report), *_collected(report)]
+    parts: list[RenderableType] = [
+        Text(report.bucket, style="bold"),
+        *serving_lines(report.production),
+        *_watched(report),
+        *_collected(report),
+    ]
     if report.running is not None:
         parts += _cycle(report.running, report.at)
         parts += [Text(f"  {spend.text}") for spend in report.spends]
@@ -115,7 +120,8 @@ def render(report: StatusReport) -> RenderableType:
     return Group(*parts)
 
 
-def _serving(production: Production | None) -> list[RenderableType]:
+def serving_lines(production: Production | None) -> list[RenderableType]:
+    """Return what serves, and the last move, for people."""
     if production is None or production.stable is None:
         return [Text("No model is stable: run `retune models import DIR|HUB_ID --promote`.", style="yellow")]
     text = f"Stable: {version_name(production.stable)}"

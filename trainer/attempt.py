@@ -11,7 +11,7 @@ result.json                     if absent
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -81,6 +81,7 @@ class Dependencies:
         followers: processes that train along, if torchrun started several.
         open_transcriber: from a gold config to whom it names.
         machine: that the run is on, for its price; None = nobody said.
+        hear_base: transcribes an audio file as production does now; None = the base model does, as it would be served.
     """
 
     store: ObjectStore
@@ -95,6 +96,7 @@ class Dependencies:
     followers: Followers = field(default_factory=Followers)
     open_transcriber: Callable[[GoldConfig], GoldTranscriber] = lambda config: open_transcriber(config, os.environ)
     machine: Machine | None = None
+    hear_base: Callable[[Path], str] | None = None
 
 
 class TrainingOutcome(Frozen):
@@ -159,7 +161,7 @@ def carry_out(attempt: Attempt) -> TrainingResult:
     standing = find(store, keys.manifest(attempt.cycle))
     outcome = _adopt(attempt, loaded, standing) if standing else _train(attempt, loaded.spec, model, dataset)
     candidate = _load_candidate(attempt)
-    evaluated = {name: evaluate(base, candidate, clips, name, progress) for name, clips in dataset.heard.items()}
+    evaluated = {name: _evaluate(attempt, base, candidate, clips, name) for name, clips in dataset.heard.items()}
     evaluations = tuple(_store_evaluation(attempt, name, each) for name, each in evaluated.items())
     if standing is None:
         _smoke_test(attempt, candidate, dataset)
@@ -178,7 +180,12 @@ def carry_out(attempt: Attempt) -> TrainingResult:
         set_aside=dataset.set_aside,
         lambda_trials=outcome.trials,
         scale=outcome.scale,
-        train={**outcome.figures, "scale_reason": outcome.scale_reason, "run_s": round(progress.elapsed_s, 1)},
+        train={
+            **outcome.figures,
+            "scale_reason": outcome.scale_reason,
+            "base_heard_by": "the base model" if attempt.deps.hear_base is None else "whoever started the run",
+            "run_s": round(progress.elapsed_s, 1),
+        },
         # A model whose smoke test failed is never stored, and what an earlier attempt stored had passed its own.
         serving=serving_figures(evaluated.values(), smoke_test_passed=True),
     )
@@ -258,6 +265,16 @@ def _load_candidate(attempt: Attempt) -> Recogniser:
         return Recogniser.load(attempt.candidate_folder, attempt.deps.device)
     except CorruptObject as error:
         raise RunFailed("smoke_test_failed", str(error)) from error
+
+
+def _evaluate(attempt: Attempt, base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip], name: str) -> Evaluation:
+    evaluation = evaluate(base, candidate, clips, name, attempt.progress)
+    hear = attempt.deps.hear_base
+    if hear is None:
+        return evaluation
+    texts = (hear(clip.path) for clip in clips)
+    rows = tuple(row.model_copy(update={"base_hypothesis": text}) for row, text in zip(evaluation.rows, texts, strict=True))
+    return replace(evaluation, rows=rows)
 
 
 def _store_evaluation(attempt: Attempt, name: str, evaluation: Evaluation) -> EvaluationRef:

@@ -1,5 +1,7 @@
 """How a run ends without a result; the closed list of reasons is `shared.events.FailureReason`."""
 
+import sys
+
 from shared.errors import CommitUnknown, Conflict, Retryable, RetuneError
 from shared.events import FailureReason
 
@@ -27,11 +29,12 @@ def explain_failure(error: Exception) -> RunFailed:
     """Return the typed failure that an exception means."""
     if isinstance(error, RunFailed):
         return error
-    from trainer.memory import is_out_of_memory  # brings torch, which commands that only read must not need
-
     text = f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARS]
-    if is_out_of_memory(error):
-        return RunFailed("out_of_memory", text)
+    if "torch" in sys.modules:  # only torch's own errors tell; whoever works without it must not need it
+        from trainer.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            return RunFailed("out_of_memory", text)
     if isinstance(error, Retryable | CommitUnknown | Conflict):
         return RunFailed("store_unavailable", text)
     return RunFailed("internal", text)

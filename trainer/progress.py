@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from shared.clock import Clock
 
 Item = TypeVar("Item")
@@ -91,6 +89,8 @@ class Progress:
     @contextmanager
     def counting(self, phase: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
         """Show a bar, with the time left, that each call of what is given moves on by one piece; `done` of `total` were done before."""
+        from tqdm import tqdm  # comes with the extra `trainer`, which a run that counts nothing can do without
+
         self.enter(phase, total)
         interval = 0.2 if sys.stderr.isatty() else LOG_FILE_SECONDS
         options = {"file": sys.stderr, "mininterval": interval, "dynamic_ncols": True, "unit": "", "disable": not self._bars}

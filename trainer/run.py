@@ -1,45 +1,11 @@
-"""One attempt of one cycle, from its first look at the state to its last word.
+"""One attempt of one cycle, from its first look at the state to its last word: `trainer.attempt` within `trainer.shell`."""
 
-state preparing -> training     the first act; a result, another attempt or an ended cycle: nothing is done
-the work                        `trainer.attempt`, under a heartbeat
-result.json -> TrainingCompleted; a crash in between is the sweeper's to announce
-anything else -> TrainingFailed with a typed reason, TrainingPreempted, or silence when the run is no longer wanted
-"""
-
-import sys
-import traceback
-from enum import Enum
-from functools import partial
-
-from shared import keys
-from shared.cas import apply_with_cas, find
-from shared.cycle import CODEC, decide_begin_training
-from shared.errors import RetuneError
-from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted
-from shared.ids import derived_event_id
-from shared.log import bind, log
-from shared.messages import outgoing
-from shared.training import TrainingResult, completed_event
 from trainer.attempt import Attempt, Dependencies, carry_out
-from trainer.failures import RunFailed, RunPreempted, RunStopped, explain_failure
-from trainer.heartbeat import HeartbeatThread
 from trainer.progress import Progress
+from trainer.shell import Ending, carry
 from trainer.spec import parse_spec_uri
 
-
-class Ending(Enum):
-    """How a run ended; the value is the exit code of the process, 143 that of SIGTERM."""
-
-    COMPLETED = ("completed", 0)
-    NOTHING_TO_DO = ("nothing_to_do", 0)
-    STOPPED = ("stopped", 0)
-    FAILED = ("failed", 1)
-    PREEMPTED = ("preempted", 143)
-
-    @property
-    def exit_code(self) -> int:
-        """What the process returns."""
-        return self.value[1]
+__all__ = ["Ending", "run"]
 
 
 def run(spec_uri: str, attempt: int, deps: Dependencies) -> Ending:
@@ -55,70 +21,5 @@ def run(spec_uri: str, attempt: int, deps: Dependencies) -> Ending:
         Retryable: a failure could not be published; the stale heartbeat will tell.
     """
     cycle = parse_spec_uri(spec_uri).cycle
-    bind(cycle=cycle, attempt=attempt)
     work = Attempt(deps, cycle, attempt, Progress(deps.work_dir / "train-log.jsonl", deps.clock))
-    try:
-        if refusal := _begin(work):
-            log(f"nothing to do: {refusal}")
-            return Ending.NOTHING_TO_DO
-        with HeartbeatThread(deps.store, cycle, attempt, work.progress, deps.clock, deps.heartbeat_s):
-            result = carry_out(work)
-    except RunStopped as stop:
-        log(f"stopped: {stop}", severity="WARNING")
-        return Ending.STOPPED
-    except RunPreempted as preemption:
-        log(f"preempted: {preemption}", severity="WARNING")
-        _publish(work, TrainingPreempted(**_identity(work, "TrainingPreempted")))
-        return Ending.PREEMPTED
-    except Exception as error:  # noqa: BLE001 - the process's last resort: whatever happened is told as a typed failure
-        return _fail(work, explain_failure(error))
-    log("completed", scale=result.scale, run_s=result.train["run_s"])
-    _announce(work, result)
-    return Ending.COMPLETED
-
-
-def _begin(work: Attempt) -> str:
-    """Claim the state; return why not, or an empty text."""
-    if find(work.deps.store, keys.result(work.cycle)) is not None:
-        return f"cycle {work.cycle} has a result"
-    cause = derived_event_id("TrainingStarted", f"cycle-{work.cycle}", f"attempt-{work.number}")
-    now, machine = work.deps.clock.now(), work.deps.machine
-    decide = partial(decide_begin_training, attempt=work.number, at=now, cause=cause, machine=machine)
-    return apply_with_cas(work.deps.store, keys.state(work.cycle), CODEC, decide).reason
-
-
-def _fail(work: Attempt, failure: RunFailed) -> Ending:
-    work.deps.preemption.disarm()  # what remains is to say what happened; a group's other processes may be ending already
-    traceback.print_exc(file=sys.stderr)
-    log(f"failed: {failure}", severity="ERROR", reason=failure.reason)
-    _store_train_log(work)
-    _publish(work, TrainingFailed(**_identity(work, "TrainingFailed"), reason=failure.reason, detail=failure.detail))
-    return Ending.FAILED
-
-
-def _announce(work: Attempt, result: TrainingResult) -> None:
-    """Say that the result stands. It does whether anybody hears it: the sweeper announces what was not announced."""
-    _store_train_log(work)
-    try:
-        _publish(work, completed_event(result))
-    except RetuneError as error:
-        log(f"the result is written, its announcement failed: {error}", severity="ERROR")
-
-
-def _store_train_log(work: Attempt) -> None:
-    """Keep the train log; it is for people, so that a store which is away must not keep the events back."""
-    if not work.progress.log_path.exists():
-        return
-    try:
-        work.deps.store.put_file(keys.train_log(work.cycle, work.number), work.progress.log_path)
-    except RetuneError as error:
-        log(f"the train log was not stored: {error}", severity="ERROR")
-
-
-def _identity(work: Attempt, event_type: str) -> dict[str, object]:
-    event_id = derived_event_id(event_type, f"cycle-{work.cycle}", f"attempt-{work.number}")
-    return {"event_id": event_id, "occurred_at": work.deps.clock.now(), "cycle": work.cycle, "attempt": work.number}
-
-
-def _publish(work: Attempt, event: TrainingEvent) -> None:
-    work.deps.publisher.publish(outgoing(event))
+    return carry(work, lambda: carry_out(work))

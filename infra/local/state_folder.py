@@ -20,8 +20,18 @@ Server = TypeVar("Server")
 
 
 @contextmanager
-def only_one_in(directory: Path) -> Iterator[None]:
+def only_one_in(
+    directory: Path,
+    *,
+    who: str = "a stack runs there already",
+    instead: str = "end it with Ctrl-C in its terminal, or choose another folder with --dir",
+) -> Iterator[None]:
     """Hold the folder's lock: the kernel lets it go with the process, however that ends.
+
+    Args:
+        directory: the folder.
+        who: another holder, in words.
+        instead: what to do about it.
 
     Raises:
         Unreachable: another process holds it.
@@ -31,10 +41,7 @@ def only_one_in(directory: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            raise Unreachable(
-                f"{directory}: a stack runs there already (process {lock.read().strip() or 'unknown'}): "
-                "end it with Ctrl-C in its terminal, or choose another folder with --dir"
-            ) from error
+            raise Unreachable(f"{directory}: {who} (process {lock.read().strip() or 'unknown'}): {instead}") from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -96,7 +96,12 @@ class Cycle:
     def store_sets(self, sets: dict[tuple[str, SetRole], list[Clip]], config: TrainingConfig = CONFIG) -> None:
         self.spec = store_cycle(self.store, sets, self.base, config)
 
-    def run(self, attempt: int = 1, smoke: Callable[[Path, Sequence[Path]], list[str]] = in_this_process) -> Ending:
+    def run(
+        self,
+        attempt: int = 1,
+        smoke: Callable[[Path, Sequence[Path]], list[str]] = in_this_process,
+        hear_base: Callable[[Path], str] | None = None,
+    ) -> Ending:
         self.lives += 1
         work_dir = self.folder / f"life-{self.lives}"
         work_dir.mkdir()
@@ -109,6 +114,7 @@ class Cycle:
             smoke_test=smoke,
             device=torch.device("cpu"),
             heartbeat_s=0.05,
+            hear_base=hear_base,
         )
         return run(SPEC, attempt, deps)
 
@@ -536,3 +542,12 @@ def test_the_heartbeat_is_the_ear_of_the_run(tmp_path: Path) -> None:
     assert cycle.store.get(keys.heartbeat(1)).info.generation == before
     with pytest.raises(RunStopped, match="attempt 2 is at work"):
         progress.check()
+
+
+def test_whoever_starts_a_run_may_say_what_the_base_hears(cycle: Cycle) -> None:
+    assert cycle.run(hear_base=lambda path: f"heard in {path.stat().st_size} bytes") is Ending.COMPLETED
+    (holdout,) = (each for each in cycle.result.evaluations if each.name == "holdout")
+    rows = parse_lines(EvaluationRow, cycle.store.get(holdout.ref.key).data, what="rows")
+    audio = {row.utterance_id: len(cycle.store.get(f"{row.utterance_id}.wav").data) for row in rows}
+    assert [row.base_hypothesis for row in rows] == [f"heard in {audio[row.utterance_id]} bytes" for row in rows]
+    assert cycle.result.train["base_heard_by"] == "whoever started the run"
