@@ -65,12 +65,14 @@ class Injector:
         tell: takes a line for the timeline.
         due: says whether messages could be delivered now.
         overtake: delivers some of them meanwhile.
+        finish: lets every trainer do all of its work.
     """
 
     clock: Clock
     tell: Callable[[str], None]
     due: Callable[[], bool]
     overtake: Callable[[], None]
+    finish: Callable[[], None]
     met: set[tuple[Point, str]] = field(default_factory=set)
     crashed: set[tuple[Point, str]] = field(default_factory=set)
     struck: int = 0
@@ -104,6 +106,8 @@ class Injector:
         """
         self._reach(point.actor)
         self._let_overtake(point, ("interleave", "interleave write"))
+        if self._strikes(point, ("finish",)):
+            self.finish()
         self.met.add((point, "crash before"))
         kind = self._strikes(point, ("crash before", "unavailable"))
         if kind == "crash before":

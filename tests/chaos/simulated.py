@@ -122,7 +122,7 @@ class SimulatedWorld(World):
         self.timeline = Timeline()
         self.machines = self.trainers = Machines()
         self.witness = Witness(self.bus, self.store)
-        self.injector = Injector(self.clock, self._say, self._due, self._overtake)
+        self.injector = Injector(self.clock, self._say, self._due, self._overtake, lambda: None)
         self.seen: list[Seen] = []
         self.calls = recordings()
         super().deploy(policy)
