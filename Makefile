@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos bench bench-trainer schemas bundles policy infra inventory inputs pages site clean
+.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos mutations fuzz bench bench-trainer schemas bundles policy infra inventory inputs pages site clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -103,6 +103,22 @@ bench-trainer: $(VENV)/.installed
 CHAOS_SECONDS ?= 60
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.simulate --schedules 100000 --seconds $(CHAOS_SECONDS) $(CHAOS_ARGS)
+
+## make mutations break single decisions of the functions, one at a time, and say which history of the simulation shows it
+mutations: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos.mutations $(MUTATION_ARGS)
+
+## make fuzz      coverage-guided fuzzing of the push adapter, parse_event, audio files and the local Cloud Storage server, FUZZ_SECONDS (60)
+##                 each; what was met stays in build/fuzz/ for the next run. It brings atheris, which nothing else needs
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= push events audio gcs_wire
+fuzz: $(VENV)/.fuzz
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		echo "== $$target"; $(BIN)/python -m tests.hostile.fuzz $$target --seconds $(FUZZ_SECONDS); done
+
+$(VENV)/.fuzz: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[fuzz]"
+	touch $@
 
 ## make schemas   write shared/schemas/ anew from the classes of events and reports
 schemas: $(VENV)/.installed

@@ -17,6 +17,7 @@ from shared.events import Digest, Noise, TrainingCompleted
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.ids import derived_event_id
+from shared.objectstore import crc32c_base64
 from shared.whole_file import ChecksumWriter, read_blocks
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
@@ -439,6 +440,11 @@ def completed_event(result: TrainingResult) -> TrainingCompleted:
 def digest_folder(folder: Path) -> list[FileDigest]:
     """Return what a manifest says of every file in a model folder, by name."""
     return [digest_file(path) for path in sorted(folder.iterdir())]
+
+
+def digest_bytes(name: str, data: bytes) -> FileDigest:
+    """Return what a manifest says of a file of these bytes."""
+    return FileDigest(name=name, sha256=sha256_hex(data), crc32c=crc32c_base64(data), size_bytes=len(data))
 
 
 def digest_file(path: Path) -> FileDigest:

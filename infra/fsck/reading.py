@@ -26,7 +26,7 @@ from shared.cycle import CycleState, Status
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
 from shared.forgotten import Redaction
-from shared.objectstore import ObjectStore
+from shared.objectstore import ObjectInfo, ObjectStore
 from shared.registry import CODEC as PRODUCTION
 from shared.registry import Move
 from shared.training import (
@@ -36,6 +36,7 @@ from shared.training import (
     ObjectRef,
     TrainingResult,
     TrainingSpec,
+    digest_bytes,
     digest_file,
     parse_document,
     parse_lines,
@@ -46,6 +47,8 @@ from shared.verdict import parse_report
 
 REDACTIONS = f"{keys.FORGOTTEN}digests/"
 QUARANTINE = "quarantine/"
+IN_MEMORY_BYTES = 8 << 20
+"""Files of models up to this size are read at once, larger ones through a file."""
 
 Document = TypeVar("Document")
 AModel = TypeVar("AModel", bound=BaseModel)
@@ -209,14 +212,20 @@ def _problem(store: ObjectStore, key: str, file: FileDigest, *, full: bool) -> s
             return f"{key} is not what the manifest names ({info.size_bytes} bytes, CRC32C {info.crc32c})"
         if not full:
             return None
-        with TemporaryDirectory(prefix="retune-fsck-") as scratch:
-            path = Path(scratch) / file.name
-            store.get_to_file(key, path)
-            found = digest_file(path)
+        found = _digest(store, info, file.name)
     except NotFound:
         return f"{key} is missing"
     same = (found.size_bytes, found.crc32c, found.sha256) == (file.size_bytes, file.crc32c, file.sha256)
     return None if same else f"{key} is not what the manifest names (SHA-256 {found.sha256[:12]}...)"
+
+
+def _digest(store: ObjectStore, info: ObjectInfo, name: str) -> FileDigest:
+    if info.size_bytes <= IN_MEMORY_BYTES:
+        return digest_bytes(name, store.get(info.key).data)
+    with TemporaryDirectory(prefix="retune-fsck-") as scratch:
+        path = Path(scratch) / name
+        store.get_to_file(info.key, path)
+        return digest_file(path)
 
 
 def _document(cls: type[AModel], what: str) -> Callable[[bytes], AModel]:

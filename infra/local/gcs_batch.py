@@ -25,7 +25,8 @@ def _requests(body: bytes, boundary: bytes) -> Iterator[Request]:
         _, _, inner = part.lstrip(b"\n").partition(b"\n\n")
         head, _, content = inner.partition(b"\n\n")
         line, _, headers = head.partition(b"\n")
-        method, url, *_ = line.decode().split(" ")
+        method, _, target = line.decode("latin-1").partition(" ")
+        url = target.partition(" ")[0]
         path, query = wire.parse_target(re.sub(r"^https?://[^/]*", "", url))
         content = content.rstrip(b"\n")
         yield Request(method, path, query, wire.parse_headers(headers), Body(io.BytesIO(content), len(content)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.gcs_wire import HttpError, parse_int
+from infra.local.gcs_wire import HttpError, as_object, parse_int
 from shared.dir_layout import Record
 from shared.dir_store import Description
 
@@ -45,7 +45,7 @@ class Preconditions:
 
 def describe(resource: Mapping[str, Any], content_type: str) -> Description:
     """Return what a client says of an object; `content_type` is for a resource that names none."""
-    metadata = {str(name): str(value) for name, value in (resource.get("metadata") or {}).items() if value is not None}
+    metadata = {str(name): str(value) for name, value in as_object(resource.get("metadata")).items() if value is not None}
     attributes = {name: str(resource[name]) for name in ATTRIBUTES if resource.get(name) is not None}
     return Description(metadata, str(resource.get("contentType") or content_type), attributes)
 

@@ -197,20 +197,22 @@ class GcsApi:
         store = self._store(bucket)
         order = request.json()
         sources = order.get("sourceObjects") or []
+        if not isinstance(sources, list):
+            raise wire.invalid("Parse Error: expected a list of source objects")
         if not 1 <= len(sources) <= 32:
             raise wire.invalid(f"The number of source components provided ({len(sources)}) must be between 1 and 32.")
         content_type = ""
         with store.draft() as draft:
-            for source in sources:
+            for source in map(wire.as_object, sources):
                 record, file = store.open(check_key(str(source.get("name", ""))))
                 with file:
-                    asked = {**(source.get("objectPreconditions") or {}), "generation": source.get("generation") or ""}
+                    asked = {**wire.as_object(source.get("objectPreconditions")), "generation": source.get("generation") or ""}
                     query = {name: str(value) for name, value in asked.items()}
                     Preconditions.parse(query).check(_of_generation(record, record.info.key, query))
                     content_type = content_type or record.info.content_type
                     for block in read_blocks(file, record.info.size_bytes):
                         draft.data.write(block)
-            description = describe(order.get("destination") or {}, content_type)
+            description = describe(wire.as_object(order.get("destination")), content_type)
             record = store.commit(draft, key, description, Preconditions.parse(request.query).check)
         return wire.json_response(object_resource(bucket, record))
 
@@ -271,7 +273,7 @@ def _description(record: Record) -> Description:
 
 def _merged(record: Record, changes: Mapping[str, Any]) -> Description:
     """Apply a JSON merge patch: null removes."""
-    metadata = {**record.info.metadata, **(changes.get("metadata") or {})}
+    metadata = {**record.info.metadata, **wire.as_object(changes.get("metadata"))}
     if "metadata" in changes and changes["metadata"] is None:
         metadata = {}
     return describe({**record.attributes, **changes, "metadata": metadata}, record.info.content_type)

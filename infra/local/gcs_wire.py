@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, unquote
 
 from shared.whole_file import BLOCK_BYTES
 
-_RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
-_CONTENT_RANGE = re.compile(r"bytes (?:\*|(\d+)-(\d+))/(?:\*|(\d+))")
+_RANGE = re.compile(r"bytes=(?:([0-9]{1,20})-([0-9]{0,20})|-([0-9]{1,20}))")
+_CONTENT_RANGE = re.compile(r"bytes (?:\*|([0-9]{1,20})-([0-9]{1,20}))/(?:\*|([0-9]{1,20}))")
+_INTEGER = re.compile(r"[0-9]{1,20}")
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^\s;]+))')
 
 
@@ -147,17 +148,23 @@ def parse_json(data: bytes) -> dict[str, Any]:
     """Parse a JSON object; nothing at all is `{}`. Raises HttpError."""
     try:
         parsed = json.loads(data or b"{}")
-    except ValueError as error:
+        json.dumps(parsed, ensure_ascii=False).encode()  # half of a surrogate pair is no text that can be kept
+    except (ValueError, RecursionError) as error:
         raise invalid(f"Parse Error: {error}") from error
-    if not isinstance(parsed, dict):
+    return as_object(parsed)
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """Return a JSON value that must be an object; null is `{}`. Raises HttpError."""
+    if not isinstance(value, dict | None):
         raise invalid("Parse Error: expected an object")
-    return parsed
+    return value or {}
 
 
 def parse_int(query: Mapping[str, str], name: str) -> int | None:
     """Return an integer parameter, or None if it is absent. Raises HttpError."""
     text = query.get(name, "")
-    if text and not text.isdecimal():
+    if text and not _INTEGER.fullmatch(text):
         raise invalid(f"Invalid value for {name}: {text!r}")
     return int(text) if text else None
 

@@ -143,7 +143,7 @@ class MemoryBus:
 
         What a handler publishes meanwhile waits for the next call.
         """
-        due = sum(self.engine.ready(self._subscription(name)) for name in {consumer.subscription for consumer in self._consumers})
+        due = sum(self.engine.ready(name) for name in self._subscribed())
         return self._deliver(due if limit is None else min(due, limit))
 
     def drain(self, max_deliveries: int = 1000) -> int:
@@ -155,9 +155,13 @@ class MemoryBus:
             InvariantBroken: still messages due after `max_deliveries`: handlers that publish to each other for ever.
         """
         delivered = self._deliver(max_deliveries)
-        if delivered == max_deliveries and any(self.engine.ready(self._subscription(each.subscription)) for each in self._consumers):
+        if delivered == max_deliveries and self.any_due():
             raise InvariantBroken(f"drain: expected silence after {max_deliveries} deliveries, found more messages due")
         return delivered
+
+    def any_due(self) -> bool:
+        """Return whether `deliver_due` would deliver something."""
+        return self.engine.any_ready(self._subscribed())
 
     def next_due(self) -> datetime | None:
         """Return when the next back-off or lease ends: to where a test moves the clock; None when everything is settled."""
@@ -194,6 +198,9 @@ class MemoryBus:
     def fail_publishes_until(self, at: datetime, *, stored: bool = False) -> None:
         """Have every publish before `at` raise Retryable; with `stored` the messages are on the bus all the same."""
         self.engine.fail_publishes_until(at, stored=stored)
+
+    def _subscribed(self) -> set[str]:
+        return {self._subscription(consumer.subscription) for consumer in self._consumers}
 
     def _deliver(self, limit: int) -> int:
         delivered = 0

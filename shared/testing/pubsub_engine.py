@@ -51,6 +51,7 @@ class PubSubEngine:
         self._publish_failures: deque[bool] = deque()
         self._away_until, self._away_stored = clock.now(), False
         self._rng: random.Random | None = None
+        self._settled_at: datetime | None = None
 
     # topics
 
@@ -200,6 +201,12 @@ class PubSubEngine:
             self._settle()
             return self._queue(subscription).ready
 
+    def any_ready(self, subscriptions: Iterable[str]) -> bool:
+        """Return whether a message of one of these subscriptions could be leased now."""
+        with self.changed:
+            self._settle()
+            return any(self._queue(name).ready for name in subscriptions)
+
     def backlog(self, subscription: str) -> int:
         """Return how many messages are not acknowledged: due, leased or backing off."""
         with self.changed:
@@ -287,8 +294,10 @@ class PubSubEngine:
     def _settle(self) -> datetime:
         # all of them: a lease that ends in one subscription can put a dead letter into another
         now = self._clock.now()
-        for queue in list(self._queues.values()):
-            self._forward(queue, queue.settle(now), now)
+        if now != self._settled_at:  # whatever began since then ends later than now
+            self._settled_at = now
+            for queue in list(self._queues.values()):
+                self._forward(queue, queue.settle(now), now)
         return now
 
     def _forward(self, queue: SubscriptionQueue, dead: list[Delivery], now: datetime) -> None:

@@ -28,6 +28,7 @@ class Actors:
 
     def __init__(self, world: SimulatedWorld, seed: int) -> None:
         self.world = world
+        world.injector.finish = lambda: self.work(Step("work"))
         self.unexpected: list[str] = []
         self._seed = seed
         self._reported = 0
@@ -146,6 +147,10 @@ class Actors:
 
         self._pick(step, take)
 
+    def notice(self, step: Step) -> None:
+        """A machine is about to be taken away: the trainer says so, and has its last seconds."""
+        self._pick(step, lambda life: self.world.trainer_of(life).preempt() if life.begin is not None else None)
+
     def kill(self, step: Step) -> None:
         """A machine is gone without a word."""
         self._pick(step, lambda life: self.world.machines.delete(life.run.name))
@@ -221,6 +226,7 @@ ACTS: Mapping[str, Callable[[Actors, Step], None]] = {
     "beat": Actors.beat,
     "fail": Actors.fail,
     "preempt": Actors.preempt,
+    "preempt notice": Actors.notice,
     "kill": Actors.kill,
     "hang": Actors.hang,
 }

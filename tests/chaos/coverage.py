@@ -1,6 +1,6 @@
 """A crash on both sides of every write point that a set of schedules comes to."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -35,8 +35,8 @@ class Coverage:
         self.runs += 1
         self.crashed |= outcome.crashed
         self.ended.update(outcome.ended)
-        for side in sorted(outcome.met):
-            self.met.setdefault(side, outcome.schedule)
+        for side in sorted(outcome.met - self.met.keys()):
+            self.met[side] = outcome.schedule
         if outcome.breaches:
             self.failed.append(outcome)
 
@@ -61,18 +61,31 @@ def crash_everywhere(schedules: Iterable[Schedule], run: Callable[[Schedule], Ou
     coverage = Coverage()
     for schedule in schedules:
         coverage.add(run(schedule))
-    for schedule in planned(coverage):
-        coverage.add(run(schedule))
+    for batch in planned(coverage):
+        for schedule in batch:
+            coverage.add(run(schedule))
     return coverage
 
 
-def planned(coverage: Coverage) -> Iterator[Schedule]:
-    """Yield histories with crashes where none has been; what each comes to must be added before the next is asked for."""
+def planned(coverage: Coverage) -> Iterator[list[Schedule]]:
+    """Yield histories with crashes where none has been, batch after batch; what each of a batch comes to must be added before the next."""
     tries: Counter[tuple[Point, str]] = Counter()
     while wanted := [each for each in coverage.missing if tries[each] < 2]:
-        schedule = coverage.met[wanted[0]]
         # At first together with others, which may keep the history from this point; then alone, which nothing can.
-        others = [each for each in wanted[1:] if coverage.met[each] == schedule] if not tries[wanted[0]] else []
-        tries[wanted[0]] += 1
-        crashes = tuple(Fault(side, point.actor, point.what) for point, side in (wanted[0], *others[: PLANNED - 1]))
-        yield schedule.with_steps((*crashes, *schedule.steps))
+        by_schedule: dict[Schedule, list[tuple[Point, str]]] = defaultdict(list)
+        for side in wanted:
+            by_schedule[coverage.met[side]].append(side)
+        yield [
+            _with_crashes(schedule, group)
+            for schedule, sides in by_schedule.items()
+            for group in (*_groups([side for side in sides if not tries[side]]), *([side] for side in sides if tries[side]))
+        ]
+        tries.update(wanted)
+
+
+def _groups(sides: list[tuple[Point, str]]) -> Iterator[list[tuple[Point, str]]]:
+    return (sides[first : first + PLANNED] for first in range(0, len(sides), PLANNED))
+
+
+def _with_crashes(schedule: Schedule, sides: list[tuple[Point, str]]) -> Schedule:
+    return schedule.with_steps((*(Fault(side, point.actor, point.what) for point, side in sides), *schedule.steps))

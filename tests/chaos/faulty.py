@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerLauncher, TrainerRun
@@ -39,6 +40,7 @@ _VARIABLE = (
 )
 
 
+@lru_cache(maxsize=1 << 12)
 def pattern(key: str) -> str:
     """Return a key without what differs from run to run."""
     for variable, name in _VARIABLE:
@@ -63,12 +65,14 @@ class Injector:
         tell: takes a line for the timeline.
         due: says whether messages could be delivered now.
         overtake: delivers some of them meanwhile.
+        finish: lets every trainer do all of its work.
     """
 
     clock: Clock
     tell: Callable[[str], None]
     due: Callable[[], bool]
     overtake: Callable[[], None]
+    finish: Callable[[], None]
     met: set[tuple[Point, str]] = field(default_factory=set)
     crashed: set[tuple[Point, str]] = field(default_factory=set)
     struck: int = 0
@@ -91,7 +95,8 @@ class Injector:
     def reading(self, actor: str, what: str) -> None:
         """Come to a call that changes nothing."""
         self._reach(actor)
-        self._let_overtake(Point(actor, what), ("interleave",))
+        if self._armed:
+            self._let_overtake(Point(actor, what), ("interleave",))
 
     def before(self, point: Point) -> None:
         """Come to a call that changes the world.
@@ -101,6 +106,8 @@ class Injector:
         """
         self._reach(point.actor)
         self._let_overtake(point, ("interleave", "interleave write"))
+        if self._strikes(point, ("finish",)):
+            self.finish()
         self.met.add((point, "crash before"))
         kind = self._strikes(point, ("crash before", "unavailable"))
         if kind == "crash before":
@@ -131,14 +138,20 @@ class Injector:
             raise Retryable(f"{actor} is cut off until {self.away[actor].isoformat()}, as the schedule asked")
 
     def _let_overtake(self, point: Point, kinds: tuple[str, ...]) -> None:
-        if any(fault.kind in kinds for fault, _ in self._armed) and self.due() and self._strikes(point, kinds):
+        if self._fitting(point, kinds) and self.due() and self._strikes(point, kinds):
             self.overtake()
 
+    def _fitting(self, point: Point, kinds: tuple[str, ...]) -> list[tuple[Fault, list[int]]]:
+        """Return the armed faults that may strike here, if it is their turn."""
+        return [
+            armed
+            for armed in self._armed
+            if armed[0].kind in kinds and armed[0].actor in {"", point.actor} and armed[0].point in {"", point.what}
+        ]
+
     def _strikes(self, point: Point, kinds: tuple[str, ...]) -> str:
-        for armed in list(self._armed):
+        for armed in self._fitting(point, kinds):
             fault, left = armed
-            if fault.kind not in kinds or fault.actor not in {"", point.actor} or fault.point not in {"", point.what}:
-                continue
             left[0] -= 1
             if left[0] <= 0:
                 self._armed.remove(armed)

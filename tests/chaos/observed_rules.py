@@ -96,6 +96,13 @@ def no_machine_is_left(books: Books) -> Iterator[Problem]:
     yield from (Problem(name, "no machine that nobody wants", "it is still there") for name in books.outside.machines if name not in wanted)
 
 
+def no_result_is_thrown_away(books: Books) -> Iterator[Problem]:
+    """A cycle whose trainer has written its result is judged or cancelled: it has not failed."""
+    for cycle, state in books.states.items():
+        if state.status == Status.FAILED and cycle in books.results:
+            yield Problem(f"cycle {cycle}", "a verdict on its result", "it failed")
+
+
 def the_alias_named_complete_models(books: Books) -> Iterator[Problem]:
     """Every model was whole when the alias came to it."""
     yield from (Problem(keys.PRODUCTION, "complete models", seen.incomplete) for seen in books.seen if seen.incomplete)
@@ -131,6 +138,7 @@ OBSERVED_RULES = (
     trainers_work_one_by_one,
     cycles_ran_one_by_one,
     no_machine_is_left,
+    no_result_is_thrown_away,
     the_alias_named_complete_models,
     moves_are_completed_one_by_one,
     every_move_was_announced,

@@ -53,6 +53,7 @@ FAULTS: Mapping[str, str] = {
     "conflict": "sends again, and meets 412 from its own first try, at",
     "interleave": "is overtaken by other messages before",
     "interleave write": "is overtaken by other messages right before",
+    "finish": "sees no more that every trainer finishes right before",
 }
 """One-shot faults by name: how a timeline tells of them."""
 
@@ -128,7 +129,10 @@ def generate(seed: int) -> Schedule:
         steps.append(draw(rng))
         if rng.random() < 0.75:
             steps.append(Step("deliver", rng.choice((1, 3, 10, 60, 60))))
-    return Schedule(seed, rng.choice(list(POLICIES)), tuple(steps))
+    policy = rng.choice(list(POLICIES))
+    if rng.random() < 0.3:
+        steps += rng.choice(_LAST_MOMENTS)
+    return Schedule(seed, policy, tuple(steps))
 
 
 def _storm(rng: random.Random) -> list[Step | Fault]:
@@ -142,7 +146,7 @@ def _storm(rng: random.Random) -> list[Step | Fault]:
 
 
 def _fault(rng: random.Random) -> Fault:
-    kind = rng.choice(list(FAULTS))
+    kind = rng.choice([each for each in FAULTS if each != "finish"])  # a trainer must be at work for that: see _LAST_MOMENTS
     return Fault(kind, rng.choice(("", *ACTORS)), nth=rng.randint(1, 40 if kind.startswith("interleave") else 10))
 
 
@@ -157,6 +161,33 @@ def _step(kind: str, numbers: tuple[int, ...] = (0,), texts: tuple[str, ...] = (
 def _skew(rng: random.Random) -> Step:
     return Step("skew", rng.randint(-SKEW_S, SKEW_S), rng.choice(ACTORS))
 
+
+_CANCEL = Step("type", text='finetune-triggers {"cancel": true}')
+_BEGUN = (
+    Step("report", 12),
+    Step("deliver", 60),
+    Step("type", text='finetune-triggers {"force": true}'),
+    Step("deliver", 60),
+    Step("begin"),
+)
+_LAST_MOMENTS: tuple[tuple[Step | Fault, ...], ...] = (
+    # the alias has moved, nothing else has, and the cycle is cancelled before the message comes again
+    (
+        *_BEGUN,
+        Step("work"),
+        Fault("crash after", "deployer", "put registry/production.json"),
+        Step("deliver", 60),
+        _CANCEL,
+        Step("deliver", 60),
+    ),
+    # a trainer that is taken for dead, or told to stop, writes its result before its machine is gone
+    *(
+        (*_BEGUN, silence, Fault("finish", actor, "put cycles/<n>/state.json (interrupted)"), Step("deliver", 60))
+        for actor, silence in (("sweeper", Step("tick", 310)), ("launcher", Step("preempt notice")))
+    ),
+    (*_BEGUN, Fault("finish", "launcher", "put cycles/<n>/state.json (cancelled)"), _CANCEL, Step("deliver", 60)),
+)
+"""What takes several things at once; drawn apart, they hardly ever meet."""
 
 _MOVES = tuple(f'{{"{verb}": {version}}}' for verb in ("rollback", "promote", "canary", "withdraw") for version in (1, 2))
 _DRAWS: tuple[tuple[Callable[[random.Random], Step | Fault], float], ...] = (

@@ -7,9 +7,12 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
-from multiprocessing import Pool
 
 from tests.chaos.coverage import Coverage, planned
 from tests.chaos.runner import Outcome, run
@@ -72,36 +75,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeline", action="store_true", help="print what happened in each history, also where nothing is wrong")
     options = parser.parse_args(arguments)
     coverage, began = Coverage(), time.monotonic()
-    seeds = range(options.seed, options.seed + options.schedules)
-    ends = {"drawn": began + DRAWN_SHARE * options.seconds, "planned": began + options.seconds}
-    drawn = _outcomes(seeds, options.jobs)
-    for kind, outcomes in (("drawn", drawn), ("planned", map(run, planned(coverage)))):
-        for outcome in outcomes:
-            coverage.add(outcome)
-            if options.timeline:
-                print("\n".join((f"seed {outcome.schedule.seed}, policy {outcome.schedule.policy!r}", *folded(outcome.timeline))))
-            if outcome.breaches:
-                print(f"seed {outcome.schedule.seed}: {outcome.breaches[0]}; cutting its history down", file=sys.stderr)
-                print(told(shrunk(outcome)))
-                return 1
-            if time.monotonic() > ends[kind]:
-                break
-        drawn.close()  # ends its processes
+    with _runs(options.jobs) as runs:
+        drawn = runs(map(generate, range(options.seed, options.seed + options.schedules)))
+        again = (outcome for batch in planned(coverage) for outcome in runs(batch))
+        for outcomes, ends in ((drawn, began + DRAWN_SHARE * options.seconds), (again, began + options.seconds)):
+            for outcome in outcomes:
+                coverage.add(outcome)
+                if options.timeline:
+                    print("\n".join((f"seed {outcome.schedule.seed}, policy {outcome.schedule.policy!r}", *folded(outcome.timeline))))
+                if outcome.breaches:
+                    print(f"seed {outcome.schedule.seed}: {outcome.breaches[0]}; cutting its history down", file=sys.stderr)
+                    print(told(shrunk(outcome)))
+                    return 1
+                if time.monotonic() > ends:
+                    break
+            outcomes.close()
     print(summary(coverage, time.monotonic() - began))
     return 0
 
 
-def _outcomes(seeds: Sequence[int], jobs: int) -> Generator[Outcome, None, None]:
+Outcomes = Generator[Outcome, None, None]
+
+
+@contextmanager
+def _runs(jobs: int) -> Iterator[Callable[[Iterable[Schedule]], Outcomes]]:
+    """Give what runs schedules, so many at a time, and yields what they come to in their order."""
     if jobs == 1:
-        yield from map(run_seed, seeds)
+        yield lambda schedules: (run(schedule) for schedule in schedules)
         return
-    with Pool(jobs) as pool:
-        yield from pool.imap(run_seed, seeds, chunksize=4)
+    with ProcessPoolExecutor(jobs) as pool:
+        yield partial(_in_order, pool, 4 * jobs)
 
 
-def run_seed(seed: int) -> Outcome:
-    """Run the history of a seed."""
-    return run(generate(seed))
+def _in_order(pool: ProcessPoolExecutor, ahead: int, schedules: Iterable[Schedule]) -> Outcomes:
+    """Run schedules, a few ahead of what is asked for; whoever asks for no more waits for no more than those."""
+    waiting: deque[Future[Outcome]] = deque()
+    try:
+        for schedule in schedules:
+            waiting.append(pool.submit(run, schedule))
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def summary(coverage: Coverage, took_s: float) -> str:
