@@ -14,16 +14,16 @@ from functions.deployer.handler import NO_REASON, decide_checked_rollback
 from functions.launcher import decide
 from functions.launcher.opening import find_state, running_cycle
 from functions.runtime import Ports
+from functions.views.production import read_production
 from infra.errors import Refused
 from infra.waiting import wait_for
-from shared import keys, ledger, registry
+from shared import ledger, registry
 from shared.bus import Outgoing
-from shared.cas import find
 from shared.cycle import CycleState
 from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
 from shared.frozen import Frozen
 from shared.ids import version_name
-from shared.registry import CODEC, Command, Production
+from shared.registry import Command, Production
 from shared.retention import decide_pin, decide_withdraw
 
 LOGS = "the launcher's and deployer's logs say more (locally: .retune/logs/functions.log)"
@@ -141,12 +141,6 @@ def pin(ports: Ports, person: Person, version: int, *, pinned: bool) -> Answer:
     if decision.state is None:
         return _refused(decision.reason)
     return _about_alias(ports, person, {"pin" if pinned else "unpin": version}, event_id)
-
-
-def read_production(ports: Ports) -> Production | None:
-    """Return the production alias, None before the first promotion."""
-    found = find(ports.store, keys.PRODUCTION)
-    return CODEC.parse(found.data) if found else None
 
 
 def _about_cycle(ports: Ports, person: Person, verb: str, state: CycleState | None, event_id: str, *, refusal: str | None) -> Answer:
