@@ -79,6 +79,7 @@ def up(
     gcs_port: Port = 0,
     pubsub_port: Port = 0,
     rest_port: Port = 0,
+    console_port: Port = 0,
     directory: Dir = LOCAL,
 ) -> None:
     """Run the local stack until Ctrl-C; the policy is the one in RETUNE_POLICY, if set."""
@@ -95,6 +96,7 @@ def up(
             gcs_port=gcs_port,
             pubsub_port=pubsub_port,
             rest_port=rest_port,
+            console_port=console_port,
         )
         code = run(config, sample_errors=sample_errors, first_model=not no_model, tell=lambda line: print(line, flush=True))
     raise typer.Exit(code)
