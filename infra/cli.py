@@ -71,7 +71,7 @@ def retune(
 
 
 @app.command(rich_help_panel=LOCAL_STACK)
-def up(
+def up(  # noqa: PLR0917 - options of a command, given by name
     sample_errors: Annotated[int, typer.Option(min=0, help="Report so many errors of synthetic calls.")] = 0,
     pubsub: Annotated[Literal["embedded", "emulator"], typer.Option(help="Our own Pub/Sub, or Google's emulator.")] = "embedded",
     no_model: Annotated[bool, typer.Option("--no-model", help="Leave an empty bucket without the shipped model.")] = False,
