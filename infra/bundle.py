@@ -35,6 +35,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "sweeper": (*_EVERY, *_MACHINES),
     "notifier": (*_EVERY, "requests"),
     "dashboard": (*_EVERY, "jinja2", "jiwer", "numpy", "rapidfuzz", "scipy"),
+    "dashboard": (*_EVERY, "jinja2", "jiwer"),
 }
 """What each function imports beyond the standard library; a test holds it against the imports."""
 

@@ -6,6 +6,7 @@ from functions.launcher.opening import find_state
 from functions.runtime import Ports
 from functions.views.cycle import CycleStory, read_cycle
 from functions.views.production import ModelView, find_model, newest_moves, read_production, role_of
+from functions.views.review import doubtful_gold
 from functions.views.snapshot import Snapshot
 from shared import keys
 from shared.cas import find
@@ -13,12 +14,14 @@ from shared.cases import Resolved
 from shared.cycle import CycleState
 from shared.errors import NotFound
 from shared.frozen import Frozen
+from shared.gold import ReviewItem
 from shared.registry import Move, Production
 from shared.training import ClipSet, ModelManifest, RunProgress, TrainingSpec, parse_document
 
 LOOKED_MOVES = 100
 """So many newest moves of the alias are looked through for those of one version."""
 MOST_ANCESTORS = 10
+MOST_DOUBTFUL = 50
 
 
 class CycleDetails(Frozen):
@@ -29,6 +32,7 @@ class CycleDetails(Frozen):
         has_report: there is the validator's full page.
         has_model: a model of this number is complete.
         role: of that model; empty = it serves nobody.
+        doubtful: gold that a person must decide, the first so many; `doubtful_total` in all. Answers given since are not looked up.
     """
 
     story: CycleStory
@@ -36,6 +40,8 @@ class CycleDetails(Frozen):
     has_report: bool
     has_model: bool
     role: str
+    doubtful: tuple[ReviewItem, ...]
+    doubtful_total: int
 
 
 class Ancestor(Frozen):
@@ -77,16 +83,19 @@ def read_cycle_details(live: Ports, cycle: int) -> CycleDetails:
     """
     store = Snapshot(live.store)
     ports = replace(live, store=store)
-    own = (keys.state, keys.report, keys.dataset, keys.declined, keys.result, keys.heartbeat, keys.progress, keys.manifest)
+    own = (keys.state, keys.report, keys.dataset, keys.declined, keys.result, keys.heartbeat, keys.progress, keys.manifest, keys.gold)
     store.prefetch([keys.PRODUCTION, keys.report_html(cycle), *(key(cycle) for key in own)])
     production = read_production(ports)
     found = find(store, keys.progress(cycle))
+    doubtful = doubtful_gold(ports, cycle)
     return CycleDetails(
         story=read_cycle(ports, cycle, _moves(ports, store, production)),
         progress=parse_document(RunProgress, found.data, what=found.info.key) if found else None,
         has_report=find(store, keys.report_html(cycle)) is not None,
         has_model=find(store, keys.manifest(cycle)) is not None,
         role=role_of(production or Production(), cycle),
+        doubtful=tuple(doubtful[:MOST_DOUBTFUL]),
+        doubtful_total=len(doubtful),
     )
 
 

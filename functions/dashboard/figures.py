@@ -47,19 +47,19 @@ def thresholds(totals: Totals, metrics: Mapping[str, float | int | None], policy
     """Return how far each threshold of the policy is."""
     bound = metrics.get("error_rate_lower_bound")
     age_s = max((now - totals.oldest).total_seconds(), 0.0) if totals.oldest is not None else 0.0
-    oldest = "no error yet" if totals.oldest is None else f"oldest error {age_s / 3600:.1f} h"
+    oldest = "no error yet" if totals.oldest is None else f"{age_s / 3600:.1f} h"
     return (
         _count("Errors", totals.errors, policy.min_error_cases),
         _count("Corrected errors", totals.corrected, policy.min_corrected_cases),
         Threshold(
             name="Error rate",
-            has="unknown: no traffic was told" if bound is None else f"surely above {bound:.1%}",
-            wants=f"above {policy.error_rate_threshold:.1%}",
+            has="unknown: no traffic was told" if bound is None else f"lower bound {bound:.1%}",
+            wants=f"{policy.error_rate_threshold:.1%}",
             share=min((bound or 0.0) / policy.error_rate_threshold, 1.0) if policy.error_rate_threshold else 1.0,
             off=not policy.trigger_on_error_rate,
         ),
         Threshold(
-            name="Age",
+            name="Age of the oldest error",
             has=oldest,
             wants="no limit" if policy.max_age_s is None else f"{policy.max_age_s / 3600:.1f} h",
             share=0.0 if policy.max_age_s is None else min(age_s / policy.max_age_s, 1.0),

@@ -17,6 +17,7 @@ from functions.dashboard.errors import QUARANTINE_DAYS
 from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
 from functions.dashboard.overview import Overview
 from functions.dashboard.wording import ago, lasting, moment, money, size, words
+from shared import keys
 from shared.pages import Filters, render_page
 from shared.plot import interval_plot, lines_of
 from shared.training import EpochFigures
@@ -129,6 +130,9 @@ def cycle_page(view: CycleDetails, now: datetime) -> str:
         verdict_plot=verdict_plot(report),
         worse=_playable(story.state.cycle, report.worst_regressions if report is not None else ()),
         better=_playable(story.state.cycle, report.best_fixes if report is not None else ()),
+        doubtful=[
+            (each, audio_address(story.state.cycle, keys.UNLABELLED_SET, each.utterance_id) if each.audio else "") for each in view.doubtful
+        ],
         back=_playable(story.state.cycle, back),
         dev_chart=_dev_chart(epochs),
         loss_chart=_loss_chart(epochs),

@@ -98,6 +98,19 @@ def test_the_sweeper_answers_a_tick(bundles: dict[str, Unpacked], cloud: Cloud, 
     assert _keys(store) == []
 
 
+def test_the_console_shows_an_empty_bucket_and_writes_nothing(bundles: dict[str, Unpacked], cloud: Cloud, tmp_path: Path) -> None:
+    store = cloud.bucket("dashboard")
+    environ = {**cloud.environ, "RETUNE_BUCKET": "gs://bucket-dashboard"}
+    with _served(bundles["dashboard"], environ, tmp_path) as (port, _):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for path, told in (("/", "no model is stable; cycle 1 collects"), ("/style.css", "color-scheme"), ("/live.js", "use strict")):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert (answer.status, told in answer.read().decode()) == (200, True), (path, (tmp_path / "stderr").read_text())
+        connection.close()
+    assert list(store.list("")) == []
+
+
 @pytest.mark.parametrize("function", REQUIREMENTS)
 def test_nothing_of_the_trainer_is_there_and_the_code_is_the_bundles_own(function: str, bundles: dict[str, Unpacked]) -> None:
     bundle = bundles[function]
@@ -218,6 +231,7 @@ def test_a_bundle_holds_nothing_of_functions_that_it_does_not_import(folders: di
         "launcher": {"launcher"},
         "validator": {"validator"},
         "deployer": {"deployer"},
+        "dashboard": {"dashboard", "launcher", "sweeper", "views"},  # whose readers it uses
         "sweeper": {"sweeper", "launcher", "validator"},
         "notifier": {"notifier"},
     }

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from flask import Request
@@ -13,13 +14,15 @@ from functions.dashboard.details import read_cycle_details, read_model_details
 from functions.dashboard.handler import HEADERS
 from infra import cycle_story, version_story
 from shared import keys
+from shared.cycle import Status
 from shared.errors import NotFound
+from shared.gold import GoldRecord
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
-from shared.training import Clip, lines_bytes
+from shared.training import Clip, UnlabelledClip, document_bytes, lines_bytes
 from tests.console_world import HOSTILE, console, console_world, wav_bytes
 from tests.html_check import Element, read
-from tests.world import World
+from tests.world import BUCKET, World
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +161,25 @@ def test_a_model_is_shown_with_lineage_manifest_and_sets(made: World) -> None:
     first = look(made, "/models/0")
     assert "It was not judged: a person brought it" in first.one("section", id="verdict").text
     assert "Promoted against or without the evidence by ana (claimed)" in first.one("section", id="lineage").text
+
+
+def test_doubtful_gold_can_be_heard_before_somebody_decides() -> None:
+    made = World(store=MemoryStore(BUCKET))
+    made.store.put(keys.state(1), document_bytes(builders.cycle_state(Status.TRAINING)))
+    clip = UnlabelledClip(utterance_id="u1", cluster="c", audio=builders.pin(1), hypothesis="call back")
+    made.store.put(keys.clips(1, keys.UNLABELLED_SET), lines_bytes([clip]))
+    made.record_calls([1])
+    common: dict[str, Any] = {"model": "m", "samples": ("fall back",), "agreement": 1.0, "scores": None}
+    gold = [
+        GoldRecord(utterance_id="u1", decision="review", text=HOSTILE, reason="the sound is unclear", **common),
+        GoldRecord(utterance_id="u2", decision="accepted", text="fall back", **common),
+    ]
+    made.store.put(keys.gold(1), lines_bytes(gold))
+    doubtful = look(made, "/cycles/1").one("section", id="doubtful")
+    assert doubtful.one("h2").text == "Gold that a person must decide: 1"
+    assert f"heard call back proposed {HOSTILE}" in doubtful.text
+    heard = ask(made, doubtful.one("audio").attributes["src"].removeprefix(".."))
+    assert heard.get_data() == builders.audio_bytes(1)
 
 
 def test_the_full_report_may_style_itself_and_nothing_else(made: World) -> None:

@@ -208,7 +208,7 @@ def test_thresholds_say_how_far_they_are() -> None:
         ("Errors", 0.5, False),
         ("Corrected errors", 1.0, False),
         ("Error rate", 0.5, False),
-        ("Age", 0.5, False),
+        ("Age of the oldest error", 0.5, False),
     ]
 
 
