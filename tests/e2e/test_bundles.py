@@ -17,7 +17,7 @@ from infra.bundle import BUNDLES, REQUIREMENTS, ROOT, build_bundle, bundles_json
 from shared import keys
 from shared.dir_store import DirStore
 from shared.errors import NotFound
-from tests.deployed import MESSAGES, Cloud, Unpacked, clean_environ, embedded_cloud, envelope, install_all, post, served, unpack_all
+from tests.deployed import MESSAGES, Cloud, Unpacked, clean_environ, embedded_cloud, envelope, get, install_all, post, served, unpack_all
 
 PROBE = """
 import importlib.util, json, sys
@@ -101,13 +101,10 @@ def test_the_sweeper_answers_a_tick(bundles: dict[str, Unpacked], cloud: Cloud, 
 def test_the_console_shows_an_empty_bucket_and_writes_nothing(bundles: dict[str, Unpacked], cloud: Cloud, tmp_path: Path) -> None:
     store = cloud.bucket("dashboard")
     environ = {**cloud.environ, "RETUNE_BUCKET": "gs://bucket-dashboard"}
-    with _served(bundles["dashboard"], environ, tmp_path) as (port, _):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with served(bundles["dashboard"], environ, tmp_path) as (port, _):
         for path, told in (("/", "no model is stable; cycle 1 collects"), ("/style.css", "color-scheme"), ("/live.js", "use strict")):
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            assert (answer.status, told in answer.read().decode()) == (200, True), (path, (tmp_path / "stderr").read_text())
-        connection.close()
+            status, text = get(port, path)
+            assert (status, told in text) == (200, True), (path, (tmp_path / "stderr").read_text())
     assert list(store.list("")) == []
 
 
