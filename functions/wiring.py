@@ -12,6 +12,9 @@ READS: dict[str, tuple[str, ...]] = {
 OPTIONAL: dict[str, tuple[str, ...]] = {"notifier": (VALIDATION_EVENTS, MODEL_EVENTS)}
 """Functions that run only where somebody asked for them: the notifier where webhooks are set."""
 
+CONSOLE = "dashboard"
+"""The function that answers people's browsers and reads no topic."""
+
 MAX_DELIVERY_ATTEMPTS = 100
 """An outage must not dead-letter good events."""
 

@@ -66,7 +66,11 @@ module "store" {
   deletable        = var.registry_deletable
   custom_role_stem = "retune"
   project_id       = var.project_id
-  access           = merge({ for name, folders in local.account_access : name => folders if contains(keys(local.accounts), name) }, local.people_access)
+  access = merge(
+    { for name, folders in local.account_access : name => folders if contains(keys(local.accounts), name) },
+    local.console_access,
+    local.people_access,
+  )
   members = merge(
     { for name, member in local.accounts : name => { (name) = member } },
     { for group, members in local.people : group => { for member in members : "${group}:${member}" => member } },
@@ -79,7 +83,7 @@ module "store" {
 resource "google_storage_bucket_iam_member" "audio" {
   for_each = merge([
     for bucket in var.audio_buckets : merge(
-      { for name in ["launcher", "sweeper", "trainer"] : "${bucket}/${name}" => { bucket = bucket, member = local.accounts[name] } },
+      { for name in concat(["launcher", "sweeper", "trainer"], keys(local.console)) : "${bucket}/${name}" => { bucket = bucket, member = local.accounts[name] } },
       { for member in var.keepers : "${bucket}/${member}" => { bucket = bucket, member = member } },
     )
   ]...)

@@ -72,7 +72,7 @@ def retune(
 
 
 @app.command(rich_help_panel=LOCAL_STACK)
-def up(
+def up(  # noqa: PLR0917 - options of a command, given by name
     sample_errors: Annotated[int, typer.Option(min=0, help="Report so many errors of synthetic calls.")] = 0,
     pubsub: Annotated[Literal["embedded", "emulator"], typer.Option(help="Our own Pub/Sub, or Google's emulator.")] = "embedded",
     no_model: Annotated[bool, typer.Option("--no-model", help="Leave an empty bucket without the shipped model.")] = False,
@@ -80,6 +80,7 @@ def up(
     gcs_port: Port = 0,
     pubsub_port: Port = 0,
     rest_port: Port = 0,
+    console_port: Port = 0,
     directory: Dir = LOCAL,
 ) -> None:
     """Run the local stack until Ctrl-C; the policy is the one in RETUNE_POLICY, if set."""
@@ -96,6 +97,7 @@ def up(
             gcs_port=gcs_port,
             pubsub_port=pubsub_port,
             rest_port=rest_port,
+            console_port=console_port,
         )
         code = run(config, sample_errors=sample_errors, first_model=not no_model, tell=say)
     raise typer.Exit(code)

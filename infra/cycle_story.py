@@ -1,4 +1,4 @@
-"""What became of a cycle, from the records: why it was opened, on which data, what it cost, why it ended so, who moved its model [io]."""
+"""What became of a cycle, for a terminal: why it was opened, on which data, what it cost, why it ended so, who moved its model."""
 
 from collections.abc import Collection, Iterable
 from datetime import timedelta
@@ -7,46 +7,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from functions.crossing import Declined, find_declined
-from functions.launcher.opening import find_state
-from functions.launcher.seal import find_dataset
-from functions.launcher.spending import read_attempts
 from functions.runtime import Ports
-from infra.dataset.view import DatasetView, view
+from functions.views.cycle import CycleStory, move_text, read_cycle, set_text
+from functions.views.production import read_moves
 from infra.dataset.view import render as render_dataset
 from infra.errors import Refused
-from infra.models import read_moves
 from infra.wording import when
-from shared import keys
 from shared.budget import AttemptCost
-from shared.cas import find
 from shared.cycle import CycleState
-from shared.frozen import Frozen
+from shared.errors import NotFound
 from shared.ids import version_name
 from shared.registry import Move
-from shared.training import TrainingResult, parse_document
-from shared.verdict import SetNumbers, ValidationReport, parse_report
-from shared.wording import interval_in_points, percent
-
-
-class CycleStory(Frozen):
-    """All that is on record about one cycle.
-
-    Attributes:
-        state: every move of the cycle, and who made it because of what; the first says why it was opened.
-        declined: the last refusal to open it, from the time before.
-        dataset: what it trained and was judged on; None = not sealed.
-        attempts: what each attempt to train cost.
-        verdict: the validator's report; None = it was not judged.
-        moves: what the production alias did with its version, from the audit log.
-    """
-
-    state: CycleState
-    declined: Declined | None
-    dataset: DatasetView | None
-    attempts: tuple[AttemptCost, ...]
-    verdict: ValidationReport | None
-    moves: tuple[Move, ...]
+from shared.verdict import ValidationReport
 
 
 def tell(ports: Ports, cycle: int) -> CycleStory:
@@ -55,27 +27,10 @@ def tell(ports: Ports, cycle: int) -> CycleStory:
     Raises:
         Refused: no such cycle was opened.
     """
-    state = find_state(ports, cycle)
-    if state is None:
-        raise Refused(f"cycle {cycle}: expected one that was opened, found no state: `retune explain` tells about the one that collects")
-    report = find(ports.store, keys.report(cycle))
-    return CycleStory(
-        state=state,
-        declined=find_declined(ports, cycle),
-        dataset=_dataset(ports, cycle),
-        attempts=read_attempts(ports, state),
-        verdict=parse_report(report.data) if report else None,
-        moves=tuple(move for move in read_moves(ports) if move.version == cycle),
-    )
-
-
-def _dataset(ports: Ports, cycle: int) -> DatasetView | None:
-    sealed = find_dataset(ports, cycle)
-    if sealed is None:
-        return None
-    stored = find(ports.store, keys.result(cycle))
-    aside = parse_document(TrainingResult, stored.data, what=stored.info.key).set_aside if stored else ()
-    return view("on which data", sealed.rows, aside)
+    try:
+        return read_cycle(ports, cycle, read_moves(ports))
+    except NotFound as error:
+        raise Refused(str(error)) from error
 
 
 def render(story: CycleStory) -> RenderableType:
@@ -117,7 +72,7 @@ def verdict_lines(report: ValidationReport | None) -> Iterable[str]:
         yield "  it was not judged"
         return
     yield f"  {report.outcome} beside {version_name(report.base_version)}, {when(report.created_at)}: {'; '.join(report.reasons)}"
-    yield from (f"    {_numbers(each)}" for each in report.sets if each.decides)
+    yield from (f"    {set_text(each)}" for each in report.sets if each.decides)
     if report.closure is not None:
         closed = report.closure
         yield (
@@ -126,18 +81,7 @@ def verdict_lines(report: ValidationReport | None) -> Iterable[str]:
         )
 
 
-def _numbers(each: SetNumbers) -> str:
-    base, candidate = (None if system.wer is None else system.wer.estimate for system in (each.base, each.candidate))
-    change = "" if each.delta is None else f", {interval_in_points(each.delta)}"
-    return (
-        f"{each.name}: WER {percent(base)} -> {percent(candidate)}{change}; {each.utterances} utterances, {each.clusters} speakers or calls"
-    )
-
-
 def move_lines(moves: Iterable[Move]) -> Iterable[str]:
     """Yield who moved the alias to or from a version, and why."""
     for move in moves:
-        kind = move.kind.replace("_", " ")
-        share = "" if move.percent is None else f" for {move.percent}% of the sessions"
-        override = ", against or without the evidence" if move.override else ""
-        yield f"  {kind}{share} by {move.by}{override}, {when(move.at)}: {move.reason or 'no reason given'}"
+        yield f"  {move_text(move)}, {when(move.at)}: {move.reason or 'no reason given'}"

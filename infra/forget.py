@@ -16,9 +16,9 @@ from typing import Final
 from functions.launcher.opening import newest_states
 from functions.launcher.seal import read_split_key
 from functions.runtime import Ports
+from functions.views.production import read_production
 from infra import redact
 from infra.errors import Refused
-from infra.people import read_production
 from infra.redact import Target
 from infra.traces import COPIED, Step, find_steps, taught_in, their_utterances
 from shared import keys, ledger

@@ -36,7 +36,8 @@ module "function" {
   size          = each.value.size
   environment   = merge(local.function_environment, each.value.environment)
   secrets       = lookup(local.secrets, each.key, {})
-  invoker       = "serviceAccount:${local.push_email}"
+  invoker       = each.key == "dashboard" ? local.iap_agent : "serviceAccount:${local.push_email}"
+  ingress       = each.key == "dashboard" ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY" # IAP lets people in from anywhere, and only them
   vpc_connector = try(var.perimeter.vpc_connector, null)
   kms_key       = local.usable_kms_key
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from functions.runtime import Ports
+from functions.views.production import read_moves
 from infra.errors import Refused
-from infra.models import read_moves
 from shared import keys
 from shared.cas import find
 from shared.errors import CorruptObject, NotFound

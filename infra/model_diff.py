@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.runtime import Ports
-from infra.models import ModelView, show_model
+from functions.views.production import ModelView
+from infra.models import show_model
 from shared.frozen import Frozen
 from shared.ids import version_name
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from functions.launcher.opening import find_state, newest_states
 from functions.runtime import Ports
+from functions.views.production import read_production
 from infra.models import complete_versions
-from infra.people import Person, read_production, withdraw
+from infra.people import Person, withdraw
 from shared import keys
 from shared.cas import find
 from shared.frozen import Frozen

@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from functions.views.production import ModelView
 from infra.model_check import ModelCheck
 from infra.model_diff import ModelDiff, Value
 from infra.model_gc import GcReport
-from infra.models import ModelView
 from infra.wording import when
 from shared.ids import version_name
 

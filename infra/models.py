@@ -11,27 +11,26 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from functions.launcher.opening import find_state
 from functions.runtime import Ports
+from functions.views.production import ModelView, find_model, read_moves, read_production
 from infra.errors import Refused
-from infra.people import Answer, Person, promote, read_production
+from infra.people import Answer, Person, promote
 from infra.processes import environment
 from infra.publish.mlflow_client import SCHEME, fetch
 from shared import keys, ledger
 from shared.cas import TRIES, create, find
 from shared.code_identity import code_identity
 from shared.cycle import CODEC, Status, open_cycle
-from shared.errors import Conflict
+from shared.errors import Conflict, NotFound
 from shared.frozen import Frozen
 from shared.ids import version_name
-from shared.registry import Move, Production
-from shared.training import FileDigest, ModelManifest, digest_folder, document_bytes, parse_document
-from shared.verdict import ValidationReport, parse_report
+from shared.training import FileDigest, ModelManifest, digest_folder, document_bytes
 from trainer.upload import upload_files
 
 BY = "retune models import"
@@ -50,24 +49,6 @@ class Imported(Frozen):
     files: tuple[FileDigest, ...]
     details: dict[str, Any]
     promotion: Answer | None
-
-
-class ModelView(Frozen):
-    """A model and what became of it.
-
-    Attributes:
-        role: stable, canary, previous, collected, withdrawn, or nothing of these.
-        pinned: its files stay whatever the retention says.
-        overrides: moves that made it stable against, or without, the evidence: for ever on record.
-        verdict: the validator's word on it; None = it was not judged.
-    """
-
-    version: int
-    role: str
-    pinned: bool
-    overrides: tuple[Move, ...]
-    verdict: ValidationReport | None
-    manifest: ModelManifest
 
 
 def convert_with_trainer(source: str, folder: Path) -> dict[str, Any]:
@@ -132,22 +113,13 @@ def import_model(
 
 def list_models(ports: Ports) -> list[ModelView]:
     """Return every complete model, the oldest first."""
-    production, moves = read_production(ports) or Production(), read_moves(ports)
-    return [_view(ports, version, production, moves) for version in complete_versions(ports)]
+    moves = read_moves(ports)
+    return [find_model(ports, version, moves) for version in complete_versions(ports)]
 
 
 def complete_versions(ports: Ports) -> list[int]:
     """Return the versions that have a manifest, the oldest first."""
     return [keys.cycle_of(info.key) for info in ports.store.list(keys.MODELS) if info.key.endswith("/manifest.json")]
-
-
-def read_moves(ports: Ports) -> tuple[Move, ...]:
-    """Return every move that the alias ever made, the oldest first: from the audit log, and the last from the alias itself."""
-    stored = (ports.store.get(info.key) for info in ports.store.list(keys.REGISTRY_LOG))
-    logged = {found.info.key: parse_document(Move, found.data, what=found.info.key) for found in stored}
-    production = read_production(ports)
-    recent = {keys.registry_log(move.seq): move for move in (production.moves if production else ())}
-    return tuple(move for _, move in sorted({**logged, **recent}.items()))
 
 
 def show_model(ports: Ports, version: int) -> ModelView:
@@ -156,33 +128,10 @@ def show_model(ports: Ports, version: int) -> ModelView:
     Raises:
         Refused: there is no such model.
     """
-    if find(ports.store, keys.manifest(version)) is None:
-        raise Refused(f"{version_name(version)}: expected {ports.store.uri}/{keys.manifest(version)}, found no such object")
-    return _view(ports, version, read_production(ports) or Production(), read_moves(ports))
-
-
-def _view(ports: Ports, version: int, production: Production, moves: Sequence[Move]) -> ModelView:
-    stored = ports.store.get(keys.manifest(version))
-    report = find(ports.store, keys.report(version))
-    return ModelView(
-        version=version,
-        role=_role(production, version),
-        pinned=version in production.pinned,
-        overrides=tuple(move for move in moves if move.override and move.version == version),
-        verdict=parse_report(report.data) if report else None,
-        manifest=parse_document(ModelManifest, stored.data, what=stored.info.key),
-    )
-
-
-def _role(production: Production, version: int) -> str:
-    roles = {
-        "stable": version == production.stable,
-        "canary": production.canary is not None and version == production.canary.version,
-        "collected": version in production.collected,
-        "withdrawn": version in production.withdrawn,
-        "previous": version in production.previous,
-    }
-    return next((role for role, holds in roles.items() if holds), "")
+    try:
+        return find_model(ports, version, read_moves(ports))
+    except NotFound as error:
+        raise Refused(str(error)) from error
 
 
 def _refuse_while_running(ports: Ports) -> None:

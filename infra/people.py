@@ -14,10 +14,10 @@ from functions.deployer.handler import NO_REASON, decide_checked_rollback
 from functions.launcher import decide
 from functions.launcher.opening import find_state, running_cycle
 from functions.runtime import Ports
+from functions.views.production import read_production
 from infra.errors import Refused
 from infra.waiting import wait_for
 from shared import ledger, registry
-from shared.alias import find_production
 from shared.bus import Outgoing
 from shared.cycle import CycleState
 from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
@@ -141,11 +141,6 @@ def pin(ports: Ports, person: Person, version: int, *, pinned: bool) -> Answer:
     if decision.state is None:
         return _refused(decision.reason)
     return _about_alias(ports, person, {"pin" if pinned else "unpin": version}, event_id)
-
-
-def read_production(ports: Ports) -> Production | None:
-    """Return the production alias, None before the first promotion."""
-    return find_production(ports.store)
 
 
 def _about_cycle(ports: Ports, person: Person, verb: str, state: CycleState | None, event_id: str, *, refusal: str | None) -> Answer:

@@ -13,16 +13,17 @@ from typing import Protocol
 from rich.table import Table
 
 from functions.runtime import Ports
+from functions.views.review import doubtful_gold
 from infra.errors import Refused
 from infra.people import Answer
 from shared import keys, ledger
 from shared.cas import find
 from shared.events import SttCorrection
-from shared.gold import GoldRecord, ReviewItem
+from shared.gold import ReviewItem
 from shared.ids import derived_event_id
 from shared.messages import outgoing
 from shared.normalisation import normalise
-from shared.training import UnlabelledClip, parse_lines
+from shared.training import parse_lines
 
 LOOK_BACK = 100
 
@@ -75,12 +76,7 @@ class CycleReview:
 
     def waiting(self) -> list[ReviewItem]:
         """Return what waits; what a person has corrected since waits no more."""
-        key = keys.gold(self._number)
-        records = parse_lines(GoldRecord, self.ports.store.get(key).data, what=key)
-        corrected = self._corrected()
-        waiting = [record for record in records if record.decision == "review" and record.utterance_id not in corrected]
-        clips = self._clips()
-        return [_review_item(record, clips.get(record.utterance_id)) for record in waiting]
+        return doubtful_gold(self.ports, self._number, self._corrected())
 
     def answer(self, utterance_id: str, text: str | None) -> Answer:
         """Publish what was said as a correction."""
@@ -96,26 +92,10 @@ class CycleReview:
         text = f"{utterance_id}: published as a correction; the next cycle learns it"
         return Answer(outcome="published", text=text, event_id=event.event_id)
 
-    def _clips(self) -> dict[str, UnlabelledClip]:
-        found = find(self.ports.store, keys.clips(self._number, keys.UNLABELLED_SET))
-        clips = parse_lines(UnlabelledClip, found.data, what=found.info.key) if found else []
-        return {clip.utterance_id: clip for clip in clips}
-
     def _corrected(self) -> set[str]:
         later = range(self._number + 1, ledger.read_head(self.ports.store) + 1)
         events = (event for number in later for event in ledger.read_events(self.ports.store, number))
         return {event.utterance_id for event in events if isinstance(event, SttCorrection) and event.reference_provenance == "human"}
-
-
-def _review_item(record: GoldRecord, clip: UnlabelledClip | None) -> ReviewItem:
-    return ReviewItem(
-        utterance_id=record.utterance_id,
-        audio=clip.audio.uri if clip else "",
-        hypothesis=clip.hypothesis if clip else "",
-        reason=record.reason,
-        proposed=record.text,
-        samples=record.samples,
-    )
 
 
 @dataclass(frozen=True)

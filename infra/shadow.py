@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from functions.runtime import Ports
+from functions.views.production import read_production
 from infra.errors import Refused
-from infra.people import read_production
 from shared import ledger
 from shared.events import Event, SttCorrection, SttError, SttSample
 from shared.frozen import Frozen

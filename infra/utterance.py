@@ -8,8 +8,8 @@ from rich.text import Text
 
 from functions.launcher.seal import find_dataset
 from functions.runtime import Ports
+from functions.views.production import read_production
 from infra.errors import Refused
-from infra.people import read_production
 from infra.wording import when
 from shared import keys, ledger
 from shared.cas import find

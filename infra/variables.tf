@@ -154,6 +154,17 @@ variable "keepers" {
   }
 }
 
+variable "console_viewers" {
+  description = "Who may look at the console, transcripts and recordings included, through IAP (user:ana@example.org, group:ml@example.org); empty = there is no console."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.console_viewers : can(regex("^(user|group|domain):[^\\s]+$", member))])
+    error_message = "console_viewers: expected user:ADDRESS, group:ADDRESS or domain:NAME, never everybody."
+  }
+}
+
 variable "alert_emails" {
   description = "Who is told of dead letters, failed and stuck cycles, rollbacks and the budget."
   type        = set(string)

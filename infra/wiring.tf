@@ -37,7 +37,7 @@ locals {
       size        = { timeout_s = 540, memory = "1Gi", cpu = "1", concurrency = 1, max_instances = 2 }
       environment = local.trainer_environment
     }
-  }, { for name, function in local.optional_functions : name => function if name != "notifier" || var.webhooks_secret != "" })
+  }, { for name, function in local.optional_functions : name => function if name != "notifier" || var.webhooks_secret != "" }, local.console)
 
   optional_functions = {
     notifier = {

@@ -119,6 +119,11 @@ def heartbeat(cycle: int) -> str:
     return f"{run(cycle)}heartbeat.json"
 
 
+def progress(cycle: int) -> str:
+    """How the trainer's run is doing, for people."""
+    return f"{run(cycle)}progress.json"
+
+
 def evaluation(cycle: int, name: str) -> str:
     """Hypotheses of base and candidate on one set."""
     return f"{run(cycle)}evaluation/{name}.jsonl"

@@ -329,6 +329,41 @@ class Heartbeat(Frozen):
     total: Annotated[int, Field(ge=0)] = 0
 
 
+class EpochFigures(Frozen):
+    """What one epoch came to.
+
+    Attributes:
+        epoch: from 1.
+        loss: mean over its steps.
+        dev_errors_wer, dev_replay_wer: afterwards; None = no dev clips.
+    """
+
+    epoch: Annotated[int, Field(ge=1)]
+    loss: float
+    dev_errors_wer: float | None = None
+    dev_replay_wer: float | None = None
+
+
+class RunProgress(Frozen):
+    """How a run is doing, at `runs/n/progress.json`, beside the heartbeat and for people only: nothing is decided by it.
+
+    Attributes:
+        left_s: seconds until the phase is over, at the speed of the phase so far; None = nobody can tell yet.
+        loss: of the last step.
+        epochs: the newest, oldest first.
+    """
+
+    cycle: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    at: AwareDatetime
+    phase: str
+    done: Annotated[int, Field(ge=0)] = 0
+    total: Annotated[int, Field(ge=0)] = 0
+    left_s: Annotated[float, Field(ge=0)] | None = None
+    loss: float | None = None
+    epochs: tuple[EpochFigures, ...] = ()
+
+
 class FileDigest(Frozen):
     """One file of a model.
 

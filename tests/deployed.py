@@ -173,6 +173,17 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, err: Pat
     raise TimeoutError(f"functions-framework does not listen (exit status {process.poll()}):\n{err.read_text()}")
 
 
+def get(port: int, path: str = "/") -> tuple[int, str]:
+    """Ask for a page; return the status and the text."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
 def post(port: int, body: bytes) -> int:
     """POST a push and return the status of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

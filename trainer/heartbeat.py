@@ -11,7 +11,7 @@ from shared.cycle import CODEC, Status
 from shared.errors import CommitUnknown, Retryable
 from shared.log import log
 from shared.objectstore import ObjectStore
-from shared.training import Heartbeat, document_bytes
+from shared.training import Heartbeat, RunProgress, document_bytes
 from trainer.failures import RunStopped
 from trainer.progress import Progress
 
@@ -75,6 +75,9 @@ class HeartbeatThread:
             total=position.total,
         )
         self._store.put(keys.heartbeat(self._cycle), document_bytes(beat), content_type="application/json")
+        learned = self._progress.learned
+        shown = RunProgress(**dict(beat), left_s=learned.left_s, loss=learned.loss, epochs=learned.epochs)
+        self._store.put(keys.progress(self._cycle), document_bytes(shown), content_type="application/json")
 
     def _beat_until_ended(self) -> None:
         while True:

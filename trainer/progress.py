@@ -4,17 +4,20 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.clock import Clock
+from shared.training import EpochFigures
 
 Item = TypeVar("Item")
 LOG_FILE_SECONDS = 15.0
 """How often the bar prints a line where stderr is a file."""
+SHOWN_EPOCHS = 200
+"""So many newest epochs are shown while a run goes on; the train log has all."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,21 @@ class Position:
     phase: str
     done: int
     total: int
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How the training does.
+
+    Attributes:
+        left_s: seconds until the phase is over, at its speed so far; None = no piece of it is done.
+        loss: of the last step; None = no step yet.
+        epochs: that are over, the newest.
+    """
+
+    left_s: float | None
+    loss: float | None
+    epochs: tuple[EpochFigures, ...]
 
 
 class Progress:
@@ -40,13 +58,35 @@ class Progress:
         self._position = Position("starting", 0, 0)
         self._interruption: Exception | None = None
         self._lock = threading.Lock()
-        self._started = time.monotonic()
+        self._started = self._phase_began = time.monotonic()
+        self._phase_done = 0
+        self._loss: float | None = None
+        self._epochs: tuple[EpochFigures, ...] = ()
 
     @property
     def position(self) -> Position:
         """Where the run is now."""
         with self._lock:
             return self._position
+
+    @property
+    def learned(self) -> Learned:
+        """How the training does now."""
+        with self._lock:
+            position, fresh = self._position, self._position.done - self._phase_done
+            each_s = (time.monotonic() - self._phase_began) / fresh if fresh > 0 else None
+            left_s = None if each_s is None else each_s * max(position.total - position.done, 0)
+            return Learned(left_s, self._loss, self._epochs)
+
+    def note_loss(self, loss: float) -> None:
+        """Take note of the loss of a step."""
+        with self._lock:
+            self._loss = loss
+
+    def note_epochs(self, epochs: Sequence[EpochFigures]) -> None:
+        """Take note of the epochs that are over."""
+        with self._lock:
+            self._epochs = tuple(epochs[-SHOWN_EPOCHS:])
 
     @property
     def elapsed_s(self) -> float:
@@ -76,6 +116,7 @@ class Progress:
         self.check()
         with self._lock:
             self._position = Position(phase, 0, total)
+            self._phase_began, self._phase_done = time.monotonic(), 0
         self.log("phase", total=total)
 
     def track(self, items: Iterable[Item], phase: str, total: int) -> Iterator[Item]:
@@ -92,6 +133,8 @@ class Progress:
         from tqdm import tqdm  # comes with the extra `trainer`, which a run that counts nothing can do without
 
         self.enter(phase, total)
+        with self._lock:
+            self._position, self._phase_done = Position(phase, done, total), done
         interval = 0.2 if sys.stderr.isatty() else LOG_FILE_SECONDS
         options = {"file": sys.stderr, "mininterval": interval, "dynamic_ncols": True, "unit": "", "disable": not self._bars}
         with tqdm(total=total, initial=done, desc=phase, **options) as bar:

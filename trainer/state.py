@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from shared.errors import CorruptObject
 from shared.frozen import Frozen
+from shared.training import EpochFigures
 from trainer.memory import Room
 
 Tensors = dict[str, torch.Tensor]
@@ -37,6 +38,11 @@ class EpochRecord(Frozen):
     dev_errors_wer: float | None = None
     dev_replay_wer: float | None = None
     dev_empty_share: float = 0.0
+
+    @property
+    def figures(self) -> EpochFigures:
+        """What people are shown of it."""
+        return EpochFigures(epoch=self.epoch, loss=self.loss, dev_errors_wer=self.dev_errors_wer, dev_replay_wer=self.dev_replay_wer)
 
 
 class BestEpoch(BaseModel):

@@ -232,6 +232,7 @@ class _Training:
             state.first_loss = loss if state.first_loss is None else state.first_loss
             state.losses.append(loss)
             state.epoch_s += self._lap()
+        self._run.progress.note_loss(loss)
         self._run.progress.log("step", step=state.step, epoch=epoch + 1, clips=share.step_clips, lr=rate, **figures)
 
     def _probe_memory(self) -> None:
@@ -275,6 +276,7 @@ class _Training:
             state.epochs.append(record)
             state.losses, state.epoch_s = [], 0.0
             self._keep_if_best(epoch + 1, wer.deciding)
+        self._run.progress.note_epochs([each.figures for each in state.epochs])
         self._run.progress.log("epoch", **record.model_dump())
         if wer.empty_share > min(each.dev_empty_share for each in state.epochs) + MORE_SILENCE:
             advice = "a lower learning rate or more replay may help"
@@ -344,6 +346,7 @@ class _Training:
                 # a fused optimizer reads its step counter on the device
                 where = weight.device if self._optimizer.param_groups[0]["fused"] else torch.device("cpu")
                 self._optimizer.state[weight] = {"step": torch.tensor(float(self.state.step), device=where), **restored}
+        self._run.progress.note_epochs([each.figures for each in self.state.epochs])
         self._run.progress.log("resumed", step=self.state.step, of=self._schedule.steps)
 
     def save_last(self) -> None:

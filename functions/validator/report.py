@@ -8,11 +8,11 @@ from pathlib import Path
 from markupsafe import Markup
 
 from functions.validator.decide import Verdict
-from functions.validator.diffs import shown
-from functions.validator.plot import interval_plot, lines_of
 from functions.validator.rules import GatePolicy
 from shared import keys
+from shared.diffs import shown
 from shared.pages import Filters, render_page
+from shared.plot import interval_plot, lines_of
 from shared.verdict import ClosureCounts, RecheckNumbers, ValidationReport
 from shared.wording import interval_in_percent, interval_in_points, percent, relative_change
 

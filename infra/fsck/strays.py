@@ -18,7 +18,7 @@ KNOWN = re.compile(
             rf"cycles/{_N}/(dataset|told)\.jsonl",
             rf"cycles/{_N}/clips/[^/]+\.jsonl",
             rf"cycles/{_N}/policies/{_SHA}\.json",
-            rf"runs/{_N}/(result|heartbeat)\.json",
+            rf"runs/{_N}/(result|heartbeat|progress)\.json",
             rf"runs/{_N}/gold[^/]*\.jsonl",
             rf"runs/{_N}/train-log-\d+\.jsonl",
             rf"runs/{_N}/(evaluation|checkpoints)/.+",

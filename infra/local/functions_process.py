@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from functions.wiring import CONSOLE
 from infra.errors import OK, Unreachable
 from infra.local.serve_functions import HOST
 from infra.processes import environment
@@ -19,27 +20,31 @@ from infra.processes import environment
 READY_S = 60.0
 CLOSE_S = 30.0
 """Requests under way, and a trainer that is asked to go, have so long."""
+READY_PATHS = {CONSOLE: "/style.css"}
+"""What is asked for to see whether a function serves: of the console what needs no store."""
 
 
 class FunctionsProcess:
-    """Serves functions, each on a free port.
+    """Serves functions, each on a port of its own.
 
     Args:
         names: of the functions.
         variables: the functions' settings.
         log: file that their log lines are appended to.
         folder: the process's working folder.
+        console_port: of the console; 0 = any free one, as the functions have.
 
     Attributes:
         urls: address of each function, by name.
     """
 
-    def __init__(self, names: Iterable[str], variables: Mapping[str, str], log: Path, folder: Path) -> None:
+    def __init__(self, names: Iterable[str], variables: Mapping[str, str], log: Path, folder: Path, *, console_port: int = 0) -> None:
         self.log = log
         self.urls: dict[str, str] = {}
         self._names = tuple(names)
         self._variables = variables
         self._folder = folder
+        self._console_port = console_port
         self._process: subprocess.Popen[bytes] | None = None
 
     def wait(self, timeout_s: float) -> int | None:
@@ -56,7 +61,10 @@ class FunctionsProcess:
             Unreachable: one did not; the text ends with the last lines of the log.
         """
         with ExitStack() as listeners:
-            sockets = {name: listeners.enter_context(socket.create_server((HOST, 0), backlog=512)) for name in self._names}
+            sockets = {
+                name: listeners.enter_context(socket.create_server((HOST, self._console_port if name == CONSOLE else 0), backlog=512))
+                for name in self._names
+            }
             self.urls = {name: f"http://{HOST}:{listener.getsockname()[1]}" for name, listener in sockets.items()}
             descriptors = [listener.fileno() for listener in sockets.values()]
             arguments = [f"{name}={listener.fileno()}" for name, listener in sockets.items()]
@@ -102,7 +110,7 @@ class FunctionsProcess:
     def _wait_until_it_answers(self, name: str, url: str) -> None:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=READY_S)
         try:
-            connection.request("GET", "/")
+            connection.request("GET", READY_PATHS.get(name, "/"))
             status = connection.getresponse().status
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"{name}: expected it to serve at {url}, found {error!r}; {self._last_words()}") from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from functions.notifier.webhooks import read_webhooks
-from functions.wiring import MAX_DELIVERY_ATTEMPTS, OPTIONAL, READS, dead_letter_topic, subscription_name
+from functions.wiring import CONSOLE, MAX_DELIVERY_ATTEMPTS, OPTIONAL, READS, dead_letter_topic, subscription_name
 from infra.errors import Unreachable
 from infra.local.emulator import PubSubEmulator
 from infra.local.functions_process import FunctionsProcess
@@ -56,7 +56,7 @@ class StackConfig:
         policy: the operator's numbers.
         pubsub: our own server, or Google's emulator.
         tick_s: time between two ticks of the sweeper.
-        gcs_port, pubsub_port, rest_port: 0 = any free one. The emulator speaks gRPC and REST on `pubsub_port`.
+        gcs_port, pubsub_port, rest_port, console_port: 0 = any free one. The emulator speaks gRPC and REST on `pubsub_port`.
         project, bucket, calls: names of the project, of Retune's bucket, and of the bucket that holds the calls' audio.
         environ: more variables for functions and trainers; its PYTHONPATH goes first.
     """
@@ -68,6 +68,7 @@ class StackConfig:
     gcs_port: int = 0
     pubsub_port: int = 0
     rest_port: int = 0
+    console_port: int = 0
     project: str = "retune-local"
     bucket: str = "retune-local"
     calls: str = "retune-calls"
@@ -110,6 +111,11 @@ class Stack:
         return self.directory / "logs" / "functions.log"
 
     @property
+    def console(self) -> str:
+        """Address of the console."""
+        return f"{self.functions.urls[CONSOLE]}/"
+
+    @property
     def _buckets(self) -> Path:
         return self.directory / "buckets"
 
@@ -128,8 +134,11 @@ class Stack:
             gcs = undo.enter_context(ports_are_free(lambda: GcsServer(self._buckets, port=self.config.gcs_port)))
             self.env = {**self._google_env(gcs, undo), **self.settings.to_env()}
             reads = {**READS, **OPTIONAL} if read_webhooks({**os.environ, **self.config.environ}) else READS
-            self.functions = FunctionsProcess(reads, {**self.env, **self.config.environ}, self.functions_log, self.directory)
-            undo.enter_context(self.functions)
+            environ = {**self.env, **self.config.environ}
+            self.functions = FunctionsProcess(
+                (*reads, CONSOLE), environ, self.functions_log, self.directory, console_port=self.config.console_port
+            )
+            undo.enter_context(ports_are_free(lambda: self.functions))
             with variables_set(self.env):  # Google's clients look for the emulator when they are made
                 wire(self.bus, self.functions.urls, reads)
             undo.enter_context(Ticker(self.bus, self.config.tick_s))

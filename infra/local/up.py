@@ -70,6 +70,7 @@ def _introduce(stack: Stack, tell: Tell) -> None:
     for line in export_lines(stack.env):
         tell(line)
     tell('# in another terminal:  eval "$(retune env)"  and then  retune status')
+    tell(f"# the console:         {stack.console}")
     tell(f"# the functions' log:   {stack.functions_log}")
     if stack.config.pubsub == "emulator":
         tell("# Google's emulator forgets messages, and numbers them from 1 each time: ask for a cycle with `retune trigger`,")

@@ -22,7 +22,7 @@ from shared.policy import Policy
 from shared.registry import Move, Production
 from shared.suites import SuiteInfo
 from shared.told import Told
-from shared.training import Clip, EvaluationRow, Heartbeat, ModelManifest, TrainingResult, TrainingSpec
+from shared.training import Clip, EvaluationRow, Heartbeat, ModelManifest, RunProgress, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport
 from shared.watch import Watch
 
@@ -61,6 +61,7 @@ OBJECTS = (
     Stored(keys.spec(12), "launcher, once", TrainingSpec),
     Stored(keys.watch(12), "sweeper, by compare-and-swap", Watch),
     Stored(keys.heartbeat(12), "trainer", Heartbeat),
+    Stored(keys.progress(12), "trainer", RunProgress),
     Stored(keys.train_log(12, 1), "trainer: one JSON object a line, with `at`, `phase`, `event` and figures"),
     Stored(keys.checkpoints(12), "trainer: what a later attempt goes on from"),
     Stored(keys.gold(12), "trainer, once", GoldRecord, lines=True),

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from infra.models import ModelView
+from functions.views.production import ModelView
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.rates import Interval

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from functions.runtime import Ports
-from infra.models import ModelView, show_model
+from functions.views.production import ModelView
+from infra.models import show_model
 from infra.publish.card import lineage
 from infra.publish.folder import export_folder, first_source
 from infra.publish.mlflow_client import mlflow_client

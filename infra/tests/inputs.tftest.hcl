@@ -11,7 +11,7 @@ variables {
 run "refuses_what_is_malformed" {
   command = plan
   expect_failures = [
-    var.alert_emails, var.audio_buckets, var.billing_account, var.environment, var.keepers, var.monthly_budget, var.nat,
+    var.alert_emails, var.audio_buckets, var.billing_account, var.console_viewers, var.environment, var.keepers, var.monthly_budget, var.nat,
     var.operators, var.project_id, var.publishers, var.region, var.trainer_image,
   ]
 
@@ -19,6 +19,7 @@ run "refuses_what_is_malformed" {
     alert_emails    = ["ana"]
     audio_buckets   = ["gs://calls/2026"]
     billing_account = "my account"
+    console_viewers = ["allUsers"]
     environment     = "Production"
     keepers         = ["allUsers"]
     monthly_budget  = 0.5

@@ -21,8 +21,9 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+from functions.wiring import CONSOLE
 from infra.bundle import REQUIREMENTS, requirements_of
-from tests.deployed import MESSAGES, Cloud, Unpacked, clean_environ, embedded_cloud, envelope, install_all, post, started, unpack_all
+from tests.deployed import MESSAGES, Cloud, Unpacked, clean_environ, embedded_cloud, envelope, get, install_all, post, started, unpack_all
 
 ROUNDS = 9
 TARGET_S = 0.6
@@ -97,7 +98,7 @@ def first_answer(name: str, bundle: Unpacked, cloud: Cloud, folder: Path) -> tup
     with started(bundle, environ, folder) as (process, port):
         while time.perf_counter() - begun < DEADLINE_S and process.poll() is None:
             try:
-                status = post(port, body)
+                status = get(port)[0] if bucket == CONSOLE else post(port, body)
             except ConnectionRefusedError:
                 time.sleep(LOOK_S)
                 continue

@@ -17,7 +17,7 @@ from infra.bundle import BUNDLES, REQUIREMENTS, ROOT, build_bundle, bundles_json
 from shared import keys
 from shared.dir_store import DirStore
 from shared.errors import NotFound
-from tests.deployed import MESSAGES, Cloud, Unpacked, clean_environ, embedded_cloud, envelope, install_all, post, served, unpack_all
+from tests.deployed import MESSAGES, Cloud, Unpacked, clean_environ, embedded_cloud, envelope, get, install_all, post, served, unpack_all
 
 PROBE = """
 import importlib.util, json, sys
@@ -96,6 +96,16 @@ def test_the_sweeper_answers_a_tick(bundles: dict[str, Unpacked], cloud: Cloud, 
     store, lines = _push_to("sweeper", bundles["sweeper"], cloud, tmp_path)
     assert (lines[0]["function"], lines[0]["message"]) == ("sweeper", "nothing to do")
     assert _keys(store) == []
+
+
+def test_the_console_shows_an_empty_bucket_and_writes_nothing(bundles: dict[str, Unpacked], cloud: Cloud, tmp_path: Path) -> None:
+    store = cloud.bucket("dashboard")
+    environ = {**cloud.environ, "RETUNE_BUCKET": "gs://bucket-dashboard"}
+    with served(bundles["dashboard"], environ, tmp_path) as (port, _):
+        for path, told in (("/", "no model is stable; cycle 1 collects"), ("/style.css", "color-scheme"), ("/live.js", "use strict")):
+            status, text = get(port, path)
+            assert (status, told in text) == (200, True), (path, (tmp_path / "stderr").read_text())
+    assert list(store.list("")) == []
 
 
 @pytest.mark.parametrize("function", REQUIREMENTS)
@@ -218,6 +228,7 @@ def test_a_bundle_holds_nothing_of_functions_that_it_does_not_import(folders: di
         "launcher": {"launcher"},
         "validator": {"validator"},
         "deployer": {"deployer"},
+        "dashboard": {"dashboard", "launcher", "sweeper", "views"},  # whose readers it uses
         "sweeper": {"sweeper", "launcher", "validator"},
         "notifier": {"notifier"},
     }

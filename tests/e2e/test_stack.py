@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +57,8 @@ def test_sixty_errors_start_a_trainer_and_a_second_stack_finds_the_bucket_as_it_
         assert state.reason.startswith("60 errors, at least 60 wanted; advice until 2 cycles have been measured: ")
         served = storage.Client().bucket("retune-local").blob("registry/production.json").download_as_bytes()
         assert json.loads(served)["stable"] == 0
+        with urllib.request.urlopen(stack.console, timeout=DEADLINE_S) as page:
+            assert "v0 is stable; cycle 1 preparing" in page.read().decode()
         with session() as opened:
             assert infra.dlq.list_dead(opened) == infra.dlq.DlqReport(dead=(), quarantined=(), quarantined_total=0)
         if kind == "embedded":  # the emulator numbers its messages from 1 each time, and takes 8 s to start

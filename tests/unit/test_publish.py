@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from functions.views.production import ModelView
 from infra.errors import Refused
-from infra.models import ModelView, show_model
+from infra.models import show_model
 from infra.publish.card import card_body, lineage, measured
 from infra.publish.folder import export_folder, first_source, model_card
 from infra.publish.mlflow_registry import metrics

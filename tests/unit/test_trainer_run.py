@@ -24,10 +24,12 @@ from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import (
     Clip,
+    EpochFigures,
     EvaluationRow,
     Heartbeat,
     LoraConfig,
     ModelManifest,
+    RunProgress,
     SetRole,
     TrainingConfig,
     TrainingResult,
@@ -39,7 +41,7 @@ from shared.training import (
 from trainer.attempt import Dependencies
 from trainer.failures import RunFailed, RunPreempted, RunStopped
 from trainer.heartbeat import HeartbeatThread
-from trainer.progress import Progress
+from trainer.progress import SHOWN_EPOCHS, Progress
 from trainer.recogniser import Recogniser
 from trainer.run import Ending, run
 from trainer.settings import config_sha256
@@ -226,6 +228,21 @@ def test_the_train_log_and_a_heartbeat_are_kept(cycle: Cycle) -> None:
     assert {"phase", "dataset", "step", "scale", "chosen"} <= {line["event"] for line in lines}
     beat = parse_document(Heartbeat, cycle.store.get(keys.heartbeat(1)).data, what="heartbeat")
     assert (beat.cycle, beat.attempt) == (1, 1)
+
+
+def test_people_are_told_loss_epochs_and_the_time_left(tmp_path: Path) -> None:
+    progress = Progress(tmp_path / "log.jsonl", Cycle(tmp_path).clock, bars=False)
+    with progress.counting("training", 9, done=3) as advance:
+        assert progress.learned.left_s is None, "what an earlier attempt did tells no speed"
+        advance()
+        left_s = progress.learned.left_s
+        assert left_s is not None
+        advance()
+        assert progress.position.done == 5
+    epochs = [EpochFigures(epoch=number, loss=1.0 / number) for number in range(1, SHOWN_EPOCHS + 3)]
+    progress.note_loss(0.5)
+    progress.note_epochs(epochs)
+    assert (progress.learned.loss, progress.learned.epochs) == (0.5, tuple(epochs[2:]))
 
 
 def test_the_same_spec_gives_the_same_weights(tmp_path: Path) -> None:
@@ -534,6 +551,8 @@ def test_the_heartbeat_is_the_ear_of_the_run(tmp_path: Path) -> None:
     progress.check()
     beat = parse_document(Heartbeat, cycle.store.get(keys.heartbeat(1)).data, what="heartbeat")
     assert (beat.phase, beat.done, beat.total) == ("training", 0, 7)
+    shown = parse_document(RunProgress, cycle.store.get(keys.progress(1)).data, what="progress")
+    assert (shown.at, shown.phase, shown.left_s, shown.loss, shown.epochs) == (beat.at, "training", None, None, ())
     cycle.move_state(Status.INTERRUPTED)
     cycle.move_state(Status.PREPARING, attempt=2)
     cycle.move_state(Status.TRAINING)

@@ -9,15 +9,15 @@ from pydantic import ValidationError
 
 from functions.validator.closure import count_fates
 from functions.validator.decide import decide_verdict
-from functions.validator.diffs import audio_link, shown
 from functions.validator.evidence import Evidence
 from functions.validator.judged_set import JudgedSet, judge_set
-from functions.validator.plot import Line, interval_plot
 from functions.validator.report import Closures, Lineage, build_report, render_html
 from functions.validator.rules import GatePolicy
 from shared.audio_source import AudioPin
+from shared.diffs import audio_link, shown
 from shared.errors import CorruptObject
 from shared.normalisation import BASIC
+from shared.plot import Line, interval_plot
 from shared.rates import Interval
 from shared.training import Clip, EvaluationRow, SetAside
 from shared.verdict import UtteranceChange, ValidationReport, dump_report, parse_report

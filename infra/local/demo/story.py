@@ -83,6 +83,7 @@ def _tell(out: Path, plan: DemoPlan, console: Console, meter: Meter, *, bad_mode
     with Stack(config) as stack, variables_set(stack.env), open_session() as session:
         ports = session.ports
         console.rule("1  A production speech-to-text service", align="left")
+        console.print(f"  look at it meanwhile: {stack.console}", highlight=False)
         import_model(ports, str(MODEL_DIR), ME, tell=lambda text: console.print(f"  {text}", highlight=False))
         with progress_bar(console) as bar:
             task = bar.add_task("trusted clips for replay and suite", total=plan.replay_clips + plan.suite_clips)

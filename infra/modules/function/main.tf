@@ -1,4 +1,4 @@
-# One function: its account, its source by digest, the function, and Pub/Sub's permission to call it.
+# One function: its account, its source by digest, the function, and one caller's permission to call it.
 
 resource "google_service_account" "this" {
   account_id   = "retune-${var.name}"
@@ -71,7 +71,7 @@ resource "google_cloudfunctions2_function" "this" {
     max_instance_request_concurrency = var.size.concurrency
     max_instance_count               = var.size.max_instances
     all_traffic_on_latest_revision   = true
-    ingress_settings                 = "ALLOW_INTERNAL_ONLY" # Pub/Sub of this project counts as internal; the internet does not
+    ingress_settings                 = var.ingress
     vpc_connector                    = var.vpc_connector
     vpc_connector_egress_settings    = var.vpc_connector == null ? null : "ALL_TRAFFIC"
     environment_variables            = var.environment

@@ -78,8 +78,19 @@ variable "secrets" {
 }
 
 variable "invoker" {
-  description = "Who may call it: the account of Pub/Sub's pushes alone."
+  description = "Who may call it: the account of Pub/Sub's pushes alone, or IAP's."
   type        = string
+}
+
+variable "ingress" {
+  description = "From where it may be called: Pub/Sub of this project counts as internal, the internet does not; people come from anywhere."
+  type        = string
+  default     = "ALLOW_INTERNAL_ONLY"
+
+  validation {
+    condition     = contains(["ALLOW_INTERNAL_ONLY", "ALLOW_ALL"], var.ingress)
+    error_message = "ingress: expected ALLOW_INTERNAL_ONLY, or ALLOW_ALL for people."
+  }
 }
 
 variable "vpc_connector" {

@@ -54,7 +54,7 @@ def interval_plot(lines: Sequence[Line]) -> str:
         return ""
     ends = [100 * end for line in lines for end in (line.delta.low, line.delta.high, line.margin or 0.0)]
     low, high = min(0.0, *ends), max(0.0, *ends)
-    step = _nice_step((high - low) / _TICKS or 1.0)
+    step = nice_step((high - low) / _TICKS or 1.0)
     low, high = step * floor(low / step), step * ceil(high / step)
     high = high if high > low else low + step
     height = _ROW_PX * (len(lines) + 2)
@@ -97,7 +97,7 @@ def _drawn(line: Line, position: int, low: float, estimate: float, high: float) 
     ]
 
 
-def _nice_step(rough: float) -> float:
+def nice_step(rough: float) -> float:
     """Return the least of 1, 2, 5 times a power of ten that is not below `rough`."""
     power = 10.0 ** floor(log10(rough))
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))

@@ -1,0 +1,1 @@
+"""The console: pages for people about everything that the records tell."""

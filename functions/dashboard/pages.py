@@ -1,0 +1,209 @@
+"""View models as HTML pages: every text is escaped by the templates, and nothing in a page comes from elsewhere."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from functions.dashboard.audio import audio_address
+from functions.dashboard.charts import Chart, line_chart
+from functions.dashboard.details import CycleDetails, ModelDetails
+from functions.dashboard.errors import QUARANTINE_DAYS
+from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
+from functions.dashboard.overview import Overview
+from functions.dashboard.wording import ago, lasting, moment, money, size, words
+from shared import keys
+from shared.pages import Filters, render_page
+from shared.plot import interval_plot, lines_of
+from shared.training import EpochFigures
+from shared.verdict import UtteranceChange, ValidationReport
+from shared.wording import interval_in_percent, interval_in_points, percent
+
+if TYPE_CHECKING:
+    from shared.diffs import ShownChange
+
+HERE = Path(__file__).parent
+LIVE_S = 10
+"""So often an open page asks for news."""
+FILTERS: Filters = {
+    "percent": percent,
+    "rate": interval_in_percent,
+    "points": interval_in_points,
+    "moment": moment,
+    "ago": ago,
+    "lasting": lasting,
+    "money": money,
+    "size": size,
+    "words": words,
+}
+
+
+@dataclass(frozen=True)
+class ShownTrend:
+    """A watched version with its drawing."""
+
+    trend: Trend
+    chart: Markup
+
+
+@cache
+def asset(name: str) -> str:
+    """Return a file that pages ask for: `style.css`, `live.js` or `icon.svg`."""
+    return (HERE / f"pages.{name}.j2").read_text(encoding="utf-8")
+
+
+def page(name: str, now: datetime | None, *, root: str, live: bool = True, **values: Any) -> str:
+    """Return the page that a template makes.
+
+    Args:
+        name: of the template.
+        now: when it was read; None = nothing was.
+        root: way from the page's address to the console's first page: empty or `../` some times, so that the console may lie anywhere.
+        live: it asks for news by itself.
+        values: of the template.
+    """
+    return render_page(HERE / f"pages.{name}.html.j2", FILTERS, here=name, now=now, root=root, live_s=LIVE_S if live else 0, **values)
+
+
+def overview_page(view: Overview, *, newer: bool, shown: int) -> str:
+    """Return the first page.
+
+    Args:
+        view: what it shows.
+        newer: there are newer cycles than those it shows.
+        shown: how many cycles it goes back.
+    """
+    labels = [f"v{point.cycle}" for point in view.points]
+    own = Line(name="candidate", values=tuple(None if point.wer is None else point.wer.estimate for point in view.points))
+    base = Line(name="served then", values=tuple(None if point.base_wer is None else point.base_wer.estimate for point in view.points))
+    served = frozenset(position for position, point in enumerate(view.points) if point.served)
+    epochs = view.run.progress.epochs if view.run is not None and view.run.progress is not None else ()
+    types = [f"cycle {number}" for number in view.types.cycles]
+    return page(
+        "overview",
+        view.status.at,
+        root="",
+        view=view,
+        headline=headline(view),
+        newer=newer,
+        shown=shown,
+        quarantine_days=QUARANTINE_DAYS,
+        wer_labels=labels,
+        wer_lines=[own, base],
+        wer_chart=line_chart(
+            Chart("WER of each candidate on its holdout", labels, [own, base], [point.wer for point in view.points], served)
+        ),
+        parts_chart=line_chart(Chart("WER of each candidate on parts of the holdout and on suites", labels, view.parts[:MOST_SLICES])),
+        types_chart=line_chart(Chart("Share of each error type over cycles", types, view.types.lines)),
+        verdict_plot=verdict_plot(view.verdict),
+        trends=[ShownTrend(each, _trend_chart(each)) for each in view.trends],
+        dev_chart=_dev_chart(epochs),
+        loss_chart=_loss_chart(epochs),
+    )
+
+
+@dataclass(frozen=True)
+class Playable:
+    """A word diff, and where its recording can be heard; empty = nowhere here."""
+
+    shown: "ShownChange"
+    audio: str
+
+
+def cycle_page(view: CycleDetails, now: datetime) -> str:
+    """Return the page of a cycle."""
+    story, report = view.story, view.story.verdict
+    epochs = view.progress.epochs if view.progress is not None else ()
+    back = [change for each in report.rechecks for change in each.examples] if report is not None else []
+    return page(
+        "cycle",
+        now,
+        root="../",
+        live=not story.state.ended,
+        view=view,
+        moves=audit(story.moves, (), len(story.moves)),
+        verdict_plot=verdict_plot(report),
+        worse=_playable(story.state.cycle, report.worst_regressions if report is not None else ()),
+        better=_playable(story.state.cycle, report.best_fixes if report is not None else ()),
+        doubtful=[
+            (each, audio_address(story.state.cycle, keys.UNLABELLED_SET, each.utterance_id) if each.audio else "") for each in view.doubtful
+        ],
+        back=_playable(story.state.cycle, back),
+        dev_chart=_dev_chart(epochs),
+        loss_chart=_loss_chart(epochs),
+    )
+
+
+def _playable(cycle: int, changes: Sequence[UtteranceChange]) -> list[Playable]:
+    from shared.diffs import shown
+
+    return [Playable(shown(each), audio_address(cycle, each.set_name, each.utterance_id) if each.audio_uri else "") for each in changes]
+
+
+def model_page(view: ModelDetails, now: datetime) -> str:
+    """Return the page of a model."""
+    manifest = view.model.manifest
+    facts = {
+        "Dataset, SHA-256": manifest.dataset_sha256,
+        "Spec, SHA-256": manifest.spec_sha256,
+        "Policy, SHA-256": manifest.policy_sha256,
+        "Normaliser": manifest.normaliser,
+        "Sampling rate": f"{manifest.sampling_rate_hz} Hz",
+    }
+    return page(
+        "model",
+        now,
+        root="../",
+        live=False,
+        view=view,
+        facts=[(name, value) for name, value in facts.items() if value is not None],
+        details=json.dumps(manifest.details, indent=1, ensure_ascii=False) if manifest.details else "",
+        moves=audit(view.moves, (), len(view.moves)),
+        verdict_plot=verdict_plot(view.model.verdict),
+    )
+
+
+def problem_page(title: str, text: str, *, root: str) -> str:
+    """Return a page that says what is wrong."""
+    return page("problem", None, root=root, live=False, title=title, text=text)
+
+
+def headline(view: Overview) -> str:
+    """Return where everything stands, in one line."""
+    production, run = view.status.production, view.run
+    serves = "no model is stable" if production is None or production.stable is None else f"v{production.stable} is stable"
+    if production is not None and production.canary is not None:
+        serves += f", v{production.canary.version} on canary"
+    doing = f"cycle {run.state.cycle} {words(run.state.status)}" if run is not None else f"cycle {view.status.collecting} collects"
+    return f"{serves}; {doing}"
+
+
+def verdict_plot(report: ValidationReport | None) -> Markup:
+    """Return the drawing of a verdict's intervals; empty without a verdict."""
+    return Markup("" if report is None else interval_plot(lines_of(report)))  # noqa: S704 - drawn by us, its labels escaped
+
+
+def _trend_chart(trend: Trend) -> Markup:
+    watch = trend.watch
+    count = len(trend.lines[0].values)
+    labels = ["" for _ in range(count - 1)] + ([f"{watch.looked:%H:%M}"] if count else [])
+    if count > 1:
+        labels[0] = f"{watch.began:%H:%M}"
+    return line_chart(Chart("Error rate so far, of both versions", labels, trend.lines))
+
+
+def _dev_chart(epochs: Sequence[EpochFigures]) -> Markup:
+    labels = [str(epoch.epoch) for epoch in epochs]
+    errors = Line(name="dev WER, errors", values=tuple(epoch.dev_errors_wer for epoch in epochs))
+    replay = Line(name="dev WER, replay", values=tuple(epoch.dev_replay_wer for epoch in epochs))
+    return line_chart(Chart("Dev WER after each epoch", labels, [errors, replay]))
+
+
+def _loss_chart(epochs: Sequence[EpochFigures]) -> Markup:
+    line = Line(name="loss", values=tuple(epoch.loss for epoch in epochs))
+    return line_chart(Chart("Mean loss of each epoch", [str(epoch.epoch) for epoch in epochs], [line], unit=""))

@@ -1,0 +1,90 @@
+"""What became of a cycle, from the records: why it was opened, on which data, what it cost, why it ended so, who moved its model [io]."""
+
+from collections.abc import Iterable, Sequence
+
+from functions.crossing import Declined, find_declined
+from functions.launcher.opening import find_state
+from functions.launcher.seal import find_dataset
+from functions.launcher.spending import read_attempts
+from functions.runtime import Ports
+from functions.views.dataset import DatasetView, view
+from shared import keys
+from shared.budget import AttemptCost
+from shared.cas import find
+from shared.cycle import CycleState
+from shared.dataset import Row
+from shared.errors import NotFound
+from shared.frozen import Frozen
+from shared.ids import version_name
+from shared.registry import Move
+from shared.training import TrainingResult, parse_document
+from shared.verdict import SetNumbers, ValidationReport, parse_report
+from shared.wording import interval_in_points, percent
+
+
+class CycleStory(Frozen):
+    """All that is on record about one cycle.
+
+    Attributes:
+        state: every move of the cycle, and who made it because of what; the first says why it was opened.
+        declined: the last refusal to open it, from the time before.
+        dataset: what it trained and was judged on; None = not sealed.
+        attempts: what each attempt to train cost.
+        verdict: the validator's report; None = it was not judged.
+        moves: what the production alias did with its version, from the audit log.
+    """
+
+    state: CycleState
+    declined: Declined | None
+    dataset: DatasetView | None
+    attempts: tuple[AttemptCost, ...]
+    verdict: ValidationReport | None
+    moves: tuple[Move, ...]
+
+
+def read_cycle(ports: Ports, cycle: int, moves: Iterable[Move]) -> CycleStory:
+    """Read the records of one cycle.
+
+    Raises:
+        NotFound: no such cycle was opened.
+    """
+    state = find_state(ports, cycle)
+    if state is None:
+        raise NotFound(f"cycle {cycle}: expected one that was opened, found no state: `retune explain` tells about the one that collects")
+    report = find(ports.store, keys.report(cycle))
+    sealed = find_dataset(ports, cycle)
+    return CycleStory(
+        state=state,
+        declined=find_declined(ports, cycle),
+        dataset=None if sealed is None else _dataset(ports, cycle, sealed.rows),
+        attempts=read_attempts(ports, state),
+        verdict=parse_report(report.data) if report else None,
+        moves=tuple(move for move in moves if move.version == cycle),
+    )
+
+
+def _dataset(ports: Ports, cycle: int, rows: Sequence[Row]) -> DatasetView:
+    stored = find(ports.store, keys.result(cycle))
+    aside = parse_document(TrainingResult, stored.data, what=stored.info.key).set_aside if stored else ()
+    return view("on which data", rows, aside)
+
+
+def set_text(each: SetNumbers) -> str:
+    """Return what both models did on a set, in one sentence."""
+    base, candidate = (None if system.wer is None else system.wer.estimate for system in (each.base, each.candidate))
+    change = "" if each.delta is None else f", {interval_in_points(each.delta)}"
+    return (
+        f"{each.name}: WER {percent(base)} -> {percent(candidate)}{change}; {each.utterances} utterances, {each.clusters} speakers or calls"
+    )
+
+
+def verdict_text(report: ValidationReport) -> str:
+    """Return the verdict and why, in one sentence."""
+    return f"{report.outcome} beside {version_name(report.base_version)}: {'; '.join(report.reasons)}"
+
+
+def move_text(move: Move) -> str:
+    """Return who moved the alias how, without when and why."""
+    share = "" if move.percent is None else f" for {move.percent}% of the sessions"
+    override = ", against or without the evidence" if move.override else ""
+    return f"{move.kind.replace('_', ' ')}{share} by {move.by}{override}"

@@ -1,0 +1,101 @@
+"""Where everything stands: what is collected, which cycle runs and how far it is, what serves."""
+
+from datetime import UTC, datetime
+
+from functions.crossing import Declined, find_declined
+from functions.launcher.opening import find_state
+from functions.launcher.spending import read_spends
+from functions.runtime import Ports
+from functions.sweeper.decide import SPENDS
+from functions.sweeper.verdict import subjects
+from functions.sweeper.watch import find_watch
+from functions.views.production import read_production
+from shared import keys, ledger
+from shared.cas import find
+from shared.cycle import CycleState
+from shared.frozen import Frozen
+from shared.ledger import Totals
+from shared.registry import Production
+from shared.spend import Spend
+from shared.training import Heartbeat, parse_document
+from shared.watch import Watch
+
+
+class CycleView(Frozen):
+    """A cycle and how far its trainer is.
+
+    Attributes:
+        heartbeat: the trainer's last sign of life in the present attempt; None = none yet.
+    """
+
+    state: CycleState
+    heartbeat: Heartbeat | None = None
+
+
+class StatusReport(Frozen):
+    """What `retune status` and the console show.
+
+    Attributes:
+        collecting: number of the cycle that collects.
+        collected: how much it holds; after redeliveries it may be too high, `explain` counts exactly.
+        wanted: thresholds of the policy.
+        running: the cycle that has not ended.
+        ended: the newest cycle that has.
+        declined: the last recorded refusal to start the cycle that collects.
+        watches: what was seen of the canary, and of a stable version in its guard window.
+        spends: what has been spent of each limit of the budget, while a cycle runs that may train.
+    """
+
+    at: datetime
+    bucket: str
+    collecting: int
+    collected: Totals
+    wanted: dict[str, int]
+    running: CycleView | None
+    ended: CycleView | None
+    declined: Declined | None
+    production: Production | None
+    watches: tuple[Watch, ...] = ()
+    spends: tuple[Spend, ...] = ()
+
+
+def look(ports: Ports, *, spends: bool = True) -> StatusReport:
+    """Read where everything stands; changes nothing.
+
+    Args:
+        ports: the outside world.
+        spends: also read what the budget's whole period has spent, which takes three reads for each of its cycles.
+    """
+    head = ledger.read_head(ports.store)
+    views = [view for view in (_view(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE) if view is not None]
+    policy = ports.settings.policy
+    production = read_production(ports)
+    running = next((view for view in views if not view.state.ended), None)
+    watched = ((subject, find_watch(ports, subject.version)) for subject in subjects(production, policy.canary))
+    return StatusReport(
+        at=ports.clock.now(),
+        bucket=ports.store.uri,
+        collecting=head,
+        collected=ledger.count(ports.store, head),
+        wanted={"errors": policy.min_error_cases, "corrected": policy.min_corrected_cases},
+        running=running,
+        ended=next((view for view in views if view.state.ended), None),
+        declined=find_declined(ports, head),
+        production=production,
+        watches=tuple(watch for subject, watch in watched if watch is not None and watch.subject == subject),
+        spends=read_spends(ports, running.state.cycle) if spends and running is not None and running.state.status in SPENDS else (),
+    )
+
+
+def without_time(report: StatusReport) -> StatusReport:
+    """Return what stays the same while nothing happens."""
+    return report.model_copy(update={"at": datetime.min.replace(tzinfo=UTC)})
+
+
+def _view(ports: Ports, cycle: int) -> CycleView | None:
+    state = find_state(ports, cycle)
+    if state is None:
+        return None
+    found = find(ports.store, keys.heartbeat(cycle))
+    beat = parse_document(Heartbeat, found.data, what=found.info.key) if found else None
+    return CycleView(state=state, heartbeat=beat if beat is not None and beat.attempt == state.attempt else None)
