@@ -7,12 +7,12 @@ from rich.text import Text
 
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
-from functions.views.production import read_production
+from functions.views.production import ModelView, read_production
 from infra import people, status
 from infra.coordinator.functions import Functions
 from infra.coordinator.quiet import logging_to
 from infra.model_tables import render_models
-from infra.models import Convert, Imported, ModelView, convert_with_trainer, import_model, list_models, show_model
+from infra.models import Convert, Imported, convert_with_trainer, import_model, list_models, show_model
 from infra.options import me
 from infra.people import Answer
 from shared import keys
