@@ -3,19 +3,21 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from functions.launcher.seal import find_dataset, read_history, read_split_key
+from functions.launcher.window import read_window
 from functions.runtime import Ports
 from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, prepare, some
 from infra.errors import Refused
+from infra.overlay import Overlay
 from shared import keys, ledger
 from shared.corpora import CorpusClip, Crossing, Wall, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
 from shared.errors import Conflict
 from shared.objectstore import Generation, ObjectStore
-from shared.splits import audio_digest
+from shared.splits import History, audio_digest
 from shared.stores import open_store
 from shared.suites import suite_names
 from shared.training import Clip, parse_lines
@@ -61,7 +63,7 @@ def wall_to_training(ports: Ports) -> Wall:
     sealed = {cycle: find_dataset(ports, cycle) for cycle in range(ledger.FIRST_CYCLE, head + 1)}
     datasets = {cycle: found.rows for cycle, found in sealed.items() if found is not None}
     known = trained(datasets, load_corpus(ports.store, keys.REPLAY).clips, read_split_key(ports))
-    return Wall(known, read_history(ports, head + 1).splits, frozenset({"train", "dev"}))
+    return Wall(known, _past(ports).splits, frozenset({"train", "dev"}))
 
 
 def wall_to_judging(ports: Ports) -> Wall:
@@ -70,8 +72,14 @@ def wall_to_judging(ports: Ports) -> Wall:
     suites = {name: load_corpus(store, keys.suite(name)).clips for name in suite_names(store)}
     held = [item for info in store.list(keys.HOLDOUT) for item in parse_lines(Clip, store.get(info.key).data, what=info.key)]
     # Without the replay itself: a speaker of it whom the hash holds out is not used, and judges nobody either.
-    splits = read_history(ports, ledger.read_head(store) + 1, replay=False).splits
+    splits = _past(ports, replay=False).splits
     return Wall(judging(suites, held, read_split_key(ports)), splits, frozenset({"holdout"}))
+
+
+def _past(ports: Ports, *, replay: bool = True) -> History:
+    """Return who was trained on and who judged, also in the newest cycle; what a launcher would keep of it for later is forgotten."""
+    dry = replace(ports, store=Overlay(ports.store, ports.clock))
+    return read_history(dry, read_window(dry, ledger.read_head(dry.store) + 1), replay=replay)
 
 
 def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], wall: Wall, prefix: str, adding: Adding) -> Admitted:

@@ -8,12 +8,13 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from shared.dataset import Row
 from shared.events import Event, SttCorrection, Utterance
 from shared.forgotten import Kind
+from shared.former import Former
 from shared.messages import parse_stored
 from shared.splits import cluster_of
 from shared.told import Told
@@ -32,12 +33,14 @@ class Target:
     Attributes:
         kind: what the id names.
         token: keyed hash of kind and id; of a speaker it is the cluster.
+        split_key: key of the hash.
         utterances: theirs, as far as they are known.
         name: `speaker:<id>` or `session:<id>`; None for an utterance.
     """
 
     kind: Kind
     token: str
+    split_key: bytes = field(repr=False)
     utterances: frozenset[str]
     name: str | None
 
@@ -46,7 +49,7 @@ class Target:
         """Return a target of which no utterance is known yet."""
         name = None if kind == "utterance" else f"{kind}:{identity}"
         own = frozenset({identity}) if kind == "utterance" else frozenset()
-        return cls(kind, cluster_of(split_key, speaker=f"{kind}:{identity}"), own, name)
+        return cls(kind, cluster_of(split_key, speaker=f"{kind}:{identity}"), split_key, own, name)
 
     def with_utterances(self, found: frozenset[str]) -> "Target":
         """Return it with more utterances."""
@@ -63,8 +66,8 @@ class Target:
         return self.name in names or document.get("cluster") == self.token
 
 
-Redactor: TypeAlias = Callable[[bytes, Target], tuple[bytes, list[dict[str, Any]]]]
-"""Returns the bytes without the target, and the documents that were theirs: none = nothing changes."""
+Redactor: TypeAlias = Callable[[bytes, Target], tuple[bytes | None, list[dict[str, Any]]]]
+"""Returns the bytes without the target (None = the object goes), and the documents that were theirs: none = nothing changes."""
 
 
 def prune_lines(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]]]:
@@ -86,6 +89,13 @@ def prune_told(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]]
     for line in parse_lines(Told, data, what="what was told"):
         (theirs if target.token in {*line.recording, *line.company} else kept).append(line)
     return (lines_bytes(kept), [line.model_dump() for line in theirs]) if theirs else (data, [])
+
+
+def drop_former(data: bytes, target: Target) -> tuple[None, list[dict[str, Any]]]:
+    """Drop the whole object if a line tells of the target: the next seal makes it anew of what is left."""
+    theirs = {target.token, *(cluster_of(target.split_key, speaker=f"utterance:{name}") for name in target.utterances)}
+    lines = parse_lines(Former, data, what="what former cycles say")
+    return None, [line.model_dump() for line in lines if not theirs.isdisjoint((*line.recording, *line.company))]
 
 
 def redact_rows(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]]]:

@@ -48,6 +48,7 @@ PLACES: tuple[tuple[str, re.Pattern[str], Redactor], ...] = (
     ("run", re.compile(r"(runs|verdicts)/\d+/.*\.jsonl"), redact.prune_lines),
     ("cycle's clips", re.compile(r"cycles/\d+/clips/.*\.jsonl"), redact.prune_lines),
     ("what was told", re.compile(r"cycles/\d+/told\.jsonl"), redact.prune_told),
+    ("former cycles", re.compile(r"cycles/\d+/former\.jsonl"), redact.drop_former),
     ("holdout", re.compile(r"corpora/holdout/.*\.jsonl"), redact.prune_lines),
     ("replay", re.compile(re.escape(keys.REPLAY)), redact.prune_lines),
     ("memory", re.compile(re.escape(keys.MEMORY)), redact.prune_lines),

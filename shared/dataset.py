@@ -325,6 +325,24 @@ def accumulate(batches: Sequence[Sequence[Clip]], cap: int) -> list[Clip]:
     return list(latest.values())[-cap:]
 
 
+def newest_in_use(batches: Iterable[Sequence[Clip]], cap: int) -> list[Clip]:
+    """Return the holdout in use like `accumulate`, and ask for no batch beyond those that fill the cap.
+
+    Args:
+        batches: one per cycle, newest first, as `fit_to_judge` leaves them: no sample of an utterance that somebody reported is among them,
+            so that no older report can take its place.
+        cap: most utterances in use.
+    """
+    newest: list[Sequence[Clip]] = []
+    utterances: set[str] = set()
+    for batch in batches:
+        newest.append(batch)
+        utterances.update(item.utterance_id for item in batch)
+        if len(utterances) >= cap:
+            break
+    return accumulate(newest[::-1], cap)
+
+
 def apart(clips: Sequence[AnyClip], judged: Sequence[Clip]) -> list[AnyClip]:
     """Return the clips that share no utterance, no audio and no speaker with what judges.
 

@@ -21,6 +21,7 @@ VERDICTS = "verdicts/"
 AUDIO = "corpora/audio/"
 HOLDOUT = "corpora/holdout/"
 FORGOTTEN = "corpora/forgotten/"
+RESOLVED = "corpora/resolved/"
 SUITES = "corpora/suites/"
 GOLD_ANSWERS = "runs/gold-answers/"
 """What language and speech models answered, by the digest of the question: the same question is not paid for twice."""
@@ -69,6 +70,11 @@ def ledger_index(cycle: int) -> str:
     return f"{ledger(cycle)}index.json"
 
 
+def cycle(number: int) -> str:
+    """Folder of what belongs to a cycle."""
+    return f"{CYCLES}{padded(number)}/"
+
+
 def state(cycle: int) -> str:
     """The state of a cycle; absent while it is collecting."""
     return f"{CYCLES}{padded(cycle)}/state.json"
@@ -92,6 +98,16 @@ def dataset(cycle: int) -> str:
 def told(cycle: int) -> str:
     """What corpora told of recordings when a cycle was sealed, as far as no earlier seal kept it."""
     return f"{CYCLES}{padded(cycle)}/{TOLD}"
+
+
+def former(cycle: int) -> str:
+    """What cycles up to this one say of recordings; how many of them, `shared.former` knows."""
+    return f"{CYCLES}{padded(cycle)}/former.jsonl"
+
+
+def beyond_cycle(cycle: int) -> str:
+    """Where a listing of `CYCLES` starts after all that belongs to a cycle and those before it."""
+    return f"{CYCLES}{padded(cycle)}0"
 
 
 def clips(cycle: int, name: str) -> str:
@@ -201,7 +217,7 @@ def suite_version(name: str, sha256: str) -> str:
 
 def resolved(version: int) -> str:
     """That the errors which a version resolved are kept as cases and reported back."""
-    return f"corpora/resolved/{padded(version)}.json"
+    return f"{RESOLVED}{padded(version)}.json"
 
 
 def audio(sha256: str) -> str:

@@ -12,6 +12,7 @@ the segment, or the writer sees the new head.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
@@ -29,6 +30,12 @@ from shared.training import document_bytes, parse_document
 
 TOTALS = "totals"
 READ_TRIES = 10
+MOST_FOLDED = 1000
+"""Segments that one compaction folds: read one after another they take less than a tick, so that a compactor always gets on."""
+PART_BYTES = 32 << 20
+"""A part of at least this size stays as it is; none has twice as much, so that a compactor needs little memory."""
+SMALL_PARTS = 16
+"""So many newest parts that are smaller are joined into one, so that index and seal need not name one for each tick of months."""
 
 
 class Totals(Frozen):
@@ -251,11 +258,12 @@ def read_events(store: ObjectStore, cycle: int) -> list[Event]:
     for _ in range(READ_TRIES):
         listing = look(store, cycle)
         names = [*listing.index.parts, *(info.key for info in listing.live)]
+        events: dict[str, Event] = {}
         try:
-            lines = [line for name in names for line in store.get(name).data.splitlines()]
+            for name in names:
+                events |= {event.event_id: event for event in map(parse_stored, store.get(name).data.splitlines())}
         except NotFound:
             continue
-        events = {event.event_id: event for event in map(parse_stored, lines)}
         return sorted(events.values(), key=lambda event: (event.occurred_at, event.event_id))
     raise InvariantBroken(f"ledger {cycle}: expected a stable listing within {READ_TRIES} tries, found names that vanish each time")
 
@@ -263,7 +271,8 @@ def read_events(store: ObjectStore, cycle: int) -> list[Event]:
 def compact(store: ObjectStore, cycle: int, *, at_least: int = 2) -> int:
     """Fold the segments of the open ledger into a new part; return how many were folded.
 
-    The part's name is made anew for every try. After a conflict nothing is deleted.
+    The part's name is made anew for every try. After a conflict nothing is deleted. Small parts that the new one replaces in the index
+    stay where they are, for whoever has read the index before.
 
     Args:
         store: the bucket.
@@ -276,17 +285,18 @@ def compact(store: ObjectStore, cycle: int, *, at_least: int = 2) -> int:
     for info in segments:
         if info.key in pending:
             store.delete(info.key)
-    fold = [info for info in segments if info.key not in pending]
+    fold = _within([info for info in segments if info.key not in pending][:MOST_FOLDED])
     if len(fold) < at_least:
         return 0
+    kept, joined = _joined_parts(store, cycle, index.parts)
     try:
-        data = b"".join(store.get(info.key).data for info in fold)
+        data = b"".join(store.get(key).data for key in (*joined, *(info.key for info in fold)))
     except NotFound:
         return 0  # another compactor was faster
     part = keys.part(cycle, new_token())
     commit(store, part, data, if_generation_match=ABSENT, content_type="application/x-ndjson")
     folded = Index(
-        parts=(*index.parts, part),
+        parts=(*kept, part),
         totals=sum((_totals_of(info) for info in fold), index.totals),
         pending=tuple(info.key for info in fold),
     )
@@ -297,6 +307,22 @@ def compact(store: ObjectStore, cycle: int, *, at_least: int = 2) -> int:
     for info in fold:
         store.delete(info.key)
     return len(fold)
+
+
+def _within(segments: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Return the first segments that together are not longer than a part, at least one."""
+    ends = accumulate(info.size_bytes for info in segments)
+    return [info for number, (info, end) in enumerate(zip(segments, ends, strict=True)) if not number or end <= PART_BYTES]
+
+
+def _joined_parts(store: ObjectStore, cycle: int, parts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the parts that the index keeps, and the small ones at its end that the next part replaces, in their order."""
+    if len(parts) < SMALL_PARTS:
+        return parts, ()
+    sizes = {info.key: info.size_bytes for info in store.list(keys.part(cycle, "").removesuffix(".jsonl"))}
+    newest = zip(parts[::-1], accumulate(sizes.get(name, PART_BYTES) for name in parts[::-1]), strict=True)
+    small = tuple(name for name, together in newest if together < PART_BYTES)
+    return (parts[: -len(small)], small[::-1]) if len(small) >= SMALL_PARTS else (parts, ())
 
 
 def touch_index(store: ObjectStore, cycle: int) -> None:

@@ -23,9 +23,9 @@ def finish(rows: Sequence[Row], pins: Mapping[str, PinOutcome], split_key: bytes
         past: what earlier datasets, suites and the replay corpus say.
     """
     rate = estimated_rate(rows)
-    pinned = [_pinned(row, pins, rate) for row in rows]
-    unique = without_duplicates(identified(pinned, _digest), _digest, "same audio as")
-    return _split([_clustered(row, split_key) for row in unique], split_key, policy, past)
+    rows = [_pinned(row, pins, rate) for row in rows]
+    rows = without_duplicates(identified(rows, _digest), _digest, "same audio as")
+    return _split(rows, split_key, policy, past)
 
 
 def _pinned(row: Row, pins: Mapping[str, PinOutcome], rate: float | None) -> Row:
@@ -49,7 +49,7 @@ def _split(rows: Sequence[Row], split_key: bytes, policy: Policy, past: History)
     """Give each usable row its split; set aside what would tie two splits together."""
     wanting = [row for row in rows if row.set_aside is None and row.audio is not None]
     found = splits_of_rows(wanting, rows, split_key, policy, past)
-    return [_in_split(row, found.get(row.event_id, frozenset())) for row in rows]
+    return [_in_split(_clustered(row, split_key), found.get(row.event_id, frozenset())) for row in rows]
 
 
 def splits_of_rows(
@@ -64,8 +64,9 @@ def splits_of_rows(
         policy: the shares.
         past: what earlier datasets and the corpora say.
     """
-    told = past.told | told_in(rows, split_key)
-    members = accompanied([as_member(row, split_key) for row in wanting], told)
+    own = {row.event_id: as_member(row, split_key) for row in rows if _tells(row)}
+    told = past.told.union(own.values())
+    members = accompanied([own.get(row.event_id) or as_member(row, split_key) for row in wanting], told)
     placed = place(members, linked(past.splits, told), lambda cluster: split_of(cluster, policy))
     return {row.event_id: splits for row, splits in zip(wanting, placed, strict=True)}
 
@@ -83,19 +84,13 @@ def as_member(row: Row, split_key: bytes) -> Member:
     return member(split_key, utterance_id=row.utterance_id, audio=row.audio, speaker=row.speaker, session=row.session)
 
 
-def told_in(rows: Iterable[Row], split_key: bytes) -> set[Member]:
-    """Return all that rows tell of recordings, also rows that are set aside."""
-    return {as_member(row, split_key) for row in rows if row.kind in {"error", "sample"}}
+def _tells(row: Row) -> bool:
+    return row.kind in {"error", "sample"}
 
 
 def uses_of(rows: Iterable[Row], split_key: bytes) -> list[tuple[frozenset[str], Split]]:
     """Return the identities of every row that has a split, and the split."""
     return [(as_member(row, split_key).identities, row.split) for row in rows if row.split is not None and row.set_aside is None]
-
-
-def reported_in(rows: Iterable[Row], split_key: bytes) -> frozenset[str]:
-    """Return the identities of the recordings that somebody reported as errors."""
-    return frozenset[str]().union(*(as_member(row, split_key).recording for row in rows if row.kind == "error"))
 
 
 def clip_member(item: Clip, split_key: bytes) -> Member:

@@ -146,7 +146,8 @@ def linked(known: Assignments, told: Iterable[Member]) -> dict[str, frozenset[Sp
 def accompanied(members: Iterable[Member], told: Iterable[Member]) -> list[Member]:
     """Return members with every speaker and session that was ever told of their recordings: each of them follows the recording's split."""
     company: dict[str, set[str]] = {name: others for names, others in _recordings(told) for name in names}
-    return [replace(one, company=one.company.union(*(company.get(name, ()) for name in one.recording))) for one in members]
+    told_of = ((one, one.company.union(*(company.get(name, ()) for name in one.recording))) for one in members)
+    return [one if others == one.company else replace(one, company=others) for one, others in told_of]
 
 
 def _recordings(told: Iterable[Member]) -> list[tuple[set[str], set[str]]]:

@@ -6,12 +6,12 @@ from itertools import islice
 
 from functions.launcher.seal import Lineage, awaiting_gold, draft, read_history, read_lineage, read_split_key
 from functions.launcher.spending import read_costs
+from functions.launcher.window import read_window
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.cas import find
 from shared.cycle import CycleState
-from shared.dataset import Row, accumulate, judging_stratum
-from shared.events import Event
+from shared.dataset import Row, judging_stratum, newest_in_use
 from shared.placement import as_member, estimated_rate, fit_to_judge, splits_of_rows
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
 from shared.sizing import Measured
@@ -21,17 +21,20 @@ from shared.verdict import SetNumbers, ValidationReport, parse_report
 from shared.wer_power import Holdout, weights_effect
 
 MEASURED_CYCLES = 10
-"""Spreads of so many newest cycles are looked at."""
+"""Spreads of so many newest verdicts are looked at."""
+LOOK_BACK = 100
+"""They are looked for among so many newest cycles: where hardly one comes to a verdict, not in all that there ever were."""
 
 
 def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced: bool) -> TriggerDecision:
     """Decide on the exact, de-duplicated count; writes nothing."""
     events = ledger.read_events(ports.store, cycle)
-    rows = draft(ports, cycle, events)
-    fresh = {row.event_id for row in rows if row.origin == "fresh" and row.set_aside is None}
-    totals = ledger.count_events(event for event in events if event.event_id in fresh or _is_joined(event, rows))
+    window = read_window(ports, cycle)
+    rows = draft(ports, window, events)
+    counted = {row.event_id for row in rows if _counts(row)}
+    totals = ledger.count_events(event for event in events if event.event_id in counted)
     lineage = read_lineage(ports)
-    history = read_history(ports, cycle)
+    history = read_history(ports, window)
     placed = _foreseen(ports, rows, history)
     evidence = Evidence(
         totals=totals,
@@ -46,9 +49,9 @@ def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced:
     return decide_trigger(evidence, ports.settings.policy, states, ports.clock.now(), forced=forced)
 
 
-def _is_joined(event: Event, rows: list[Row]) -> bool:
-    """Tell whether a correction was joined to its utterance: it counts, though nothing waits for it any more."""
-    return any(row.event_id == event.event_id and row.kind == "correction" and row.origin == "fresh" for row in rows)
+def _counts(row: Row) -> bool:
+    """Tell whether a row's event counts: a correction that was joined to its utterance does, though nothing waits for it any more."""
+    return row.origin == "fresh" and (row.set_aside is None or row.kind == "correction")
 
 
 def _foreseen(ports: Ports, rows: Sequence[Row], history: History) -> dict[str, frozenset[Split]]:
@@ -84,11 +87,9 @@ def _next_holdout(ports: Ports, rows: Sequence[Row], placed: dict[str, frozenset
     """
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    batches = [
-        parse_lines(Clip, ports.store.get(info.key).data, what=info.key)
-        for info in sorted(ports.store.list(keys.HOLDOUT), key=lambda info: info.key)
-    ]
-    clips = accumulate([fit_to_judge(batch, split_key, history) for batch in batches], policy.holdout_cap)
+    written = [info.key for info in ports.store.list(keys.HOLDOUT) if info.size_bytes]
+    batches = (parse_lines(Clip, ports.store.get(key).data, what=key) for key in sorted(written, reverse=True))
+    clips = newest_in_use((fit_to_judge(batch, split_key, history) for batch in batches), policy.holdout_cap)
     present = {item.utterance_id for item in clips}
     clusters = {item.cluster for item in clips}
     weights = Counter(item.weight for item in clips)
@@ -120,7 +121,8 @@ def _joining(rows: Sequence[Row], policy: Policy) -> Iterable[tuple[Row, float]]
 
 def read_measured(ports: Ports, before: int, stable: int | None) -> tuple[Measured, ...]:
     """Return what the verdicts of the newest cycles measured on their holdouts, newest first."""
-    found = (find(ports.store, keys.report(number)) for number in range(before - 1, ledger.FIRST_CYCLE - 1, -1))
+    oldest = max(before - LOOK_BACK, ledger.FIRST_CYCLE)
+    found = (find(ports.store, keys.report(number)) for number in range(before - 1, oldest - 1, -1))
     newest = islice((stored for stored in found if stored is not None), MEASURED_CYCLES)
     return tuple(seen for stored in newest for seen in _measured(parse_report(stored.data), stable))
 

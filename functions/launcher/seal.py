@@ -4,19 +4,21 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 
+from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, keep_tellings, past_uses
+from functions.launcher.window import Window, read_window
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.alias import find_production
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
 from shared.corpora import load_corpus
-from shared.cycle import CODEC
-from shared.dataset import CONSUME_HORIZON, Row, join
+from shared.dataset import Row, join
 from shared.errors import InvalidMessage, NotFound
 from shared.events import Event
+from shared.former import Fact
 from shared.gold import GoldRecord
 from shared.objectstore import StoredObject
 from shared.placement import PinOutcome, finish
@@ -40,18 +42,6 @@ class Sealed:
 
     stored: StoredObject
     rows: list[Row]
-
-
-@dataclass(frozen=True)
-class Past:
-    """The dataset of an earlier cycle, or the draft of the one that it would have.
-
-    Attributes:
-        sealed_at: None = it waits for its seal.
-    """
-
-    rows: list[Row]
-    sealed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -128,17 +118,35 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
         return present
     if cycle > ledger.FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
-    rows = draft(ports, cycle, ledger.read_events(ports.store, cycle))
-    keep_tellings(ports.store, cycle, _read_corpora(ports, replay=True))
-    rows = finish(rows, _pins(rows, audio.pin), read_split_key(ports), ports.settings.policy, past=read_history(ports, cycle))
-    stored = create(ports.store, keys.dataset(cycle), lines_bytes(rows), content_type="application/x-ndjson")
+    stored = create(ports.store, keys.dataset(cycle), _made(ports, audio, cycle), content_type="application/x-ndjson")
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
 
 
-def read_history(ports: Ports, before: int, *, replay: bool = True) -> History:
-    """Return who was trained on and who judged in cycles below `before`, and whom suites and (`replay`) the replay corpus hold now."""
-    policy, corpora = ports.settings.policy, _read_corpora(ports, replay=replay)
-    return past_uses(ports.store, read_split_key(ports), before, corpora, lambda cluster: split_of(cluster, policy))
+def _made(ports: Ports, audio: AudioSource, cycle: int) -> bytes:
+    """Return the dataset of a ledger; its rows are gone from memory when it is read back."""
+    window = read_window(ports, cycle)
+    rows = draft(ports, window, ledger.read_events(ports.store, cycle))
+    history = _history_of_seal(ports, window)
+    pins = _pins(rows, audio.pin)
+    return lines_bytes(finish(rows, pins, read_split_key(ports), ports.settings.policy, past=history))
+
+
+def _history_of_seal(ports: Ports, window: Window) -> History:
+    """Return who was trained on and who judged before this seal, and keep what the corpora tell."""
+    corpora = _read_corpora(ports, replay=True)
+    facts = _read_facts(ports, window)
+    facts |= keep_tellings(ports.store, window.cycle, corpora, facts)
+    return past_uses(facts, corpora, partial(split_of, policy=ports.settings.policy))
+
+
+def read_history(ports: Ports, window: Window, *, replay: bool = True) -> History:
+    """Return who was trained on and who judged in cycles before, and whom suites and (`replay`) the replay corpus hold now."""
+    corpora = _read_corpora(ports, replay=replay)
+    return past_uses(_read_facts(ports, window), corpora, partial(split_of, policy=ports.settings.policy))
+
+
+def _read_facts(ports: Ports, window: Window) -> set[Fact]:
+    return read_facts(ports.store, read_split_key(ports), window.cycle, window.sealed, window.settled)
 
 
 def _read_corpora(ports: Ports, *, replay: bool) -> Corpora:
@@ -152,46 +160,34 @@ def _read_corpora(ports: Ports, *, replay: bool) -> Corpora:
     return Corpora(suites=suites, replay=members(keys.REPLAY) if replay else [])
 
 
-def draft(ports: Ports, cycle: int, events: Sequence[Event], past: dict[int, Past] | None = None) -> list[Row]:
+def draft(ports: Ports, window: Window, events: Sequence[Event], past: dict[int, list[Row]] | None = None) -> list[Row]:
     """Return the rows that a dataset of these events would have, not yet pinned: also the exact count of a crossing.
 
     Args:
         ports: of the launcher.
-        cycle: the cycle of the dataset.
+        window: the datasets before the cycle of the events.
         events: of its ledger.
         past: earlier cycles as they were read or drafted in this call already; they are added to.
     """
-    cycles, earlier = _earlier(ports, cycle, {} if past is None else past)
+    known = {} if past is None else past
+    earlier = [_past(ports, number, window, known) for number in window.datasets]
     learned = read_lineage(ports).learned
-    return join(events, earlier, learned, cycles, ports.clock.now())
+    return join(events, earlier, learned, list(window.datasets), ports.clock.now())
 
 
-def _earlier(ports: Ports, cycle: int, past: dict[int, Past]) -> tuple[list[int], list[list[Row]]]:
-    """Return the datasets sealed within the horizon before ledger `cycle` opened, oldest first."""
-    if cycle == ledger.FIRST_CYCLE:
-        return [], []
-    state = find(ports.store, keys.state(cycle - 1))
-    opened = CODEC.parse(state.data).history[0].at if state else ports.clock.now()
-    cycles, earlier = [], []
-    for number in range(cycle - 1, ledger.FIRST_CYCLE - 1, -1):
-        found = _past(ports, number, past)
-        if found.sealed_at is not None and found.sealed_at < opened - CONSUME_HORIZON:
-            break
-        cycles.append(number)
-        earlier.append(found.rows)
-    return cycles[::-1], earlier[::-1]
-
-
-def _past(ports: Ports, number: int, past: dict[int, Past]) -> Past:
+def _past(ports: Ports, number: int, window: Window, past: dict[int, list[Row]]) -> list[Row]:
     """Return the dataset of an earlier cycle.
 
     A ledger that waits for its seal (its cycle was cancelled before it prepared) stands in as it would be sealed now. Each is drafted
     once: a draft looks at all before it, so that without `past` every further cancelled cycle would double the work.
     """
     if number not in past:
-        sealed = find_dataset(ports, number)
-        rows = sealed.rows if sealed else draft(ports, number, ledger.read_events(ports.store, number), past)
-        past[number] = Past(rows, sealed.stored.info.updated if sealed else None)
+        sealed = window.datasets[number]
+        if sealed is not None:
+            past[number] = parse_lines(Row, sealed.data, what=sealed.info.key)
+        else:
+            before = read_window(ports, number, window.datasets)
+            past[number] = draft(ports, before, ledger.read_events(ports.store, number), past)
     return past[number]
 
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from functions.launcher.seal import Lineage, Sealed, awaiting_gold, find_dataset, read_history, read_split_key
+from functions.launcher.window import read_window
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
-from shared.dataset import accumulate, apart, clip, holdout_clips, unlabelled_clip
+from shared.dataset import apart, clip, holdout_clips, newest_in_use, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.log import log
 from shared.placement import fit_to_judge, splits_of_clips, untrained
@@ -81,7 +82,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
 def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    history = read_history(ports, cycle + 1)
+    history = read_history(ports, read_window(ports, cycle + 1))
     judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle, history)}
     suites = {f"{keys.SUITE_SET}{name}": _Suite.load(ports, name) for name in policy.validation.suites}
     for set_name, suite in suites.items():
@@ -149,9 +150,11 @@ def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequen
 
 def _holdout(ports: Ports, audio: AudioSource, cycle: int, history: History) -> list[Clip]:
     """Return the holdout in use: what every dataset so far has added, also those whose cycle never came to a spec, and may still judge."""
-    added = [_added(ports, audio, number) for number in range(ledger.FIRST_CYCLE, cycle + 1)]
     split_key = read_split_key(ports)
-    return accumulate([fit_to_judge(clips, split_key, history) for clips in added], ports.settings.policy.holdout_cap)
+    empty = {info.key for info in ports.store.list(keys.HOLDOUT) if not info.size_bytes}
+    wanted = (number for number in range(cycle, ledger.FIRST_CYCLE - 1, -1) if keys.holdout(number) not in empty)
+    added = (fit_to_judge(_added(ports, audio, number), split_key, history) for number in wanted)
+    return newest_in_use(added, ports.settings.policy.holdout_cap)
 
 
 def _added(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:

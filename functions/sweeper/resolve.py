@@ -45,8 +45,8 @@ def resolve_errors(ports: Ports) -> list[str]:
         return []
     manifest = parse_document(ModelManifest, ports.store.get(keys.manifest(stable)).data, what=keys.manifest(stable))
     # A version that was followed before its own guard ended has not been looked at yet. The stable one comes last: it stands for all.
-    before = [version for version in manifest.learned if version != stable]
-    versions = [version for version in before if find(ports.store, keys.resolved(version)) is None]
+    done = {info.key for info in ports.store.list(keys.RESOLVED)}
+    versions = [version for version in manifest.learned if version != stable and keys.resolved(version) not in done]
     return [text for version in (*versions, stable) if (text := _resolve(ports, version))]
 
 

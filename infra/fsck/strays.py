@@ -15,7 +15,7 @@ KNOWN = re.compile(
             rf"ledger/{_N}/((segment|part)-[^/]+\.jsonl|index\.json)",
             r"cycles/head\.json",
             rf"cycles/{_N}/(state|declined|watch|spec)\.json",
-            rf"cycles/{_N}/(dataset|told)\.jsonl",
+            rf"cycles/{_N}/(dataset|told|former)\.jsonl",
             rf"cycles/{_N}/clips/[^/]+\.jsonl",
             rf"cycles/{_N}/policies/{_SHA}\.json",
             rf"runs/{_N}/(result|heartbeat|progress)\.json",

@@ -281,7 +281,6 @@ def repeatable() -> Iterator[None]:
     with (
         patch("shared.ids.secrets", tokens),
         patch("shared.cas._pause", lambda _seconds: None),
-        patch("functions.launcher.history.ThreadPoolExecutor", SerialPool),
         patch("functions.launcher.seal.ThreadPoolExecutor", SerialPool),
         patch.object(Frozen, "model_validate_json", classmethod(_parsed)),
         redirect_stdout(nowhere),

@@ -288,3 +288,59 @@ def test_a_sealed_ledger_is_collected_as_a_whole_and_no_other() -> None:
     assert ledger.collect_garbage(store, 1) == 3
     assert (names(store), names(store, 2)) == (set(), {"segment-d.jsonl"})
     assert find(store, keys.dataset(1)) is not None
+
+
+def fill(store: MemoryStore, number: int) -> None:
+    ledger.append(store, [error(number)], f"t{number:04d}")
+
+
+def test_months_of_compactions_leave_few_parts_that_hold_every_event_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "PART_BYTES", 20_000)
+    store = MemoryStore()
+    for number in range(300):
+        fill(store, number)
+        ledger.compact(store, 1, at_least=1)
+    index = ledger.look(store, 1).index
+    assert ledger.count(store, 1).errors == 300
+    assert sorted(int(event.event_id[1:]) for event in ledger.read_events(store, 1)) == list(range(300))
+    held = [len(store.get(name).data) for name in index.parts]
+    assert len(held) < ledger.SMALL_PARTS + sum(held) // (20_000 // ledger.SMALL_PARTS)
+    assert len(held) < 40, "without joining there were 300"
+    assert max(held) < 2 * 20_000
+    lines = [line for name in index.parts for line in store.get(name).data.splitlines()]
+    assert lines == [error(number).model_dump_json(exclude_none=True).encode() for number in range(300)]
+
+
+def test_whoever_has_read_the_index_before_finds_the_parts_that_were_joined_since() -> None:
+    store = MemoryStore()
+    for number in range(ledger.SMALL_PARTS):
+        fill(store, number)
+        ledger.compact(store, 1, at_least=1)
+    before = ledger.look(store, 1).index
+    fill(store, 99)
+    ledger.compact(store, 1, at_least=1)
+    assert len(before.parts) == ledger.SMALL_PARTS
+    assert len(ledger.look(store, 1).index.parts) == 1
+    assert all(store.get(name).data for name in before.parts)
+
+
+def test_a_compactor_with_a_long_way_to_go_takes_one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MOST_FOLDED", 10)
+    store = MemoryStore()
+    for number in range(25):
+        fill(store, number)
+    for left in (15, 5):
+        assert ledger.compact(store, 1) == 10
+        assert len(ledger.look(store, 1).live) == left
+        assert ledger.count(store, 1).errors == 25
+        assert len(ledger.read_events(store, 1)) == 25
+    assert ledger.compact(store, 1) == 5
+
+
+def test_a_compactor_holds_no_more_than_a_part_but_always_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "PART_BYTES", 1)
+    store = MemoryStore()
+    for number in range(3):
+        fill(store, number)
+    assert [ledger.compact(store, 1, at_least=1) for _ in range(4)] == [1, 1, 1, 0]
+    assert ledger.count(store, 1).errors == 3

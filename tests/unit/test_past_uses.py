@@ -2,7 +2,8 @@
 
 import pytest
 
-from functions.launcher import history
+from functions.launcher import facts
+from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
 from shared import keys
 from shared.dataset import Row
@@ -40,20 +41,21 @@ def bucket() -> MemoryStore:
 
 
 def asked(store: MemoryStore, key: bytes = KEY) -> History:
-    return past_uses(store, key, 3, NOBODY, lambda _: "train")
+    datasets = [store.get(keys.dataset(number)) for number in (1, 2)]
+    return past_uses(read_facts(store, key, 3, datasets, settled=0), NOBODY, lambda _: "train")
 
 
 @pytest.mark.parametrize("kept", [1, 2, 256])
 def test_however_much_is_kept_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    monkeypatch.setattr(history, "KEPT_ROWS", kept)
-    monkeypatch.setattr(history, "_kept", {})
+    monkeypatch.setattr(facts, "KEPT_ROWS", kept)
+    monkeypatch.setattr(facts, "_kept", {})
     store = bucket()
     first = asked(store)
     assert first.splits[cluster_of(KEY, speaker="speaker:s1")] == {"train"}
     assert first.splits[cluster_of(KEY, speaker="speaker:s2")] == {"holdout"}
     assert asked(store) == first
-    assert len(history._kept) == min(kept, 2)
-    assert "secret" not in str(history._kept)
+    assert len(facts._kept) == min(kept, 2)
+    assert "secret" not in str(facts._kept)
 
 
 def test_another_key_and_another_dataset_are_not_taken_for_the_kept_ones() -> None:

@@ -1,0 +1,56 @@
+"""The datasets that a seal looks at to consume once: those sealed within the horizon before its ledger opened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from functions.runtime import Ports
+from shared import keys, ledger
+from shared.cas import find
+from shared.cycle import CODEC
+from shared.dataset import CONSUME_HORIZON
+from shared.objectstore import StoredObject
+
+
+@dataclass(frozen=True)
+class Window:
+    """What lies before a cycle and is not older than the horizon.
+
+    Attributes:
+        cycle: whose ledger is sealed or counted.
+        datasets: by number, oldest first; None = its ledger waits for its seal.
+    """
+
+    cycle: int
+    datasets: Mapping[int, StoredObject | None]
+
+    @property
+    def settled(self) -> int:
+        """The last cycle behind the window; 0 = there is none."""
+        return min(self.datasets, default=self.cycle) - 1
+
+    @property
+    def sealed(self) -> list[StoredObject]:
+        """The datasets that are there, oldest first."""
+        return [stored for stored in self.datasets.values() if stored is not None]
+
+
+def read_window(ports: Ports, cycle: int, known: Mapping[int, StoredObject | None] = MappingProxyType({})) -> Window:
+    """Read the datasets before a cycle, the newest first, up to the first that is older than the horizon, which ends the window.
+
+    Args:
+        ports: of the launcher.
+        cycle: whose ledger is sealed or counted.
+        known: datasets that were read in this call already.
+    """
+    if cycle == ledger.FIRST_CYCLE:
+        return Window(cycle, {})
+    state = find(ports.store, keys.state(cycle - 1))
+    opened = CODEC.parse(state.data).history[0].at if state else ports.clock.now()
+    found: dict[int, StoredObject | None] = {}
+    for number in range(cycle - 1, ledger.FIRST_CYCLE - 1, -1):
+        stored = known[number] if number in known else find(ports.store, keys.dataset(number))
+        if stored is not None and stored.info.updated < opened - CONSUME_HORIZON:
+            break
+        found[number] = stored
+    return Window(cycle, dict(reversed(found.items())))
