@@ -97,7 +97,7 @@ def test_requests_have_one_length_and_ids_of_their_own_and_carry_events() -> Non
     ],
 )
 def test_calls_of_the_store_are_told_apart(method: str, path: str, kind: str) -> None:
-    assert kind_of(Request(method, tuple(path.split("/")), {}, {}, Body(BytesIO(), 0))) == kind  # type: ignore[arg-type]
+    assert kind_of(Request(method, tuple(path.split("/")), {}, {}, Body(BytesIO(), 0))) == kind
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
@@ -114,7 +114,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"oops" if refused else b"")
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in http.server
         pass
 
 

@@ -237,7 +237,7 @@ class Answer:
     """What a client sees."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Headers
     data: bytes
 
 
