@@ -187,12 +187,12 @@ class KnownHead:
         self._seen: tuple[Generation, int] | None = None
 
     def last(self, store: ObjectStore) -> int:
-        """Return where the head stood when it was last read, and read it if it never was."""
+        """Return where the head stood when it was last read, and read it if it never was. Raises as `read_head`."""
         seen = self._seen
         return self._load(store) if seen is None else seen[1]
 
     def read(self, store: ObjectStore) -> int:
-        """Return where the head stands now."""
+        """Return where the head stands now. Raises as `read_head`."""
         seen = self._seen
         if seen is not None and seen[0] == _generation_of_head(store):
             return seen[1]
@@ -200,16 +200,18 @@ class KnownHead:
 
     def _load(self, store: ObjectStore) -> int:
         found = find(store, keys.HEAD)
-        seen = (found.info.generation, _HEAD.parse(found.data).cycle) if found else (ABSENT, FIRST_CYCLE)
-        self._seen = seen
+        if found is None:
+            self._seen = None  # one that is absent is never known: it may be lost
+            return _first_head(store)
+        seen = self._seen = (found.info.generation, _HEAD.parse(found.data).cycle)
         return seen[1]
 
 
-def _generation_of_head(store: ObjectStore) -> Generation:
+def _generation_of_head(store: ObjectStore) -> Generation | None:
     try:
         return store.stat(keys.HEAD).generation
     except NotFound:
-        return ABSENT
+        return None
 
 
 def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownHead | None = None) -> int:

@@ -48,6 +48,7 @@ def forced(number: int = 1) -> Callable[[World], object]:
 def test_an_acknowledged_event_is_in_the_sealed_ledger_or_in_the_next(schedule: list[int], knows_the_head: bool) -> None:
     store, head = filled(), ledger.KnownHead()
     if knows_the_head:
+        ledger.begin(store)
         head.read(store)
 
     def seal() -> set[str]:
@@ -64,6 +65,7 @@ def test_an_acknowledged_event_is_in_the_sealed_ledger_or_in_the_next(schedule: 
 @given(st.lists(st.integers(0, 2), max_size=60), st.integers(1, 4))
 def test_flushes_that_know_an_old_head_are_acknowledged_where_it_stands(schedule: list[int], moves: int) -> None:
     store, head = filled(), ledger.KnownHead()
+    ledger.begin(store)
     head.read(store)
 
     def flush(number: int) -> int:

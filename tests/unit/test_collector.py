@@ -387,6 +387,7 @@ def test_a_write_that_fails_has_each_report_delivered_again_under_its_own_name(f
         if operation == "stat":  # the look at the head after the write: the events are there, and nobody may say so
             raise failure
 
+    ledger.begin(world.store)
     world.collected(builders.error(0))
     world.store.before = away
     for number, error in enumerate(world.collected(builders.error(1), builders.error(2)), 1):
@@ -434,6 +435,7 @@ def test_who_looks_at_the_level_keeps_no_other_report_waiting() -> None:
 
 def test_a_head_that_was_known_costs_one_look_after_the_write() -> None:
     world = Collecting(count_interval_s=1e6)
+    ledger.begin(world.store)
     world.collected(builders.error(1))
     calls: list[str] = []
     world.store.before = lambda operation, key: calls.append(f"{operation} {key.partition('/')[0]}")
