@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos mutations fuzz bench bench-trainer bench-scale schemas bundles policy infra inventory inputs pages site clean
+.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos mutations fuzz bench bench-trainer bench-collector bench-scale schemas bundles policy infra inventory inputs pages site clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -101,6 +101,10 @@ bench-trainer: $(VENV)/.installed
 ## make bench-scale  what grows with the events in the open ledger and with past cycles (BENCH_ARGS="--events 100,10000 --cycles 1,100" for minutes)
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.scale $(BENCH_ARGS)
+
+## make bench-collector  the collector beside a function that does nothing and the usual way, side by side (about ten minutes)
+bench-collector: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.collector $(BENCH_ARGS)
 
 ## make chaos     thousands of seeded histories of all functions in memory, under faults, until CHAOS_SECONDS (60) are over; the
 ##                 simulation only, not yet the local stack; a failure prints its seed and timeline (CHAOS_ARGS="--seed 7" goes on from there)

@@ -9,13 +9,12 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Request
-from werkzeug.datastructures import Headers
 
 from shared import keys
 from shared.brief import brief
@@ -37,13 +36,26 @@ _MESSAGE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
+class Headers(Protocol):
+    """The headers of a request, whatever the server: names in any case."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return a header, None where there is none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Body:
     """The body of a request; one that is too large was read past, and is known by its length and digest alone."""
 
     data: bytes | None
     size_bytes: int
-    sha256: str
+    digest: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Of all of it, in hexadecimal; few bodies are asked for it."""
+        return self.digest or hashlib.sha256(self.data or b"").hexdigest()
 
     def whole(self) -> bytes:
         """Return all of it. Raises InvalidMessage where it is too large."""
@@ -60,27 +72,68 @@ def serve(request: Request, handle: Handler, *, function: str, store: ObjectStor
     """
     if request.method in {"GET", "HEAD"}:
         return "ok", 200
-    fresh(function=function, **{TRACE: _trace(request.headers)})
+    begin(request.headers, function=function)
     body = read_body(request)
     try:
-        message = decode(request.headers, body.whole(), now=clock.now())
-        bind(message_id=message.message_id, delivery_attempt=message.delivery_attempt)
-        outcome = handle(message)
+        outcome = handle(received(request.headers, body, now=clock.now()))
     except InvalidMessage as error:
-        key = quarantine(store, function=function, reason=str(error), body=body, now=clock.now())
-        # The reason quotes what was found, which may be a transcript: it stays in the object.
-        log("quarantined: malformed", severity="WARNING", key=key)
+        set_aside(error, body, function=function, store=store, now=clock.now())
         return DONE
     except Exception as error:
-        log(f"failed, to be delivered again: {type(error).__name__}: {error}", severity="ERROR")
+        tell_failure(error)
         raise
     log(outcome)
     return DONE
 
 
+def begin(headers: Headers, *, function: str) -> None:
+    """Let every later log line of this request name its function and trace."""
+    fresh(function=function, **{TRACE: _trace(headers)})
+
+
+def received(headers: Headers, body: Body, *, now: datetime) -> Message:
+    """Decode a request, and let every later log line name its message. Raises InvalidMessage as `decode`."""
+    message = decode(headers, body.whole(), now=now)
+    bind(message_id=message.message_id, delivery_attempt=message.delivery_attempt)
+    return message
+
+
+def set_aside(error: InvalidMessage, body: Body, *, function: str, store: ObjectStore, now: datetime) -> None:
+    """Quarantine a malformed request and tell that it was."""
+    key = quarantine(store, function=function, reason=str(error), body=body, now=now)
+    # The reason quotes what was found, which may be a transcript: it stays in the object.
+    log("quarantined: malformed", severity="WARNING", key=key)
+
+
+def tell_failure(error: Exception) -> None:
+    """Tell why a message will be delivered again."""
+    log(f"failed, to be delivered again: {type(error).__name__}: {error}", severity="ERROR")
+
+
 def body_of(data: bytes) -> Body:
     """Return a body that is kept whole."""
-    return Body(data, len(data), hashlib.sha256(data).hexdigest())
+    return Body(data, len(data))
+
+
+class BodyReader:
+    """Takes a body block by block, and keeps what a push may have at most."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._size_bytes = 0
+        self._digest = hashlib.sha256()
+
+    def take(self, block: bytes) -> None:
+        """Take the next block."""
+        self._size_bytes += len(block)
+        self._digest.update(block)
+        if self._size_bytes <= MAX_BODY_BYTES:
+            self._kept += block
+
+    def body(self) -> Body:
+        """Return what was read, once it has ended."""
+        whole = self._size_bytes <= MAX_BODY_BYTES
+        return Body(bytes(self._kept) if whole else None, self._size_bytes, self._digest.hexdigest())
 
 
 def read_body(request: Request) -> Body:
@@ -90,13 +143,10 @@ def read_body(request: Request) -> Body:
     """
     if request.content_length is not None and request.content_length <= MAX_BODY_BYTES:
         return body_of(request.get_data())
-    kept, size, digest = bytearray(), 0, hashlib.sha256()
+    reader = BodyReader()
     while block := request.stream.read(BLOCK_BYTES):
-        size += len(block)
-        digest.update(block)
-        if size <= MAX_BODY_BYTES:
-            kept += block
-    return Body(bytes(kept) if size <= MAX_BODY_BYTES else None, size, digest.hexdigest())
+        reader.take(block)
+    return reader.body()
 
 
 def decode(headers: Headers, body: bytes, *, now: datetime) -> Message:
@@ -109,9 +159,10 @@ def decode(headers: Headers, body: bytes, *, now: datetime) -> Message:
         envelope = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"request: expected a Pub/Sub push envelope in JSON, found {body[:60]!r}") from error
-    event_id, event_time = headers.get("ce-id"), headers.get("ce-time")
+    outside: Headers | Mapping[str, Any] = headers
+    event_id, event_time = "ce-id", "ce-time"
     if isinstance(envelope, dict) and "specversion" in envelope:
-        event_id, event_time, envelope = envelope.get("id"), envelope.get("time"), envelope.get("data")
+        outside, event_id, event_time, envelope = envelope, "id", "time", envelope.get("data")
     inner = envelope.get("message") if isinstance(envelope, dict) else None
     if not isinstance(envelope, dict) or not isinstance(inner, dict):
         raise InvalidMessage(f"request: expected a Pub/Sub push envelope with a message, found {body[:60]!r}")
@@ -119,8 +170,8 @@ def decode(headers: Headers, body: bytes, *, now: datetime) -> Message:
     return Message(
         data=_data(inner),
         attributes=_attributes(inner),
-        message_id=_message_id(inner.get("messageId") or inner.get("message_id") or event_id, body),
-        publish_time=_time(inner.get("publishTime") or inner.get("publish_time") or event_time, now),
+        message_id=_message_id(inner.get("messageId") or inner.get("message_id") or outside.get(event_id), body),
+        publish_time=_time(inner.get("publishTime") or inner.get("publish_time") or outside.get(event_time), now),
         delivery_attempt=attempt if isinstance(attempt, int) and not isinstance(attempt, bool) else None,
         subscription=subscription if isinstance(subscription, str) else None,
     )
@@ -159,8 +210,8 @@ def _time(text: object, now: datetime) -> datetime:
 
 
 def _trace(headers: Headers) -> str | None:
-    parent = headers.get("traceparent", "").split("-")
-    found = parent[1] if len(parent) == 4 else headers.get("X-Cloud-Trace-Context", "").split("/")[0]
+    parent = (headers.get("traceparent") or "").split("-")
+    found = parent[1] if len(parent) == 4 else (headers.get("X-Cloud-Trace-Context") or "").split("/")[0]
     return found if _TRACE_ID.fullmatch(found) else None
 
 

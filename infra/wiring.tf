@@ -6,8 +6,8 @@ locals {
       reads       = ["stt-errors"]
       publishes   = ["finetune-triggers"]
       size        = { timeout_s = 60, memory = "512Mi", cpu = "1", concurrency = 80, max_instances = 20 }
-      # As many threads as requests at once: concurrent reports share one write, and that is what makes them cheap.
-      environment = { THREADS = "80" }
+      # Many requests at once: concurrent reports share one write, and that is what makes them cheap. They wait on an event loop, not in threads.
+      environment = {}
     }
     launcher = {
       description = "Opens cycles, seals their data and starts trainers."

@@ -177,24 +177,64 @@ def move_head(store: ObjectStore, past: int) -> int:
     return read_head(store)
 
 
-def append(store: ObjectStore, events: Sequence[Event], token: str) -> int:
+class KnownHead:
+    """The head as it was last read: to look at it again costs one call that reads no data while it has not moved.
+
+    Safe across threads: what is remembered may be old, what `read` returns never is.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[Generation, int] | None = None
+
+    def last(self, store: ObjectStore) -> int:
+        """Return where the head stood when it was last read, and read it if it never was. Raises as `read_head`."""
+        seen = self._seen
+        return self._load(store) if seen is None else seen[1]
+
+    def read(self, store: ObjectStore) -> int:
+        """Return where the head stands now. Raises as `read_head`."""
+        seen = self._seen
+        if seen is not None and seen[0] == _generation_of_head(store):
+            return seen[1]
+        return self._load(store)
+
+    def _load(self, store: ObjectStore) -> int:
+        found = find(store, keys.HEAD)
+        if found is None:
+            self._seen = None  # one that is absent is never known: it may be lost
+            return _first_head(store)
+        seen = self._seen = (found.info.generation, _HEAD.parse(found.data).cycle)
+        return seen[1]
+
+
+def _generation_of_head(store: ObjectStore) -> Generation | None:
+    try:
+        return store.stat(keys.HEAD).generation
+    except NotFound:
+        return None
+
+
+def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownHead | None = None) -> int:
     """Write one immutable segment where the head stands after the write; return that cycle.
 
-    When it returns, the events may be acknowledged. They may stand in two ledgers; consume-once takes care of it.
+    When it returns, the events may be acknowledged. They may stand in two ledgers; consume-once takes care of it. Where the head was
+    known and has moved since, the first of them is closed: the look after the write finds that, as it finds a move in between.
 
     Args:
         store: the bucket.
         events: one flush, not empty.
         token: unique to this flush, kept over its retries.
+        head: what this process knows of it; None = nothing.
     """
+    head = head or KnownHead()
     data = b"".join(event.model_dump_json(exclude_none=True).encode() + b"\n" for event in events)
     metadata = {TOTALS: count_events(events).model_dump_json()}
     written = None
-    cycle = read_head(store)
+    cycle = head.last(store)
     while cycle != written:
         _put_segment(store, keys.segment(cycle, token), data, metadata)
         written = cycle
-        cycle = read_head(store)
+        cycle = head.read(store)
     return cycle
 
 

@@ -1,83 +1,137 @@
 """Group commit: requests that come together share one write.
 
-The first request of a batch leads: it waits a short linger for company, closes the batch, writes it and wakes the
-others. No thread of its own, because an instance is throttled between requests.
+The first request of a batch has it led: the batch waits a short linger for company, closes, and is handled in one go in a thread.
+
+    request 1 ---- submit ----.
+    request 2 ------ submit --+--- linger ---> handle_all([1, 2, 3]) in a thread ---> each request's outcome
+    request 3 -------- submit-'
 """
 
-import threading
-from collections.abc import Callable, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, TypeVar
 
 from shared.errors import Retryable
-from shared.events import Event
+
+MAX_LINGERS = 5
+"""While company keeps coming a batch waits so many lingers at most."""
+LONELY_LINGERS = 10
+"""What comes so many lingers after the one before it waits for nobody: company within one is unlikely."""
 
 
-class _Batch:
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, at most so long; tell whether it came."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+class _Batch(Generic[Item, Outcome]):
     def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.full = threading.Event()
-        self.done = threading.Event()
-        # Until a write has ended well: whatever interrupts the leader must not acknowledge the others.
-        self.error: Exception | None = Retryable("the request that was to write it has ended")
+        self.items: list[Item] = []
+        self.futures: list[asyncio.Future[Outcome]] = []
+        self.full = asyncio.Event()
 
 
-class GroupCommit:
-    """Gathers events of concurrent requests into single writes.
+class GroupCommit(Generic[Item, Outcome]):
+    """Gathers what concurrent requests submit into single calls; for one event loop.
 
     Args:
-        write: makes the events durable; called by one of the waiting threads, several batches may be under way.
-        max_events: a batch closes at this size; Cloud Storage takes 8 KiB of metadata, in which each event's version may have its counters.
-        linger_s: how long a batch waits for company.
-        patience_s: how long a request waits for its batch's write.
+        handle_all: handles a batch and returns the outcome of each item, in order; called in a thread, several batches may be under way.
+        pool: the threads.
+        max_items: a batch closes at this size.
+        linger_s: how long a batch waits for company; as long as some came, it waits again, up to `MAX_LINGERS` times.
+        patience_s: how long requests wait for their batch.
+        clock: seconds, from any zero.
+        linger: waits until the batch is full, at most so many seconds, and tells whether it is.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[Event]], object], *, max_events: int = 250, linger_s: float = 0.02, patience_s: float = 60.0
+        self,
+        handle_all: Callable[[Sequence[Item]], Sequence[Outcome]],
+        pool: Executor,
+        *,
+        max_items: int,
+        linger_s: float,
+        patience_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        linger: Callable[[asyncio.Event, float], Awaitable[bool]] = is_set_within,
     ) -> None:
-        self._write = write
-        self._max_events = max_events
+        self._handle_all = handle_all
+        self._pool = pool
+        self._max_items = max_items
         self._linger_s = linger_s
         self._patience_s = patience_s
-        self._lock = threading.Lock()
-        self._open: _Batch | None = None
+        self._clock = clock
+        self._linger = linger
+        self._open: _Batch[Item, Outcome] | None = None
+        self._last_s = float("-inf")
+        self._leaders: set[asyncio.Task[None]] = set()
 
-    def submit(self, event: Event) -> None:
-        """Return when `event` is durable.
+    async def submit(self, item: Item) -> Outcome:
+        """Return the outcome of `item` when its batch has been handled.
 
         Raises:
-            Retryable: its batch was not written, or not in `patience_s`; nobody knows whether the event is durable, so it
-                is not acknowledged. That the write found something malformed is no fault of the event.
+            Retryable: the batch failed, or did not end in `patience_s`: nobody knows what came of it.
         """
-        batch, leads = self._join(event)
-        if leads:
-            self._lead(batch)
-        elif not batch.done.wait(self._patience_s):
-            raise Retryable(f"event {event.event_id}: expected its batch to be written in {self._patience_s} s, it still is under way")
-        if batch.error is not None:
-            raise Retryable(f"event {event.event_id}: its batch was not written: {batch.error}") from batch.error
+        now_s = self._clock()
+        lonely = now_s - self._last_s > LONELY_LINGERS * self._linger_s
+        self._last_s = now_s
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        batch = self._open
+        if batch is None:
+            batch = self._open = _Batch()
+            leader = asyncio.create_task(self._lead(batch, lonely=lonely))
+            self._leaders.add(leader)  # the loop itself keeps no task alive
+            leader.add_done_callback(self._leaders.discard)
+        batch.items.append(item)
+        batch.futures.append(future)
+        if len(batch.items) >= self._max_items:
+            self._close(batch)
+            batch.full.set()
+        return await future
 
-    def _join(self, event: Event) -> tuple[_Batch, bool]:
-        with self._lock:
-            leads = self._open is None
-            batch = self._open = self._open or _Batch()
-            batch.events.append(event)
-            if len(batch.events) >= self._max_events:
-                self._open = None
-                batch.full.set()
-        return batch, leads
-
-    def _lead(self, batch: _Batch) -> None:
+    async def _lead(self, batch: _Batch[Item, Outcome], *, lonely: bool) -> None:
         try:
-            batch.full.wait(self._linger_s)
+            if not lonely:
+                await self._gather(batch)
             self._close(batch)
-            self._write(batch.events)
-            batch.error = None
+            work = asyncio.get_running_loop().run_in_executor(self._pool, self._handle_all, batch.items)
+            outcomes = await asyncio.wait_for(work, self._patience_s)
+            for future, outcome in zip(batch.futures, outcomes, strict=True):
+                if not future.done():  # a request that was given up
+                    future.set_result(outcome)
+        except TimeoutError:
+            self._fail(batch, Retryable(f"expected the batch to be written in {self._patience_s} s, it still is under way"))
         except Exception as error:  # noqa: BLE001 - handed to every request of the batch, each raises it
-            batch.error = error
-        finally:
+            failure = Retryable(f"the batch was not written: {error}")
+            failure.__cause__ = error
+            self._fail(batch, failure)
+        finally:  # whatever interrupts the leader must not leave the others waiting
             self._close(batch)
-            batch.done.set()
+            self._fail(batch, Retryable("the batch was given up before it was written"))
 
-    def _close(self, batch: _Batch) -> None:
-        with self._lock:
-            if self._open is batch:
-                self._open = None
+    async def _gather(self, batch: _Batch[Item, Outcome]) -> None:
+        """Wait until the batch is full, nobody came for a linger, or it has waited long enough."""
+        size = 0
+        for _ in range(MAX_LINGERS):
+            size, before = len(batch.items), size
+            if size == before or await self._linger(batch.full, self._linger_s):
+                return
+
+    def _close(self, batch: _Batch[Item, Outcome]) -> None:
+        if self._open is batch:
+            self._open = None
+
+    def _fail(self, batch: _Batch[Item, Outcome], error: Exception) -> None:
+        for future in batch.futures:
+            if not future.done():
+                future.set_exception(error)

@@ -1,7 +1,10 @@
-"""The collector: one report in, durable in the ledger, then a look at the level."""
+"""The collector: reports in, durable in the ledger, then a look at the level."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from functions.collector.batcher import GroupCommit
@@ -10,39 +13,89 @@ from functions.crossing import announce_crossing
 from functions.runtime import Ports
 from shared import ledger
 from shared.bus import Message
+from shared.errors import Retryable
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.ids import new_token
 from shared.log import bind
 from shared.messages import parse_event
 
 REPORTS = (SttError, SttCorrection, SttSample, SttTraffic)
+MAX_EVENTS = 128
+"""A batch has so many at most. More would save few writes and wake more requests at once, and Cloud Storage takes no more than 8 KiB of
+metadata, in which each event's version may have its counters."""
+WRITERS = 16
+"""So many batches may be under way."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one report: it is durable, or the request that brought it raises `error`."""
+
+    event_id: str | None = None
+    error: Exception | None = None
+
+    def settle(self) -> None:
+        """Let later log lines name the event; raise where there is an error."""
+        if self.event_id is not None:
+            bind(event_id=self.event_id)
+        if self.error is not None:
+            raise self.error
 
 
 class Collector:
-    """Handles the topic `stt-errors`; safe to call from many threads."""
+    """Handles the topic `stt-errors`."""
 
     def __init__(self, ports: Ports, check_uri: Callable[[str], object]) -> None:
         self._ports = ports
         self._check_uri = check_uri
-        self._commit = GroupCommit(self._write, linger_s=ports.settings.linger_s)
+        self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="collector")
+        self._commit = GroupCommit(self._take_batch, self._pool, max_items=MAX_EVENTS, linger_s=ports.settings.linger_s)
+        self._head = ledger.KnownHead()
         self._lock = threading.Lock()
         self._next_count: datetime | None = None
 
-    def __call__(self, message: Message) -> str:
-        """Make one report durable; return what came of it.
+    async def collect(self, message: Message) -> str:
+        """Make one report durable, together with those that come at the same time; return what came of it.
 
         Raises:
             InvalidMessage: the report can never be used.
+            Retryable: nobody knows whether the report is durable.
         """
-        event = parse_event(message, expect=REPORTS)
-        bind(event_id=event.event_id)
-        check_report(event, now=self._ports.clock.now(), check_uri=self._check_uri)
-        self._commit.submit(event)
-        crossed = announce_crossing(self._ports) if self._is_time_to_count() else None
+        outcome = await self._commit.submit(message)
+        outcome.settle()
+        if not self._is_time_to_count():
+            return "collected"
+        crossed = await asyncio.get_running_loop().run_in_executor(self._pool, announce_crossing, self._ports)
         return crossed or "collected"
 
-    def _write(self, events: Sequence[Event]) -> None:
-        ledger.append(self._ports.store, events, new_token())
+    def __call__(self, message: Message) -> str:
+        """Make one report durable by itself, where the head stands now; see `collect`."""
+        (outcome,) = self._take([message], ledger.KnownHead())
+        outcome.settle()
+        return (announce_crossing(self._ports) if self._is_time_to_count() else None) or "collected"
+
+    def _take_batch(self, messages: Sequence[Message]) -> list[Outcome]:
+        return self._take(messages, self._head)
+
+    def _take(self, messages: Sequence[Message], head: ledger.KnownHead) -> list[Outcome]:
+        """Make reports durable by one write; a malformed one is no fault of the others."""
+        found = [self._parse(message) for message in messages]
+        events = [event for event in found if isinstance(event, Event)]
+        failure: Exception | None = None
+        if events:
+            try:
+                ledger.append(self._ports.store, events, new_token(), head)
+            except Exception as error:  # noqa: BLE001 - each request of the batch raises it
+                failure = error
+        return [_outcome(item, failure) for item in found]
+
+    def _parse(self, message: Message) -> Event | Exception:
+        try:
+            event = parse_event(message, expect=REPORTS)
+            check_report(event, now=self._ports.clock.now(), check_uri=self._check_uri)
+        except Exception as error:  # noqa: BLE001 - the request that brought it raises it, and no other
+            return error
+        return event
 
     def _is_time_to_count(self) -> bool:
         """Let one request in each interval count; the sweeper counts what falls between."""
@@ -52,3 +105,14 @@ class Collector:
             if due:
                 self._next_count = now + timedelta(seconds=self._ports.settings.count_interval_s)
         return due
+
+
+def _outcome(found: Event | Exception, failure: Exception | None) -> Outcome:
+    if isinstance(found, Exception):
+        return Outcome(error=found)
+    if failure is None:
+        return Outcome(found.event_id)
+    # Also where the write met something malformed: that is no fault of the event, which is delivered again.
+    error = Retryable(f"event {found.event_id}: its batch was not written: {failure}")
+    error.__cause__ = failure
+    return Outcome(found.event_id, error)

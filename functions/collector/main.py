@@ -1,12 +1,12 @@
-"""Entry point of the collector (topic `stt-errors`)."""
+"""Entry point of the collector (topic `stt-errors`): asynchronous, since its requests wait for a write that many of them share."""
 
 from functools import cache
 
-import functions_framework
-from flask import Request
+import functions_framework.aio
+from starlette.requests import Request
 
 from functions.collector.handler import Collector
-from functions.push import serve
+from functions.push_async import serve_async
 from functions.runtime import Ports, ports_from_env
 
 
@@ -19,8 +19,8 @@ def build() -> tuple[Ports, Collector]:
     return ports, Collector(ports, AudioSource(allowed_prefixes=ports.settings.audio_prefixes).check)
 
 
-@functions_framework.http
-def entry(request: Request) -> tuple[str, int]:
+@functions_framework.aio.http
+async def entry(request: Request) -> tuple[str, int]:
     """Handle one push."""
     ports, handler = build()
-    return serve(request, handler, function="collector", store=ports.store, clock=ports.clock)
+    return await serve_async(request, handler.collect, function="collector", store=ports.store, clock=ports.clock)

@@ -48,17 +48,14 @@ def _not_there(subject: str, answer: Answer, absent: str) -> Finding:
 
 
 def _same_settings(facts: SystemFacts) -> Iterator[Finding]:
-    """All functions must agree on bucket and policy; the collector groups as many reports as it has threads."""
+    """All functions must agree on bucket and policy; the collector groups as many reports as it takes at once."""
     for variable in ("RETUNE_BUCKET", "RETUNE_POLICY"):
         values = {facts.variables(name).get(variable) for name, answer in facts.functions.items() if answer.ok}
         if len(values) > 1:
             yield bad(f"{variable} of the functions", "they differ: some are of another apply", AGAIN)
     config: Mapping[str, Any] = facts.functions["collector"].document.get("serviceConfig", {})
-    if config:
-        concurrency = int(config.get("maxInstanceRequestConcurrency", 1))
-        threads = int(facts.variables("collector").get("THREADS", 0) or 0)
-        if threads < concurrency:
-            yield bad("function collector", f"{concurrency} requests at once, {threads or 'no number of'} THREADS", AGAIN)
+    if config and int(config.get("maxInstanceRequestConcurrency", 1)) == 1:
+        yield bad("function collector", "one request at once, so that each report is a write of its own", AGAIN)
 
 
 def _absent(kind: str, answers: Mapping[str, Answer]) -> Iterator[Finding]:

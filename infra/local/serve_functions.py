@@ -6,13 +6,16 @@ It serves until its standard input ends: when the stack closes it, or is killed.
 the trainers that the functions started are ended.
 """
 
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from functions_framework import create_app
+import uvicorn
+from flask import Flask
+from functions_framework import _function_registry, create_app
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 import functions
@@ -20,6 +23,12 @@ from functions.launcher.local import LocalLauncher
 from shared.config import Settings
 
 HOST = "127.0.0.1"
+
+
+class _Served(Protocol):
+    def serve_forever(self, poll_interval: float) -> None: ...
+
+    def shutdown(self) -> None: ...
 
 
 class _Handler(WSGIRequestHandler):
@@ -32,6 +41,20 @@ class _Handler(WSGIRequestHandler):
 
 class _Server(ThreadedWSGIServer):
     daemon_threads = False  # so that closing waits for requests under way
+
+
+class _AsyncServer:
+    """The same for a function that is asynchronous; closing lets requests under way finish."""
+
+    def __init__(self, app: Any, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+
+    def serve_forever(self, _poll_interval: float) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def shutdown(self) -> None:
+        self._server.should_exit = True
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,10 +81,12 @@ def end_trainers(settings: Settings) -> list[str]:
     return names
 
 
-def _serve(name: str, descriptor: str) -> _Server:
+def _serve(name: str, descriptor: str) -> _Served:
     make_app: Callable[..., Any] = create_app  # functions-framework has no annotations
     app = make_app("entry", str(Path(functions.__file__).parent / name / "main.py"))
-    return _Server(HOST, 0, app, _Handler, fd=int(descriptor))
+    # It remembers by the name of the entry point alone that one is asynchronous, and all of them are called the same.
+    _function_registry.ASGI_FUNCTIONS.discard("entry")
+    return _Server(HOST, 0, app, _Handler, fd=int(descriptor)) if isinstance(app, Flask) else _AsyncServer(app, int(descriptor))
 
 
 if __name__ == "__main__":

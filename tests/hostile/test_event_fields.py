@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.collector.batcher import GroupCommit
+from functions.collector.handler import MAX_EVENTS
 from shared import events, keys, ledger
 from shared.bus import Message
 from shared.errors import CorruptObject, InvalidMessage
@@ -104,11 +104,9 @@ def test_no_bytes_are_an_event_by_accident(data: bytes, name: str | None) -> Non
 
 
 def test_counters_of_the_largest_batch_fit_into_an_objects_metadata() -> None:
-    written: list[int] = []
-    size = GroupCommit(lambda batch: written.append(len(batch)))._max_events
     batch = [
         SttTraffic(event_id=f"t{n}", occurred_at=START, model_version=keys.MAX_NUMBER - n, utterances=events.MAX_COUNT, interval_s=1.0)
-        for n in range(size)
+        for n in range(MAX_EVENTS)
     ]
     store = MemoryStore()
     ledger.append(store, batch, "token")

@@ -3,7 +3,7 @@
 import base64
 import json
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 from flask import Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
 from functions.push import MAX_BODY_BYTES, serve
@@ -22,6 +21,7 @@ from shared.dir_store import DirStore
 from shared.messages import MAX_MESSAGE_BYTES, parse_event
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
+from tests.adapters import ADAPTERS, Send, answer_on_loop, send_in_thread
 
 MEMORY_BOUND = 128 << 20
 """What one request may take at most, whatever its body is: of the collector's 1 GiB."""
@@ -31,6 +31,8 @@ FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 class Endpoint:
     """A function that parses what it gets and notes it."""
+
+    adapter: Send = staticmethod(send_in_thread)
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -42,11 +44,18 @@ class Endpoint:
         return "handled"
 
     def send(self, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[str, int]:
-        environ = EnvironBuilder(method="POST", data=body, headers=Headers(headers or {})).get_environ()
-        return serve(Request(environ), self.handle, function="collector", store=self.store, clock=FakeClock())
+        return self.adapter("POST", body, headers or {}, self.handle, self.store, FakeClock())
 
     def quarantined(self) -> list[dict[str, Any]]:
         return [json.loads(self.store.get(info.key).data) for info in self.store.list("")]
+
+
+@pytest.fixture(params=ADAPTERS, scope="module")
+def either_adapter(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ask one adapter, then the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Endpoint, "adapter", staticmethod(ADAPTERS[request.param]))
+        yield
 
 
 def push(data: bytes, **message: Any) -> bytes:
@@ -57,6 +66,7 @@ def nested(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
+@pytest.mark.usefixtures("either_adapter")
 @pytest.mark.parametrize("depth", [100, 900, 930, 960, 970, 975, 980, 985, 990, 1_000, 10_000, 100_000, 900_000])
 @pytest.mark.parametrize(
     "body",
@@ -77,6 +87,7 @@ def test_an_event_may_be_nested_as_deeply_as_it_likes(attributes: dict[str, str]
     assert (len(endpoint.messages), len(endpoint.quarantined())) == (0, 3)
 
 
+@pytest.mark.usefixtures("either_adapter")
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -108,6 +119,7 @@ def test_what_lies_about_itself_is_quarantined_with_the_reason(body: bytes, reas
     assert len(document["reason"]) < 3_000
 
 
+@pytest.mark.usefixtures("either_adapter")
 @pytest.mark.parametrize("message_id", ["x" * 1_000_000, "\ud800", "a\nb", ["7"], {"a": 1}, 1.5])
 def test_an_id_that_the_bus_cannot_have_given_is_not_believed(message_id: object, capsys: pytest.CaptureFixture[str]) -> None:
     endpoint = Endpoint()
@@ -117,6 +129,8 @@ def test_an_id_that_the_bus_cannot_have_given_is_not_believed(message_id: object
     assert len(capsys.readouterr().out) < 500
 
 
+@pytest.mark.usefixtures("either_adapter")
+@pytest.mark.usefixtures("either_adapter")
 @pytest.mark.parametrize("header", ["traceparent", "X-Cloud-Trace-Context"])
 def test_a_trace_header_that_is_none_stays_out_of_the_log(header: str, capsys: pytest.CaptureFixture[str]) -> None:
     Endpoint().send(push(b'{"force": true}'), {header: "00-<script>-b-01"})
@@ -177,6 +191,23 @@ def test_50_mb_are_answered_without_being_held(announced: bool) -> None:
     assert endpoint.quarantined()[0]["body_bytes"] == size
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_50_mb_are_answered_without_being_held_on_the_event_loop(announced: bool) -> None:
+    endpoint, block, blocks = Endpoint(), b"[" * (64 << 10), 800
+    headers = {"content-length": str(len(block) * blocks)} if announced else {"transfer-encoding": "chunked"}
+    came: list[int] = []
+    body = (came.append(number) or block for number in range(blocks))  # type: ignore[func-returns-value]
+    tracemalloc.start()
+    try:
+        assert answer_on_loop("POST", body, headers, endpoint.handle, endpoint.store, FakeClock()) == ("", 204)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(came) == blocks
+    assert peak < 8 << 20
+    assert endpoint.quarantined()[0]["body_bytes"] == len(block) * blocks
+
+
 @pytest.mark.parametrize(
     "unit", [b"[],", b"{},", b'{"a":0},', b'"",', b"1,", b'"\\u0000",'], ids=["lists", "objects", "fields", "texts", "numbers", "escapes"]
 )
@@ -220,6 +251,7 @@ ENVELOPES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.usefixtures("either_adapter")
 @FUZZ
 @given(
     body=st.binary(max_size=200)

@@ -44,18 +44,42 @@ def forced(number: int = 1) -> Callable[[World], object]:
 
 
 @Every
-@given(schedules)
-def test_an_acknowledged_event_is_in_the_sealed_ledger_or_in_the_next(schedule: list[int]) -> None:
-    store = filled()
+@given(schedules, st.booleans())
+def test_an_acknowledged_event_is_in_the_sealed_ledger_or_in_the_next(schedule: list[int], knows_the_head: bool) -> None:
+    store, head = filled(), ledger.KnownHead()
+    if knows_the_head:
+        ledger.begin(store)
+        head.read(store)
 
     def seal() -> set[str]:
         ledger.move_head(store, 1)
         return ids(store)
 
-    appended, sealed = interleave(store, schedule, lambda: ledger.append(store, [builders.error(9)], "late"), seal)
+    appended, sealed = interleave(store, schedule, lambda: ledger.append(store, [builders.error(9)], "late", head), seal)
     assert appended in {1, 2}
     assert isinstance(sealed, set)
     assert "e9" in sealed | ids(store, 2)
+
+
+@Every
+@given(st.lists(st.integers(0, 2), max_size=60), st.integers(1, 4))
+def test_flushes_that_know_an_old_head_are_acknowledged_where_it_stands(schedule: list[int], moves: int) -> None:
+    store, head = filled(), ledger.KnownHead()
+    ledger.begin(store)
+    head.read(store)
+
+    def flush(number: int) -> int:
+        return ledger.append(store, [builders.error(number)], f"flush{number}", head)
+
+    def move() -> None:
+        for past in range(1, moves + 1):
+            ledger.move_head(store, past)
+
+    first, second, _ = interleave(store, schedule, lambda: flush(8), lambda: flush(9), move)
+    for number, cycle in ((8, first), (9, second)):
+        assert isinstance(cycle, int)
+        assert f"e{number}" in ids(store, cycle)
+    assert flush(7) == moves + 1
 
 
 @Every

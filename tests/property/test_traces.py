@@ -123,6 +123,22 @@ def test_two_cycles_cancelled_in_a_row_leave_both_ledgers_to_the_third() -> None
     assert [row.event_id for row in sealed.rows if row.origin == "fresh"] == ["e60"]
 
 
+def test_a_flush_that_knew_the_head_before_a_cancelled_cycle_is_consumed_once() -> None:
+    world = ready(auto_approve_finetuning=False, min_error_cases=20)
+    head = ledger.KnownHead()
+    assert head.read(world.store) == 1
+    world.publish(builders.error(20))
+    world.settle()
+    cancel(world)
+    assert ledger.append(world.store, [builders.error(60)], "late", head) == 2
+    assert [any(event.event_id == "e60" for event in ledger.read_events(world.store, cycle)) for cycle in (1, 2)] == [True, True]
+    assert "cycle 2 opened" in force(world)
+    datasets = [find_dataset(world.ports, cycle) for cycle in (1, 2)]
+    rows = [row for sealed in datasets if sealed is not None for row in sealed.rows if row.event_id == "e60"]
+    assert [row.origin for row in rows] == ["fresh", "carried"], "of the cancelled cycle, and so the next one's to learn"
+    assert "e60" in trainable(world, 2) | held_out(world, 1) | held_out(world, 2)
+
+
 def test_trace_4_a_launcher_that_dies_after_moving_the_head_is_carried_on() -> None:
     world = ready()
     die_at(world.store, "list", keys.ledger(1))

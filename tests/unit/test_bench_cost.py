@@ -1,5 +1,6 @@
 """The cost model: its page follows from what was measured and the constants, and what was measured is what the code does."""
 
+import asyncio
 import re
 
 import pytest
@@ -64,11 +65,11 @@ def test_an_error_alone_makes_the_calls_that_were_measured() -> None:
     move_head(world.store, 1)
     settings = Settings(bucket="gs://retune-test", project="test", audio_prefixes=(builders.CALLS,), count_interval_s=0, linger_s=0)
     collector = Collector(Ports(world.store, MemoryBus(FakeClock()), world.clock, settings), lambda _uri: None)
-    collector(builders.message(builders.error(1)))
+    asyncio.run(collector.collect(builders.message(builders.error(1))))
     assert find(world.store, keys.ledger_index(2)) is None
     counted = Billed()
     world.store.before, world.store.after = counted.before, counted.after
-    collector(builders.message(builders.error(2)))
+    asyncio.run(collector.collect(builders.message(builders.error(2))))
     alone = read_figures().minutes[1]
     measured = alone.collecting.times(1 / alone.errors)
     # In the measured bucket an earlier tick has folded segments, so that there is an index to be read: two of class B for one not billed.

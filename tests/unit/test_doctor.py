@@ -48,7 +48,7 @@ def project() -> Answers:
 
 
 def function(name: str) -> dict[str, Any]:
-    variables = {"RETUNE_BUCKET": "gs://speech-1-retune", "RETUNE_POLICY": "{}", "RETUNE_TRAINER_IMAGE": IMAGE, "THREADS": "80"}
+    variables = {"RETUNE_BUCKET": "gs://speech-1-retune", "RETUNE_POLICY": "{}", "RETUNE_TRAINER_IMAGE": IMAGE}
     config = {
         "uri": f"https://{name}.run.app",
         "timeoutSeconds": 540,
@@ -194,10 +194,10 @@ BROKEN: dict[str, tuple[Answers, str, str, str]] = {
         "FAILED no such module",
         "read the build's log",
     ),
-    "too few threads": (
-        changed(system(), COLLECTOR, lambda found: found["serviceConfig"]["environmentVariables"].update(THREADS="4")),
+    "one request at once": (
+        changed(system(), COLLECTOR, lambda found: found["serviceConfig"].update(maxInstanceRequestConcurrency=1)),
         "function collector",
-        "80 requests at once, 4 THREADS",
+        "each report is a write of its own",
         "terraform apply again",
     ),
     "no topic": (without(system(), "topics/ticks"), "topics", "not there: ticks", "terraform apply again"),

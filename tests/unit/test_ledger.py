@@ -254,6 +254,44 @@ def test_an_append_follows_a_head_that_moves_twice_meanwhile() -> None:
     assert [event.event_id for event in ledger.read_events(store, 3)] == ["e1"]
 
 
+def test_a_known_head_is_read_again_only_when_it_has_moved() -> None:
+    store, head = filled([error(1)]), ledger.KnownHead()
+    ledger.begin(store)
+    calls: list[str] = []
+    store.before = lambda operation, key: calls.append(operation) if key == keys.HEAD else None
+    assert [head.last(store), head.last(store), head.read(store)] == [1, 1, 1]
+    assert calls == ["get", "stat"]
+    ledger.move_head(store, 1)
+    calls.clear()
+    assert [head.last(store), head.read(store), head.last(store), head.read(store)] == [1, 2, 2, 2]
+    assert calls == ["stat", "get", "stat"]
+
+
+def test_a_head_that_is_absent_is_asked_for_each_time() -> None:
+    store, head = filled([error(1)]), ledger.KnownHead()
+    assert [head.last(store), head.read(store)] == [1, 1]
+    ledger.move_head(store, 1)
+    assert head.last(store) == 2
+
+
+def test_a_known_head_that_is_lost_lets_nothing_be_acknowledged() -> None:
+    store, head = MemoryStore(), ledger.KnownHead()
+    ledger.move_head(store, 4)
+    ledger.append(store, [error(1)], "a", head)
+    store.delete(keys.HEAD)
+    with pytest.raises(InvariantBroken, match="expected the cycle that is collecting"):
+        ledger.append(store, [error(2)], "b", head)
+
+
+def test_a_flush_that_knows_an_old_head_writes_again_where_it_stands_now() -> None:
+    store, head = MemoryStore(), ledger.KnownHead()
+    ledger.begin(store)
+    ledger.append(store, [error(1)], "a", head)
+    ledger.move_head(store, 1)
+    assert ledger.append(store, [error(2)], "b", head) == 2
+    assert [names(store, cycle) for cycle in (1, 2)] == [{"segment-a.jsonl", "segment-b.jsonl"}, {"segment-b.jsonl"}]
+
+
 def test_a_flush_that_is_tried_again_writes_its_segment_once() -> None:
     store = filled([error(1)])
 

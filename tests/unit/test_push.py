@@ -1,19 +1,22 @@
 """The adapter between HTTP and handlers: every envelope that Google sends, and everything else that may arrive."""
 
+import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import functions_framework
 import pytest
-from flask import Request
+from flask import Flask
+from functions_framework import _function_registry
 from werkzeug.datastructures import Headers
-from werkzeug.test import EnvironBuilder
 
-from functions.push import decode, serve
+from functions.push import decode
 from functions.runtime import Ports
 from shared.bus import Message, Outgoing
 from shared.config import Settings
@@ -22,6 +25,7 @@ from shared.errors import InvalidMessage, InvariantBroken, Retryable
 from shared.testing import builders
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
+from tests.adapters import ADAPTERS, Send, send_in_thread
 
 GOLDENS = sorted((Path(__file__).parents[1] / "data" / "push").glob("*.json"))
 TODAY = START.date().isoformat()
@@ -29,6 +33,8 @@ TODAY = START.date().isoformat()
 
 class Endpoint:
     """A function on in-memory ports whose handler notes the messages and does what the test says."""
+
+    adapter: Send = staticmethod(send_in_thread)
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.store = MemoryStore()
@@ -43,11 +49,18 @@ class Endpoint:
         return "handled"
 
     def send(self, body: bytes, *, method: str = "POST", headers: Mapping[str, str] | None = None) -> tuple[str, int]:
-        builder = EnvironBuilder(method=method, data=body, headers=Headers(headers or {}), content_type="application/json")
-        return serve(Request(builder.get_environ()), self.handle, function="collector", store=self.store, clock=self.clock)
+        named = {"Content-Type": "application/json", **(headers or {})}
+        return self.adapter(method, body, named, self.handle, self.store, self.clock)
 
     def quarantined(self) -> list[dict[str, Any]]:
         return [json.loads(self.store.get(info.key).data) for info in self.store.list("quarantine/")]
+
+
+@pytest.fixture(params=ADAPTERS, autouse=True)
+def adapter_name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test asks one adapter, then the other."""
+    monkeypatch.setattr(Endpoint, "adapter", staticmethod(ADAPTERS[request.param]))
+    return str(request.param)
 
 
 def envelope(**message: Any) -> bytes:
@@ -183,57 +196,107 @@ def test_a_message_without_id_and_time_gets_those_that_follow_from_it() -> None:
     assert (len(first.message_id), first.publish_time, first.delivery_attempt, first.subscription) == (32, START, None, None)
 
 
+SOURCES = {
+    "in a thread": """
+@functions_framework.http
+def entry(request):
+    return serve(request, handle, **PORTS)
+""",
+    "on the event loop": """
+@functions_framework.aio.http
+async def entry(request):
+    async def handle_async(message):
+        return handle(message)
+
+    return await serve_async(request, handle_async, **PORTS)
+""",
+}
 SOURCE = """
 from pathlib import Path
 
 import functions_framework
+import functions_framework.aio
 
 from functions.push import serve
+from functions.push_async import serve_async
 from shared.dir_store import DirStore
 from shared.testing.clock import FakeClock
+
+PORTS = dict(function="collector", store=DirStore(Path({folder!r})), clock=FakeClock())
 
 
 def handle(message):
     if message.data == b"crash":
         raise RuntimeError("nobody answers")
     return "handled"
-
-
-@functions_framework.http
-def entry(request):
-    return serve(request, handle, function="collector", store=DirStore(Path({folder!r})), clock=FakeClock())
 """
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a client sees."""
+
+    status: int
+    headers: Headers
+    data: bytes
+
+
+Ask = Callable[..., Answer]
+
+
 @pytest.fixture
-def deployed(tmp_path: Path) -> Any:
+def ask(tmp_path: Path, adapter_name: str) -> Ask:
     """A client of the function as functions-framework serves it."""
     (tmp_path / "store").mkdir()
     source = tmp_path / "main.py"
-    source.write_text(SOURCE.format(folder=str(tmp_path / "store")))
-    return functions_framework.create_app("entry", str(source), "http").test_client()  # type: ignore[no-untyped-call]
+    source.write_text(SOURCE.format(folder=str(tmp_path / "store")) + SOURCES[adapter_name])
+    app = functions_framework.create_app("entry", str(source), "http")  # type: ignore[no-untyped-call]
+    _function_registry.ASGI_FUNCTIONS.discard("entry")
+    return partial(ask_flask, app) if isinstance(app, Flask) else partial(ask_asgi, app)
 
 
-def test_the_framework_answers_500_where_a_handler_raises_and_says_so_in_a_header(deployed: Any) -> None:
-    answer = deployed.post("/", data=envelope(data=base64.b64encode(b"crash").decode()), content_type="application/json")
-    assert (answer.status_code, answer.headers["X-Google-Status"]) == (500, "crash")
+def ask_flask(app: Flask, method: str, path: str, data: bytes = b"", content_type: str = "application/json") -> Answer:
+    found = app.test_client().open(path, method=method, data=data, content_type=content_type)
+    return Answer(found.status_code, found.headers, found.data)
+
+
+def ask_asgi(app: Any, method: str, path: str, data: bytes = b"", content_type: str = "application/json") -> Answer:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    async def send(part: Any) -> None:
+        sent.append(part)
+
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(data)).encode())]
+    scope = {"type": "http", "method": method, "path": path.partition("?")[0], "query_string": b"", "headers": headers}
+    asyncio.run(app(scope, receive, send))
+    start, *bodies = sent
+    named = Headers([(name.decode(), value.decode()) for name, value in start["headers"]])
+    return Answer(start["status"], named, b"".join(part.get("body", b"") for part in bodies))
+
+
+def test_the_framework_answers_500_where_a_handler_raises_and_says_so_in_a_header(ask: Ask) -> None:
+    answer = ask("POST", "/", envelope(data=base64.b64encode(b"crash").decode()))
+    assert (answer.status, answer.headers["X-Google-Status"]) == (500, "crash")
     assert b"nobody answers" not in answer.data
 
 
 @pytest.mark.parametrize("path", ["/", "/projects/p/topics/t?x=1"])
-def test_the_framework_answers_204_on_any_path_with_any_content_type(deployed: Any, path: str) -> None:
-    answer = deployed.post(path, data=envelope(data="aGk="), content_type="application/x-www-form-urlencoded")
-    assert (answer.status_code, answer.data) == (204, b"")
+def test_the_framework_answers_204_on_any_path_with_any_content_type(ask: Ask, path: str) -> None:
+    answer = ask("POST", path, envelope(data="aGk="), "application/x-www-form-urlencoded")
+    assert (answer.status, answer.data) == (204, b"")
 
 
-def test_the_framework_answers_204_for_what_was_quarantined(deployed: Any, tmp_path: Path) -> None:
-    assert deployed.post("/", data=b"", content_type="application/json").status_code == 204
+def test_the_framework_answers_204_for_what_was_quarantined(ask: Ask, tmp_path: Path) -> None:
+    assert ask("POST", "/").status == 204
     assert len(list(DirStore(tmp_path / "store").list("quarantine/"))) == 1
 
 
-def test_the_framework_answers_a_probe(deployed: Any) -> None:
-    answer = deployed.get("/")
-    assert (answer.status_code, answer.data) == (200, b"ok")
+def test_the_framework_answers_a_probe(ask: Ask) -> None:
+    answer = ask("GET", "/")
+    assert (answer.status, answer.data) == (200, b"ok")
 
 
 class Refusing:
