@@ -36,7 +36,7 @@ class _Server(ThreadedWSGIServer):
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until standard input ends."""
-    servers = [_serve(*argument.split("=")) for argument in arguments]
+    servers = [serve(*argument.split("=")) for argument in arguments]
     threads = [threading.Thread(target=server.serve_forever, args=(0.05,), name="function-server") for server in servers]
     for thread in threads:
         thread.start()
@@ -58,7 +58,8 @@ def end_trainers(settings: Settings) -> list[str]:
     return names
 
 
-def _serve(name: str, descriptor: str) -> _Server:
+def serve(name: str, descriptor: str) -> ThreadedWSGIServer:
+    """Return the server of one function on a socket that listens already."""
     make_app: Callable[..., Any] = create_app  # functions-framework has no annotations
     app = make_app("entry", str(Path(functions.__file__).parent / name / "main.py"))
     return _Server(HOST, 0, app, _Handler, fd=int(descriptor))
