@@ -22,14 +22,16 @@ TRUNCATED = "truncated"
 SHORT = "short"
 CUT = "cut"
 REFUSED = "refused"
+TWICE = "twice"
 PASS = "pass"
 
 
 class Proxy(socketserver.ThreadingTCPServer):
     """Stands between client and server and breaks what `plan` says.
 
-    PASS; CUT = the server does it and the reply is lost; REFUSED = the server never sees it; TRUNCATED = the reply breaks off
-    after half of it; SHORT = half of the body as if it were all of it; a number = that status instead.
+    PASS; CUT = the server does it and the reply is lost; REFUSED = the server never sees it; TWICE = the server is asked twice and the
+    second reply counts; TRUNCATED = the reply breaks off after half of it; SHORT = half of the body as if it were all of it; a number =
+    that status instead.
     """
 
     allow_reuse_address = True
@@ -51,6 +53,9 @@ class Proxy(socketserver.ThreadingTCPServer):
             self.lines.append(line)
             return self.plan(len(self.lines), line)
 
+    def answered(self, fate: str) -> None:
+        """See that the server has answered; the client has not heard it yet."""
+
 
 class _Connection(socketserver.StreamRequestHandler):
     server: Proxy
@@ -66,18 +71,20 @@ class _Connection(socketserver.StreamRequestHandler):
             head += line
             if line == b"\r\n":
                 break
-        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        body = self.rfile.read(int(lengths[0].split(b":")[1])) if lengths else b""
-        fate = self.server.count(head.split(b"\r\n")[0].decode()) if head else REFUSED
+        length = _length(head)
+        body = self.rfile.read(length)
+        whole = head.endswith(b"\r\n\r\n") and len(body) == length  # a client that has died has said less
+        fate = self.server.count(head.split(b"\r\n")[0].decode()) if whole else REFUSED
         if fate == REFUSED:
             return False
         if fate.isdigit():
             self.wfile.write(b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % fate.encode())
             return True
-        with socket.create_connection(self.server.upstream) as upstream, upstream.makefile("rb") as file:
-            upstream.sendall(head + body)
-            reply = file.read()
-        if fate == PASS:
+        if fate == TWICE:
+            self._ask(head + body)
+        reply = self._ask(head + body)
+        self.server.answered(fate)
+        if fate in {PASS, TWICE}:
             self.wfile.write(reply)
         elif fate in {TRUNCATED, SHORT}:
             head, _, content = reply.partition(b"\r\n\r\n")
@@ -85,7 +92,24 @@ class _Connection(socketserver.StreamRequestHandler):
             if fate == SHORT:
                 head = head.replace(b"\r\nContent-Length: %d" % len(content), b"\r\nContent-Length: %d" % len(half))
             self.wfile.write(head + b"\r\n\r\n" + half)
-        return fate in {PASS, SHORT}
+        return fate in {PASS, SHORT, TWICE} and _is_whole(reply)
+
+    def _ask(self, request: bytes) -> bytes:
+        with socket.create_connection(self.server.upstream) as upstream, upstream.makefile("rb") as file:
+            upstream.sendall(request)
+            return file.read()
+
+
+def _is_whole(reply: bytes) -> bool:
+    """Tell whether a server that may have died has said all that it was to say: nobody should wait for the rest."""
+    head, end, content = reply.partition(b"\r\n\r\n")
+    return bool(end) and len(content) >= _length(head)
+
+
+def _length(head: bytes) -> int:
+    """Return how long a body is, by its head."""
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(lengths[0].split(b":")[1]) if lengths else 0
 
 
 def first(fate: str, method: str = "") -> Plan:

@@ -25,10 +25,16 @@ from shared.config import Settings
 HOST = "127.0.0.1"
 
 
-class _Served(Protocol):
-    def serve_forever(self, poll_interval: float) -> None: ...
+class Served(Protocol):
+    """A server of one function."""
 
-    def shutdown(self) -> None: ...
+    def serve_forever(self, poll_interval: float) -> None:
+        """Serve until `shutdown`."""
+        ...
+
+    def shutdown(self) -> None:
+        """End, from another thread, once the requests under way are answered."""
+        ...
 
 
 class _Handler(WSGIRequestHandler):
@@ -59,7 +65,7 @@ class _AsyncServer:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until standard input ends."""
-    servers = [_serve(*argument.split("=")) for argument in arguments]
+    servers = [serve(*argument.split("=")) for argument in arguments]
     threads = [threading.Thread(target=server.serve_forever, args=(0.05,), name="function-server") for server in servers]
     for thread in threads:
         thread.start()
@@ -81,7 +87,8 @@ def end_trainers(settings: Settings) -> list[str]:
     return names
 
 
-def _serve(name: str, descriptor: str) -> _Served:
+def serve(name: str, descriptor: str) -> Served:
+    """Return the server of one function on a socket that listens already."""
     make_app: Callable[..., Any] = create_app  # functions-framework has no annotations
     app = make_app("entry", str(Path(functions.__file__).parent / name / "main.py"))
     # It remembers by the name of the entry point alone that one is asynchronous, and all of them are called the same.

@@ -10,6 +10,7 @@ from shared.bus import Outgoing
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable, RetuneError
 from shared.events import STT_ERRORS
 from shared.testing import builders
+from shared.testing.memory_bus import MemoryBus
 from tests.chaos.faulty import Crash
 from tests.chaos.schedule import Step
 from tests.chaos.simulated import SAMPLES_FROM, UTTERANCES, Life, SimulatedWorld
@@ -17,6 +18,14 @@ from tests.world import right, wrong
 
 EXPECTED = (CommitUnknown, Conflict, NotFound, Retryable)
 """What a handler or a trainer may raise under faults: the message is delivered again, the attempt is repeated."""
+
+
+def deliver_again(bus: MemoryBus, topic: str, number: int) -> None:
+    """Deliver a message that was published before to whoever reads its topic, whether or not it was acknowledged."""
+    found = bus.published(topic)
+    for function, topics in READS.items():
+        if found and topic in topics:
+            bus.duplicate(subscription_name(function, topic), found[number % len(found)].message_id)
 
 
 class Actors:
@@ -86,10 +95,7 @@ class Actors:
 
     def deliver_again(self, step: Step) -> None:
         """The bus delivers an old message once more, to whoever reads it."""
-        found = self.world.bus.published(step.text)
-        for function, topics in READS.items():
-            if found and step.text in topics:
-                self.world.bus.duplicate(subscription_name(function, step.text), found[step.number % len(found)].message_id)
+        deliver_again(self.world.bus, step.text, step.number)
 
     def reorder(self, step: Step) -> None:
         """From now on messages are delivered in an order that is drawn."""

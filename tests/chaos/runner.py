@@ -11,6 +11,8 @@ from shared.errors import InvalidMessage, InvariantBroken
 from shared.events import MODEL_EVENTS, TOPICS
 from shared.keys import state as state_key
 from shared.messages import parse_event
+from shared.policy import Policy
+from shared.testing.memory_bus import MemoryBus
 from tests.chaos.acts import ACTS, EXPECTED, Actors
 from tests.chaos.audit import Breach, audit
 from tests.chaos.books import Outside, Publish
@@ -30,6 +32,8 @@ RESTLESS = frozenset(Status) - {
     Status.ROLLED_BACK,
 }
 """A cycle in one of these is carried on by somebody; in any other it has ended or waits for a person."""
+LAST_WORDS = ('{"cancel": true}', '{"force": true}', '{"cancel": true}')
+"""What a person types at the end, so that one more dataset is sealed."""
 MOST_ROUNDS = 40
 ROUND_S = 310.0
 
@@ -117,7 +121,7 @@ class _Run:
         world.injector.heal()
         world.machines.answer = None
         self._rest()
-        for text in ('{"cancel": true}', '{"force": true}', '{"cancel": true}'):
+        for text in LAST_WORDS:
             world.timeline.lines.append(f"at the end: {text}")
             world.type("finetune-triggers", text)
             self._rounds(1)
@@ -130,7 +134,7 @@ class _Run:
             if self._rests():
                 return
         moving = {cycle: str(self.world.state(cycle).status) for cycle in self._cycles() if self.world.state(cycle).status in RESTLESS}
-        waiting = {name: self.world.bus.backlog(name) for name in _subscriptions() if self.world.bus.backlog(name)}
+        waiting = {name: self.world.bus.backlog(name) for name in subscriptions() if self.world.bus.backlog(name)}
         self._breach("everything_comes_to_rest", f"after {MOST_ROUNDS} ticks: cycles {moving}, messages {waiting}")
 
     def _rounds(self, count: int, *, work: bool = False) -> None:
@@ -147,32 +151,39 @@ class _Run:
 
     def _rests(self) -> bool:
         world = self.world
-        # Where a person decides, a canary that has proved itself waits for them.
-        restless = RESTLESS if world.ports.settings.policy.auto_deploy else RESTLESS - {Status.CANARY}
+        restless = restless_under(world.ports.settings.policy)
         moving = any(world.state(cycle).status in restless for cycle in self._cycles())
-        return not moving and not any(world.bus.backlog(name) for name in _subscriptions())
+        return not moving and not any(world.bus.backlog(name) for name in subscriptions())
 
     def _outside(self) -> Outside:
         world = self.world
         clocks_agree = not any(isinstance(step, Step) and step.kind == "skew" for step in self.schedule.steps)
         return Outside(
-            publishes=tuple(self._publishes()),
+            publishes=tuple(publishes(world.bus)),
             announced=frozenset(parse_event(message).event_id for message in world.bus.published(MODEL_EVENTS)),
-            waiting={name: world.bus.backlog(name) for name in _subscriptions()},
+            waiting={name: world.bus.backlog(name) for name in subscriptions()},
             machines=tuple(world.trainers.list_names()),
             spans=world.machines.spans(),
             clocks_agree=clocks_agree,
         )
 
-    def _publishes(self) -> Iterator[Publish]:
-        for topic in TOPICS:
-            for message in self.world.bus.published(topic):
-                try:
-                    event_id: str | None = parse_event(message).event_id
-                except InvalidMessage:
-                    event_id = None
-                yield Publish(message.message_id, topic, event_id)
+
+def restless_under(policy: Policy) -> frozenset[Status]:
+    """Return in which status a cycle is carried on: where a person decides, a canary that has proved itself waits for them."""
+    return RESTLESS if policy.auto_deploy else RESTLESS - {Status.CANARY}
 
 
-def _subscriptions() -> Iterator[str]:
+def publishes(bus: MemoryBus) -> Iterator[Publish]:
+    """Yield everything that a bus has acknowledged."""
+    for topic in TOPICS:
+        for message in bus.published(topic):
+            try:
+                event_id: str | None = parse_event(message).event_id
+            except InvalidMessage:
+                event_id = None
+            yield Publish(message.message_id, topic, event_id)
+
+
+def subscriptions() -> Iterator[str]:
+    """Return the name of every subscription of a function."""
     return (subscription_name(function, topic) for function, topics in READS.items() for topic in topics)

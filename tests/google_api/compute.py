@@ -20,6 +20,7 @@ from google.cloud.compute_v1.services.zone_operations.transports.rest import Zon
 
 from functions.launcher.compute_engine.api import Clients, ComputeApi
 from functions.launcher.compute_engine.launcher import ComputeEngineLauncher
+from shared.clock import Clock
 from shared.config import Settings
 from shared.testing.clock import FakeClock
 from tests.google_api.discovery import discovery
@@ -239,14 +240,19 @@ def compute_server(compute: Compute) -> Iterator[GoogleApi]:
 
 def launcher_on(server: GoogleApi, clock: FakeClock, settings: Settings) -> ComputeEngineLauncher:
     """Return a launcher with the real clients on a server of loopback; to wait is to set the clock."""
-    made: dict[str, Any] = {"host": server.root.removeprefix("http://"), "credentials": AnonymousCredentials(), "url_scheme": "http"}
+
+    def wait(seconds: float) -> None:
+        clock.advance(seconds)
+
+    return launcher_at(server.root, clock, settings, wait)
+
+
+def launcher_at(root: str, clock: Clock, settings: Settings, wait: Callable[[float], None]) -> ComputeEngineLauncher:
+    """Return a launcher with the real clients on whatever serves at an address."""
+    made: dict[str, Any] = {"host": root.removeprefix("http://"), "credentials": AnonymousCredentials(), "url_scheme": "http"}
     clients = Clients(
         compute_v1.InstancesClient(transport=InstancesRestTransport(**made)),
         compute_v1.ZoneOperationsClient(transport=ZoneOperationsRestTransport(**made)),
         compute_v1.MachineTypesClient(transport=MachineTypesRestTransport(**made)),
     )
-
-    def wait(seconds: float) -> None:
-        clock.advance(seconds)
-
     return ComputeEngineLauncher(settings, clock, wait=wait, api=ComputeApi(clients, PROJECT, wait))

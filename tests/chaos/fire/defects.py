@@ -1,0 +1,72 @@
+"""Defects that are planted in the functions of a burning stack, to show that the audit finds them."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from functions.collector.batcher import GroupCommit
+from functions.deployer.evidence import Evidence
+from functions.launcher import opening
+from shared import keys, ledger
+from shared.cas import find
+from shared.errors import RetuneError
+from shared.events import Event
+from shared.log import log
+from shared.registry import CODEC
+from shared.training import sha256_hex
+
+WRITTEN_AFTER_S = 1.5
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something that a careless change could bring in.
+
+    Attributes:
+        found_by: the rule that must find it.
+        plant: puts it into this process.
+    """
+
+    found_by: str
+    plant: Callable[[], None]
+
+
+def _acknowledge_before_the_write() -> None:
+    class Hasty(GroupCommit):
+        def submit(self, event: Event) -> None:
+            threading.Thread(target=self._later, args=(event,), daemon=True).start()
+
+        def _later(self, event: Event) -> None:
+            threading.Event().wait(WRITTEN_AFTER_S)
+            try:
+                super().submit(event)
+            except RetuneError as error:
+                log(f"not written: {error}")
+
+    patch("functions.collector.handler.GroupCommit", Hasty).start()
+
+
+def _deploy_without_verification() -> None:
+    def believe(ports: Any, version: int, _claim: Any) -> Evidence:
+        stored = find(ports.store, keys.manifest(version))
+        found = find(ports.store, keys.PRODUCTION)
+        champion = CODEC.parse(found.data).stable if found else None
+        return Evidence(champion=champion, report_sha256="0" * 64, manifest_sha256=sha256_hex(stored.data) if stored else "0" * 64)
+
+    patch("functions.deployer.handler.check_evidence", believe).start()
+
+
+def _ignore_the_running_cycle() -> None:
+    def open_anyway(deps: opening.LaunchDeps, event: Any) -> str:
+        return opening._open(deps, ledger.read_head(deps.ports.store), [], event)
+
+    patch("functions.launcher.handler.request_cycle", open_anyway).start()
+
+
+DEFECTS: Mapping[str, Defect] = {
+    "collector acknowledges before the write": Defect("every_report_is_in_its_place", _acknowledge_before_the_write),
+    "deployer skips verification": Defect("every_move_was_justified", _deploy_without_verification),
+    "launcher ignores the running cycle": Defect("cycles_ran_one_by_one", _ignore_the_running_cycle),
+}
