@@ -13,7 +13,7 @@ from functions.dashboard.details import read_cycle_details, read_model_details, 
 from functions.dashboard.overview import FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLES, read_overview
 from functions.runtime import Ports
 from shared.audio_source import AudioSource
-from shared.errors import NotFound, Retryable
+from shared.errors import NotFound, Retryable, RetuneError
 from shared.log import fresh, log
 
 CSP = (
@@ -57,6 +57,9 @@ class Console:
         except Retryable as error:
             log(f"a page was not made: {error}", severity="WARNING")
             response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "The store does not answer", "Try again in a moment.", depth)
+        except RetuneError as error:
+            log(f"a page was not made: {type(error).__name__}: {error}", severity="ERROR")
+            response = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The records do not fit together", str(error), depth)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response
