@@ -143,10 +143,12 @@ def test_a_recording_that_was_replaced_is_elsewhere_or_too_large_is_not_played(m
     copied.calls.put("u1.wav", builders.audio_bytes(1))
     assert with_clip() == "200 OK"
     assert with_clip(crc32c="AAAAAA==") == "404 NOT FOUND"
-    assert with_clip(generation=7) == "404 NOT FOUND"
+    assert with_clip(generation=7) == "200 OK", "the same bytes, restored since"
     assert with_clip(uri="gs://secrets/u1.wav") == "404 NOT FOUND"
     assert with_clip(uri="file:///etc/passwd", generation=None) == "404 NOT FOUND"
     assert with_clip(size_bytes=MOST_BYTES + 1) == "404 NOT FOUND"
+    copied.calls.put("u1.wav", builders.audio_bytes(2))
+    assert with_clip() == "404 NOT FOUND"
     with pytest.raises(NotFound):
         read_sound(copied.audio, find_pin(copied.ports, 1, "train-errors", "u1"), None)
 
