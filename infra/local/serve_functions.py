@@ -90,9 +90,9 @@ def end_trainers(settings: Settings) -> list[str]:
 def serve(name: str, descriptor: str) -> Served:
     """Return the server of one function on a socket that listens already."""
     make_app: Callable[..., Any] = create_app  # functions-framework has no annotations
-    app = make_app("entry", str(Path(functions.__file__).parent / name / "main.py"))
     # It remembers by the name of the entry point alone that one is asynchronous, and all of them are called the same.
     _function_registry.ASGI_FUNCTIONS.discard("entry")
+    app = make_app("entry", str(Path(functions.__file__).parent / name / "main.py"))
     return _Server(HOST, 0, app, _Handler, fd=int(descriptor)) if isinstance(app, Flask) else _AsyncServer(app, int(descriptor))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.push import body_of, quarantine
-from shared import keys
+from shared import keys, ledger
 from shared.cycle import Status
 from shared.events import STT_ERRORS
 from shared.messages import parse_event
@@ -300,6 +300,8 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
         lambda books: model(books, 1, problem="model.safetensors is missing"),
         lambda books: without(books, "models", 0),
     ],
+    "no_result_is_thrown_away": [lambda books: state(books, 2, status=Status.FAILED)],
+    "the_alias_is_there": [lambda books: replace(books, production=None, keys=books.keys - {keys.PRODUCTION})],
     "the_alias_named_complete_models": [
         lambda books: replace(books, seen=(*books.seen, Seen("registry/other", b"", incomplete="v1: model.safetensors is missing"))),
     ],
@@ -350,6 +352,7 @@ def test_what_the_store_lacks_is_seen_by_whoever_reads_it() -> None:
 def test_a_document_that_its_reader_refuses_is_named() -> None:
     made = World()
     made.install_model()
+    ledger.begin(made.store)  # what a sweep would do
     made.store.put(keys.spec(1), b"{}")
     (problem,) = read_books(made.store, Outside()).unreadable
     assert (problem.where, problem.found) == (keys.spec(1), "spec: expected a valid TrainingSpec, found cycle: Field required")

@@ -1,19 +1,17 @@
 """Defects that are planted in the functions of a burning stack, to show that the audit finds them."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from functions.collector.batcher import GroupCommit
+from functions.collector.handler import Collector, Outcome
 from functions.deployer.evidence import Evidence
 from functions.launcher import opening
 from shared import keys, ledger
+from shared.bus import Message
 from shared.cas import find
-from shared.errors import RetuneError
-from shared.events import Event
-from shared.log import log
 from shared.registry import CODEC
 from shared.training import sha256_hex
 
@@ -34,18 +32,17 @@ class Defect:
 
 
 def _acknowledge_before_the_write() -> None:
-    class Hasty(GroupCommit):
-        def submit(self, event: Event) -> None:
-            threading.Thread(target=self._later, args=(event,), daemon=True).start()
+    take = Collector._take
 
-        def _later(self, event: Event) -> None:
+    def hasty(self: Collector, messages: Sequence[Message], head: ledger.KnownHead) -> list[Outcome]:
+        def later() -> None:
             threading.Event().wait(WRITTEN_AFTER_S)
-            try:
-                super().submit(event)
-            except RetuneError as error:
-                log(f"not written: {error}")
+            take(self, messages, head)
 
-    patch("functions.collector.handler.GroupCommit", Hasty).start()
+        threading.Thread(target=later, daemon=True).start()
+        return [Outcome() for _ in messages]
+
+    patch.object(Collector, "_take", hasty).start()
 
 
 def _deploy_without_verification() -> None:
