@@ -47,7 +47,7 @@ def test_planted_defects_are_found_with_seed_and_timeline(tmp_path: Path) -> Non
         assert f"  {defect.found_by.replace('_', ' ')}: " in done.stdout, f"{name} was not found:\n{done.stdout}"
     assert "! collector was killed" in done.stdout
     assert ": canary v7, stable v0, canary 7" in done.stdout
-    assert "again: python -m tests.chaos.fire --seed 1 --seconds 3 --defect" in done.stdout
+    assert "again: python -m tests.chaos.fire --seed 1 --seconds 4 --defect" in done.stdout
 
 
 def with_defects() -> Plan:
@@ -56,12 +56,12 @@ def with_defects() -> Plan:
     acts = [
         Act("report", 12),
         Act("forge", 7, at_s=0.1),
-        *(Act(forced.kind, text=forced.text, at_s=0.5 + 0.2 * number) for number in range(8)),
-        Act("trouble", troubles=tuple(Trouble("collector", "store", KILL_BEFORE) for _ in range(3)), at_s=2.2),
-        Act("report", 4, at_s=2.4),
-        Act(UNTIL_KILLED, text="collector", at_s=2.9),
+        *(Act(forced.kind, text=forced.text, at_s=0.5 + 0.2 * number) for number in range(14)),
+        Act("trouble", troubles=tuple(Trouble("collector", "store", KILL_BEFORE) for _ in range(3)), at_s=3.4),
+        Act("report", 4, at_s=3.5),
+        Act(UNTIL_KILLED, text="collector", at_s=3.6),
     ]
-    return Plan(1, "with a canary", 3, tuple(acts), tuple(DEFECTS), rounds=3)
+    return Plan(1, "with a canary", 4, tuple(acts), tuple(DEFECTS), rounds=3)
 
 
 # the plan, by itself

@@ -57,8 +57,7 @@ def _deploy_without_verification() -> None:
 
 def _ignore_the_running_cycle() -> None:
     def open_anyway(deps: opening.LaunchDeps, event: Any) -> str:
-        ledger.begin(deps.ports.store)
-        return opening._open(deps, ledger.read_head(deps.ports.store), [], event)
+        return opening._open(deps, ledger.begin(deps.ports.store), [], event)
 
     patch("functions.launcher.handler.request_cycle", open_anyway).start()
 
