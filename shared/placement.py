@@ -1,6 +1,7 @@
 """The last step of a seal: audio, splits, and what has to be set aside; and what earlier datasets say about both. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from shared.audio_source import AudioPin
@@ -12,29 +13,75 @@ from shared.training import Clip, SetAsideReason
 PinOutcome: TypeAlias = AudioPin | tuple[SetAsideReason, str]
 
 
-def finish(rows: Sequence[Row], pins: Mapping[str, PinOutcome], split_key: bytes, policy: Policy, *, past: History) -> list[Row]:
-    """Pin, split and set aside: the last step of a seal.
+@dataclass(frozen=True)
+class Traffic:
+    """What a dataset's fresh rows tell of the traffic of which they are samples.
+
+    Attributes:
+        utterances: served, as counted.
+        samples: of them that came to us.
+    """
+
+    utterances: int = 0
+    samples: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        """Return what both tell."""
+        return Traffic(self.utterances + other.utterances, self.samples + other.samples)
+
+    @property
+    def rate(self) -> float | None:
+        """The share of counted traffic that was sampled, for samples that did not tell their rate; None = unknown."""
+        return min(self.samples / self.utterances, 1.0) if self.samples and self.utterances else None
+
+
+def traffic_of(rows: Iterable[Row]) -> Traffic:
+    """Return what rows from `join` tell of traffic."""
+    fresh = [row for row in rows if row.origin == "fresh"]
+    return Traffic(sum(row.utterances or 0 for row in fresh), sum(row.kind == "sample" and row.set_aside is None for row in fresh))
+
+
+def pinned(rows: Iterable[Row], pins: Mapping[str, PinOutcome]) -> list[Row]:
+    """Return rows from `join` with the audio that was found, set aside where none was.
 
     Args:
         rows: from `join`.
-        pins: outcome of pinning each audio_uri that has no pin yet.
+        pins: outcome of pinning each audio_uri of `unpinned` rows.
+    """
+    return [_with_outcome(row, pins[row.audio_uri or ""]) if unpinned(row) else row for row in rows]
+
+
+def unpinned(row: Row) -> bool:
+    """Tell whether a row's audio is to be looked up."""
+    return row.audio_uri is not None and row.audio is None and row.set_aside is None
+
+
+def _with_outcome(row: Row, outcome: PinOutcome) -> Row:
+    if isinstance(outcome, tuple):
+        return row.model_copy(update={"set_aside": outcome[0], "detail": outcome[1][:300], "split": None})
+    return row.model_copy(update={"audio": outcome})
+
+
+def finish(rows: Sequence[Row], rate: float | None, split_key: bytes, policy: Policy, *, past: History) -> list[Row]:
+    """Weigh, split and set aside: the last step of a seal.
+
+    Rows that hang together by any identity (`as_member`) get the same whatever other rows stand beside them.
+
+    Args:
+        rows: from `pinned`.
+        rate: of all the dataset's traffic, see `Traffic`.
         split_key: key of the speaker hash.
         policy: the shares.
         past: what earlier datasets, suites and the replay corpus say.
     """
-    rate = estimated_rate(rows)
-    rows = [_pinned(row, pins, rate) for row in rows]
-    rows = without_duplicates(identified(rows, _digest), _digest, "same audio as")
-    return _split(rows, split_key, policy, past)
+    weighed = [_weighed(row, rate) for row in rows]
+    return _split(without_duplicates(identified(weighed, _digest), _digest, "same audio as"), split_key, policy, past)
 
 
-def _pinned(row: Row, pins: Mapping[str, PinOutcome], rate: float | None) -> Row:
-    if row.audio_uri is None or row.set_aside is not None:
+def _weighed(row: Row, rate: float | None) -> Row:
+    if row.audio is None or row.set_aside is not None or row.weight is not None or not rate:
         return row
-    outcome = row.audio or pins[row.audio_uri]
-    if isinstance(outcome, tuple):
-        return row.model_copy(update={"set_aside": outcome[0], "detail": outcome[1][:300], "split": None})
-    return row.model_copy(update={"audio": outcome, "weight": row.weight or (1.0 / rate if rate else None)})
+    return row.model_copy(update={"weight": 1.0 / rate})
 
 
 def _digest(row: Row) -> str | None:
@@ -103,13 +150,6 @@ def splits_of_clips(clips: Sequence[Clip], split_key: bytes, history: History) -
     """Return for each clip every split that it, or somebody who was ever told of its recording, is in."""
     members = accompanied([clip_member(item, split_key) for item in clips], history.told)
     return [splits_of(one.identities, history.splits) for one in members]
-
-
-def estimated_rate(rows: Sequence[Row]) -> float | None:
-    """Return the share of counted traffic that was sampled, for samples that did not tell their rate; None = unknown."""
-    utterances = sum(row.utterances or 0 for row in rows if row.origin == "fresh")
-    samples = sum(row.kind == "sample" and row.origin == "fresh" and row.set_aside is None for row in rows)
-    return min(samples / utterances, 1.0) if samples and utterances else None
 
 
 def untrained(clips: Sequence[Clip], split_key: bytes, history: History) -> list[Clip]:

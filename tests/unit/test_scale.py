@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from functions.crossing import announce_crossing
-from functions.launcher import facts
 from functions.launcher.counting import exact_trigger
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
@@ -19,8 +18,8 @@ from infra.status import look
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.config import Settings
-from shared.dataset import CONSUME_HORIZON
-from shared.former import parse_former
+from shared.dataset import CONSUME_HORIZON, Row
+from shared.line_objects import get_lines, lines_of
 from shared.splits import split_of
 from shared.testing.builders import CALLS
 from shared.testing.clock import FakeClock
@@ -92,13 +91,12 @@ def test_an_opening_reads_no_dataset_behind_the_window_but_the_one_that_ends_it(
     assert bucket.datasets_read(lambda one: seal(one.ports, one.audio, own)) == {ends, *inside, own}
 
 
-def test_what_is_kept_of_former_cycles_says_what_their_datasets_say(buckets: dict[Size, Bucket], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_kept", {})
+def test_what_is_kept_of_former_cycles_says_what_their_datasets_say(buckets: dict[Size, Bucket]) -> None:
     store, head = buckets[MANY].store, MANY.open_cycle
-    datasets = [store.get(keys.dataset(cycle)) for cycle in range(1, head)]
+    datasets = [get_lines(store, keys.dataset(cycle), lines_of(Row, what="dataset")) for cycle in range(1, head)]
 
     def history(settled: int) -> object:
-        found = read_facts(store, SPLIT_KEY, head, datasets[settled:], settled)
+        found = list(read_facts(store, SPLIT_KEY, head, datasets[settled:], settled))
         return past_uses(found, Corpora(suites=(), replay=()), lambda cluster: split_of(cluster, POLICY))
 
     everything = history(0)
@@ -113,9 +111,8 @@ def test_what_is_kept_of_former_cycles_says_what_their_datasets_say(buckets: dic
 
 def test_a_block_keeps_hashes_alone(buckets: dict[Size, Bucket]) -> None:
     store = buckets[MANY].store
-    read_facts(store, read_split_key(buckets[MANY].ports), 2, (), 1)
+    assert list(read_facts(store, read_split_key(buckets[MANY].ports), 2, (), 1))
     data = store.get(keys.former(1)).data
-    assert parse_former(data, what="former")
     assert b"speaker:" not in data
     assert b"call-1-" not in data
 
