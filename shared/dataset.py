@@ -287,8 +287,7 @@ def holdout_clips(rows: Iterable[Row], *, judge_on_llm_gold: bool) -> Iterator[C
         rows: of the dataset; they are read three times.
         judge_on_llm_gold: a language model's reference may judge.
     """
-    sampled = {row.utterance_id for row in rows if row.kind == "sample" and row.split == "holdout"}
-    reported = {row.utterance_id for row in rows if row.kind == "error" and row.utterance_id in sampled}
+    reported = reported_again(rows, lambda row: row.kind == "sample" and row.split == "holdout")
     for row in rows:
         if row.split != "holdout" or row.set_aside is not None or row.audio is None:
             continue
@@ -297,6 +296,17 @@ def holdout_clips(rows: Iterable[Row], *, judge_on_llm_gold: bool) -> Iterator[C
             trusted = stratum == "errors" or _trusted(row, judge_on_llm_gold=judge_on_llm_gold)
             plain = row if trusted else row.model_copy(update={"reference": None, "reference_provenance": None})
             yield clip(plain, stratum=stratum)
+
+
+def reported_again(rows: Iterable[Row], among: Callable[[Row], bool]) -> set[str | None]:
+    """Return the utterances of some samples that were reported as errors as well.
+
+    Args:
+        rows: of the dataset; they are read twice.
+        among: names the samples.
+    """
+    sampled = {row.utterance_id for row in rows if among(row)}
+    return {row.utterance_id for row in rows if row.kind == "error" and row.utterance_id in sampled}
 
 
 def judging_stratum(row: Row, reported: Container[str | None], *, judge_on_llm_gold: bool) -> Literal["errors", "traffic"] | None:

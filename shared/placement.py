@@ -62,77 +62,66 @@ def _with_outcome(row: Row, outcome: PinOutcome) -> Row:
     return row.model_copy(update={"audio": outcome})
 
 
-def finish(rows: Sequence[Row], rate: float | None, split_key: bytes, policy: Policy, *, past: History) -> list[Row]:
-    """Weigh, split and set aside: the last step of a seal.
+def one_of_each(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with who is known of each recording, and set aside what repeats one under another name; rows meet by their audio."""
+    return without_duplicates(identified(rows, digest_of), digest_of, "same audio as")
 
-    Rows that hang together by any identity (`as_member`) get the same whatever other rows stand beside them.
+
+def digest_of(row: Row) -> str | None:
+    """Return what tells a row's recording from others; None = no audio is pinned."""
+    return audio_digest(row.audio) if row.audio else None
+
+
+def tells(row: Row) -> bool:
+    """Tell whether a row says something of a recording: also one that is set aside does."""
+    return row.kind in {"error", "sample"}
+
+
+def wants_split(row: Row) -> bool:
+    """Tell whether a row can be used, if its split is known."""
+    return row.set_aside is None and row.audio is not None
+
+
+def splits_of_told(told: Sequence[tuple[Member, bool]], policy: Policy, past: History) -> list[frozenset[Split]]:
+    """Return what `place` says for each member that wants a split, in their order.
 
     Args:
-        rows: from `pinned`.
-        rate: of all the dataset's traffic, see `Traffic`.
-        split_key: key of the speaker hash.
+        told: all that the dataset's rows tell of recordings, and whether the row wants a split.
         policy: the shares.
-        past: what earlier datasets, suites and the replay corpus say.
+        past: what earlier datasets and the corpora say.
     """
-    weighed = [_weighed(row, rate) for row in rows]
-    return _split(without_duplicates(identified(weighed, _digest), _digest, "same audio as"), split_key, policy, past)
+    every = past.told.union(one for one, _ in told)
+    wanting = accompanied((one for one, wants in told if wants), every)
+    return place(wanting, linked(past.splits, every), lambda cluster: split_of(cluster, policy))
 
 
-def _weighed(row: Row, rate: float | None) -> Row:
+def weighed(row: Row, rate: float | None) -> Row:
+    """Return a row from `pinned` with its weight, where the rate of all the dataset's traffic tells it (`Traffic`)."""
     if row.audio is None or row.set_aside is not None or row.weight is not None or not rate:
         return row
     return row.model_copy(update={"weight": 1.0 / rate})
 
 
-def _digest(row: Row) -> str | None:
-    return audio_digest(row.audio) if row.audio else None
-
-
-def _clustered(row: Row, split_key: bytes) -> Row:
-    return row.model_copy(update={"cluster": as_member(row, split_key).cluster}) if row.audio is not None else row
-
-
-def _split(rows: Sequence[Row], split_key: bytes, policy: Policy, past: History) -> list[Row]:
-    """Give each usable row its split; set aside what would tie two splits together."""
-    wanting = [row for row in rows if row.set_aside is None and row.audio is not None]
-    found = splits_of_rows(wanting, rows, split_key, policy, past)
-    return [_in_split(_clustered(row, split_key), found.get(row.event_id, frozenset())) for row in rows]
-
-
-def splits_of_rows(
-    wanting: Sequence[Row], rows: Iterable[Row], split_key: bytes, policy: Policy, past: History
-) -> dict[str, frozenset[Split]]:
-    """Return for each row that wants a split, by its event_id, what `place` says.
+def in_split(row: Row, splits: frozenset[Split], split_key: bytes) -> Row:
+    """Return a row from `one_of_each` in its split, or set aside where it would tie two splits together: the last step of a seal.
 
     Args:
-        wanting: rows that can be used.
-        rows: all of the dataset: what is set aside tells of recordings as well.
+        row: of the dataset.
+        splits: from `splits_of_told`.
         split_key: key of the speaker hash.
-        policy: the shares.
-        past: what earlier datasets and the corpora say.
     """
-    own = {row.event_id: as_member(row, split_key) for row in rows if _tells(row)}
-    told = past.told.union(own.values())
-    members = accompanied([own.get(row.event_id) or as_member(row, split_key) for row in wanting], told)
-    placed = place(members, linked(past.splits, told), lambda cluster: split_of(cluster, policy))
-    return {row.event_id: splits for row, splits in zip(wanting, placed, strict=True)}
-
-
-def _in_split(row: Row, splits: frozenset[Split]) -> Row:
+    update: dict[str, object] = {"split": next(iter(splits), None)}
+    if row.audio is not None:
+        update["cluster"] = as_member(row, split_key).cluster
     if len(splits) > 1:
         detail = f"its speaker, session, audio or id is in {' and in '.join(sorted(splits))}: what trained never judges, nor the reverse"
-        return row.model_copy(update={"split": None, "set_aside": "split_conflict", "detail": detail})
-    split = next(iter(splits), None)
-    return row if row.split == split else row.model_copy(update={"split": split})
+        update |= {"split": None, "set_aside": "split_conflict", "detail": detail}
+    return row.model_copy(update=update)
 
 
 def as_member(row: Row, split_key: bytes) -> Member:
     """Return a row as the firewall between the splits sees it."""
     return member(split_key, utterance_id=row.utterance_id, audio=row.audio, speaker=row.speaker, session=row.session)
-
-
-def _tells(row: Row) -> bool:
-    return row.kind in {"error", "sample"}
 
 
 def uses_of(rows: Iterable[Row], split_key: bytes) -> list[tuple[frozenset[str], Split]]:

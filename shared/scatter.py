@@ -5,6 +5,7 @@ same results whatever other groups stand beside it can be run group by group.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -120,3 +121,22 @@ def _buckets(names: "array[int]", counts: "array[int]", wanted: bytearray, most:
     sizes = np.bincount(label[kept], minlength=len(label))
     list_of = ((np.cumsum(sizes) - sizes) // most).astype(np.int32)
     return np.where(kept, list_of[label], np.int32(-1))
+
+
+def distinct(hashes: "array[int]") -> int:
+    """Count the different ones among hashes."""
+    if len(hashes) <= MOST:
+        return len(set(hashes))
+    import numpy as np
+
+    return len(np.unique(np.frombuffer(hashes, np.int64)))
+
+
+def repeated(hashes: "array[int]") -> set[int]:
+    """Return the hashes that are there more than once."""
+    if len(hashes) <= MOST:
+        return {name for name, times in Counter(hashes).items() if times > 1}
+    import numpy as np
+
+    found, times = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
+    return set(found[times > 1].tolist())

@@ -1,10 +1,11 @@
 """What `decide_trigger` looks at, read exactly: the de-duplicated count, the holdout to come, and what earlier cycles cost and measured."""
 
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import islice
 
-from functions.launcher.drafting import draft
+from functions.launcher.drafting import Draft, draft
 from functions.launcher.lineage import askable, read_lineage
 from functions.launcher.past import clips_in_use, read_past
 from functions.launcher.seal import read_split_key
@@ -14,11 +15,12 @@ from functions.runtime import Ports
 from shared import keys, ledger
 from shared.cas import find
 from shared.cycle import CycleState
-from shared.dataset import Row, judging_stratum
-from shared.placement import as_member, splits_of_rows
+from shared.dataset import Row, judging_stratum, reported_again
+from shared.placement import as_member, tells
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
+from shared.scatter import distinct
 from shared.sizing import Measured
-from shared.splits import History, audio_digest
+from shared.splits import Split
 from shared.training import Clip, parse_lines
 from shared.verdict import SetNumbers, ValidationReport, parse_report
 from shared.wer_power import Holdout, weights_effect
@@ -36,9 +38,8 @@ def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced:
     split_key = read_split_key(ports)
     drafted = draft(ports, window, lineage.learned)
     past = read_past(ports, window, split_key)
-    foreseen = _Foreseen(ports.settings.policy, split_key, drafted.traffic.rate, askable(ports, lineage.learned))
-    for placed, history in past.groups(drafted.rows):
-        foreseen.add([row for _, row in placed], history)
+    foreseen = _Foreseen(ports.settings.policy, split_key, drafted, askable(ports, lineage.learned))
+    foreseen.count(past.places(drafted.rows, _usable))
     written = [info.key for info in ports.store.list(keys.HOLDOUT) if info.size_bytes]
     batches = (parse_lines(Clip, ports.store.get(key).data, what=key) for key in sorted(written, reverse=True))
     evidence = Evidence(
@@ -46,7 +47,7 @@ def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced:
         stable=lineage.stable,
         trainable=foreseen.trainable,
         speakers=foreseen.speakers,
-        audio=foreseen.recordings,
+        audio=drafted.recordings,
         costs=read_costs(ports, cycle),
         holdout=foreseen.holdout(clips_in_use(batches, past, ports.settings.policy.holdout_cap)),
         measured=read_measured(ports, cycle, lineage.stable),
@@ -54,48 +55,65 @@ def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced:
     return decide_trigger(evidence, ports.settings.policy, states, ports.clock.now(), forced=forced)
 
 
+def _usable(row: Row) -> bool:
+    """Tell whether a seal will give a row a split, as far as is known before its audio is."""
+    return tells(row) and row.set_aside is None
+
+
 class _Foreseen:
-    """What a seal is expected to make of rows, counted group by group: rows that share a speaker or a recording are in one group.
+    """What a seal is expected to make of drafted rows.
 
     Args:
         policy: shares of the splits.
         split_key: key of the speaker hash.
-        rate: at which traffic was sampled; None = unknown.
+        drafted: the rows.
         askable: tells whether gold may be made for an error without a reference.
 
     Attributes:
         trainable: errors that will train; one of which neither speaker nor session is known is counted until its audio is. An error needs
             a reference, or somebody to ask for one: what the trainer's gold comes to, nobody can know before.
         speakers: among the errors.
-        recordings: see `different_recordings`.
     """
 
-    def __init__(self, policy: Policy, split_key: bytes, rate: float | None, askable: Callable[[Row], bool]) -> None:
+    def __init__(self, policy: Policy, split_key: bytes, drafted: Draft, askable: Callable[[Row], bool]) -> None:
         self.trainable = 0
         self.speakers = 0
-        self.recordings = 0
         self._policy = policy
         self._split_key = split_key
-        self._rate = rate
+        self._drafted = drafted
         self._askable = askable
         self._judging: dict[str | None, tuple[str, float]] = {}
         self._unplaced = 0
 
-    def add(self, rows: Sequence[Row], history: History) -> None:
-        """Count the rows of a group."""
-        usable = [row for row in rows if row.kind in {"error", "sample"} and row.set_aside is None]
-        placed = splits_of_rows(usable, rows, self._split_key, self._policy, history)
-        errors = [row for row in usable if row.kind == "error"]
-        good = (row for row in errors if row.reference is not None or self._askable(row))
-        self.trainable += sum(placed[row.event_id] <= {"train"} for row in good)
-        self.speakers += len({row.speaker for row in rows if row.kind == "error" and row.speaker is not None})
-        self.recordings += different_recordings(rows)
-        for row, weight in _joining(rows, self._policy, self._rate):
-            splits = placed[row.event_id]
-            if not splits:
+    def count(self, places: Iterable[frozenset[Split]]) -> None:
+        """Count the rows.
+
+        Args:
+            places: the split that a seal will give to each usable row; none = to be known with its audio, several = to be set aside.
+        """
+        speakers = array("q")
+        reported = reported_again(self._drafted.rows, lambda row: row.kind == "sample")
+        for row, splits in zip(self._drafted.rows, places, strict=True):
+            if row.kind == "error" and row.speaker is not None:
+                speakers.append(hash(row.speaker))
+            if not _usable(row):
+                continue
+            good = row.kind == "error" and (row.reference is not None or self._askable(row))
+            self.trainable += good and splits <= {"train"}
+            weight = self._weight(row, reported)
+            if weight is not None and not splits:
                 self._unplaced += 1
-            elif splits == {"holdout"}:
+            elif weight is not None and splits == {"holdout"}:
                 self._judging.setdefault(row.utterance_id, (as_member(row, self._split_key).cluster or row.event_id, weight))
+        self.speakers = distinct(speakers)
+
+    def _weight(self, row: Row, reported: Container[str | None]) -> float | None:
+        """Return the weight of a row that can judge if it is held out; None = it cannot."""
+        rate = self._drafted.traffic.rate
+        weight = row.weight or (1.0 / rate if rate else None)
+        weighed = row.model_copy(update={"weight": weight})
+        stratum = judging_stratum(weighed, reported, judge_on_llm_gold=self._policy.judge_on_llm_gold)
+        return weight if stratum is not None else None
 
     def holdout(self, in_use: Sequence[Clip]) -> Holdout:
         """Return the holdout that the next cycle is expected to be judged on.
@@ -114,24 +132,6 @@ class _Foreseen:
         expected = round(self._unplaced * self._policy.holdout_share)
         utterances = min(len(present) + len(joining) + expected, self._policy.holdout_cap)
         return Holdout(utterances, min(len(clusters) + expected, utterances), weights_effect(weights))
-
-
-def different_recordings(rows: Iterable[Row]) -> int:
-    """Count the recordings among the errors: by digest where the audio is known, else by address, of which one may be the other."""
-    errors = [row for row in rows if row.kind == "error" and row.set_aside is None and row.audio_uri is not None]
-    digests = {row.audio_uri: audio_digest(row.audio) for row in errors if row.audio is not None}
-    return len({digests.get(row.audio_uri, row.audio_uri) for row in errors})
-
-
-def _joining(rows: Sequence[Row], policy: Policy, rate: float | None) -> Iterable[tuple[Row, float]]:
-    """Yield the rows that can judge if they are held out, with their weights."""
-    reported = {row.utterance_id for row in rows if row.kind == "error"}
-    for row in rows:
-        weight = row.weight or (1.0 / rate if rate else None)
-        weighed = row.model_copy(update={"weight": weight})
-        stratum = judging_stratum(weighed, reported, judge_on_llm_gold=policy.judge_on_llm_gold)
-        if row.set_aside is None and weight is not None and stratum is not None:
-            yield row, weight
 
 
 def read_measured(ports: Ports, before: int, stable: int | None) -> tuple[Measured, ...]:

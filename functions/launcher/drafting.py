@@ -4,7 +4,8 @@ Rows meet by their event, their utterance and the address of their audio. So the
 in memory; `shared.dataset.join` is what makes them.
 """
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +21,9 @@ from shared.errors import InvalidMessage, NotFound
 from shared.events import Event, SttCorrection, Utterance
 from shared.ledger import EVENT_LINES, Totals
 from shared.line_objects import lines_of
-from shared.placement import PinOutcome, Traffic, pinned, traffic_of, unpinned
-from shared.scatter import Scatter
+from shared.placement import PinOutcome, Traffic, digest_of, pinned, traffic_of, unpinned
+from shared.scatter import Scatter, distinct, repeated
+from shared.splits import audio_digest
 from shared.spool import Blocks, Form, Spool
 
 PIN_THREADS = 16
@@ -39,11 +41,15 @@ class Draft:
         rows: in the order of a dataset: taken over, then fresh by time and id.
         traffic: what they tell of it.
         counted: of the events that count for a trigger, each once.
+        recordings: how many there are among the errors: by digest where the audio is known, else by address, of which one may be the other.
+        repeated: hashes of the digests that more than one row has.
     """
 
     rows: Spool[Row]
     traffic: Traffic
     counted: Totals
+    recordings: int
+    repeated: set[int]
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,12 @@ def draft(
         given.add(event, _names(event))
     made = _Made(window, learned, now, pin)
     runs = [made.run(group) for group in given.groups()]
-    return Draft(Spool(_ROWS, (row for _, row in merge(*runs, key=_order))), made.traffic, made.counted)
+    digests = array("q")
+    rows = Spool(_ROWS)
+    for _, row in merge(*runs, key=_order):
+        rows.add(row)
+        digests.extend(hash(digest) for digest in (digest_of(row),) if digest is not None)
+    return Draft(rows, made.traffic, made.counted, distinct(made.recordings), repeated(digests))
 
 
 def _past(ports: Ports, number: int, window: Window, learned: frozenset[int], drafted: dict[int, Spool[Row]]) -> Spool[Row]:
@@ -119,7 +130,7 @@ def _past(ports: Ports, number: int, window: Window, learned: frozenset[int], dr
 
 
 _Placed: TypeAlias = tuple[int, Row]
-_PLACED: Form[_Placed] = Form(
+PLACED_ROWS: Form[_Placed] = Form(
     dump=lambda placed: b"%d %b" % (placed[0], _ROWS.dump(placed[1])),
     parse=lambda line: (int(line.partition(b" ")[0]), _ROWS.parse(line.partition(b" ")[2])),
 )
@@ -136,6 +147,7 @@ class _Made:
     def __init__(self, window: Window, learned: frozenset[int], now: datetime, pin: Pin | None) -> None:
         self.traffic = Traffic()
         self.counted = Totals()
+        self.recordings = array("q")
         self._cycles = list(window.datasets)
         self._learned = learned
         self._now = now
@@ -155,10 +167,18 @@ class _Made:
         counting = {row.event_id for row in rows if _counts(row)}
         self.counted += ledger.count_events(event for event in events if event.event_id in counting)
         self.traffic += traffic_of(rows)
+        self.recordings.extend(map(hash, recordings_of(rows)))
         if self._pin is not None:
             rows = pinned(rows, _pins(rows, self._pin))
         placed = ((FRESH if row.origin == "fresh" else first[row.event_id], row) for row in rows)
-        return Spool(_PLACED, placed, blocks=self._blocks)
+        return Spool(PLACED_ROWS, placed, blocks=self._blocks)
+
+
+def recordings_of(rows: Iterable[Row]) -> set[str]:
+    """Return what tells the recordings among the errors apart: the digest where the audio is known, else the address."""
+    errors = [row for row in rows if row.kind == "error" and row.set_aside is None]
+    digests = {row.audio_uri: audio_digest(row.audio) for row in errors if row.audio is not None}
+    return {digests.get(row.audio_uri, row.audio_uri) for row in errors if row.audio_uri is not None}
 
 
 def _counts(row: Row) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from sys import intern
 from typing import Literal, TypeAlias
 
 from functions.launcher.facts import read_facts
@@ -18,8 +19,8 @@ from shared import keys
 from shared.corpora import load_corpus
 from shared.dataset import Row, newest_in_use
 from shared.former import Fact, fact_lines
-from shared.line_objects import lines_of
-from shared.placement import as_member, clip_member, fit_to_judge
+from shared.placement import as_member, clip_member, fit_to_judge, splits_of_told, tells
+from shared.policy import Policy
 from shared.scatter import Scatter
 from shared.splits import History, Member, Split, member, split_of
 from shared.spool import Form, Spool
@@ -27,7 +28,7 @@ from shared.suites import suite_names
 from shared.training import Clip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Clip:
     """The `place`-th clip of a corpus, or of those that are asked about."""
 
@@ -35,22 +36,35 @@ class _Clip:
     place: int
 
 
-_Known: TypeAlias = Row | Fact | _Clip
-_ROWS = lines_of(Row, what="a row of a dataset")
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the `place`-th row of a dataset tells of a recording, and whether it wants a split."""
+
+    place: int
+    member: Member
+    wants: bool
+
+
+_Known: TypeAlias = _Told | Fact | _Clip
 _FACTS = fact_lines(what="what is known of a recording")
+_FLAGS = ("-", "+")
 
 
 def _dump(known: _Known) -> bytes:
-    if isinstance(known, Row):
-        return b"row " + _ROWS.dump(known)
-    return b"fact " + _FACTS.dump(known) if isinstance(known, Fact) else b"%b %d" % (known.of.encode(), known.place)
+    if isinstance(known, Fact):
+        return b"fact " + _FACTS.dump(known)
+    if isinstance(known, _Clip):
+        return b"%b %d" % (known.of.encode(), known.place)
+    one = known.member
+    fields = (_FLAGS[known.wants], _FLAGS[one.spoken], one.cluster or "", ",".join(one.recording), ",".join(one.company))
+    return f"row {known.place} {' '.join(fields)}".encode()
 
 
 def _parse(line: bytes) -> _Known:
     kind, _, rest = line.partition(b" ")
     match kind:
         case b"row":
-            return _ROWS.parse(rest)
+            return _parse_told(rest.decode())
         case b"fact":
             return _FACTS.parse(rest)
         case b"suites":
@@ -61,6 +75,34 @@ def _parse(line: bytes) -> _Known:
             return _Clip("asked", int(rest))
 
 
+def _parse_told(text: str) -> _Told:
+    place, wants, spoken, cluster, recording, company = text.split(" ")
+    one = Member(_names(recording), _names(company), cluster=intern(cluster) if cluster else None, spoken=spoken == "+")
+    return _Told(int(place), one, wants == "+")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(map(intern, filter(None, text.split(","))))
+
+
+class Places:
+    """The splits of a dataset's rows, a byte each."""
+
+    def __init__(self, rows: int) -> None:
+        self._masks = bytearray(rows)
+
+    def put(self, place: int, splits: frozenset[Split]) -> None:
+        """Set the splits of a row."""
+        self._masks[place] = sum(1 << _SPLITS.index(split) for split in splits)
+
+    def __iter__(self) -> Iterator[frozenset[Split]]:
+        return map(_SETS.__getitem__, self._masks)
+
+
+_SPLITS: tuple[Split, ...] = ("train", "dev", "holdout")
+_SETS = [frozenset(split for bit, split in enumerate(_SPLITS) if mask >> bit & 1) for mask in range(8)]
+
+
 @dataclass(frozen=True)
 class Past:
     """What is known of recordings.
@@ -69,24 +111,28 @@ class Past:
         split_key: key of their identities' hash.
         facts: of all earlier cycles.
         corpora: as they are now.
-        by_hash: split of a speaker that was never met.
+        policy: shares of the splits.
     """
 
     split_key: bytes
     facts: Spool[Fact]
     corpora: Corpora
-    by_hash: Callable[[str], Split]
+    policy: Policy
 
-    def groups(self, rows: Iterable[Row]) -> Iterator[tuple[list[tuple[int, Row]], History]]:
-        """Yield the rows with their places among all, those that hang together with each other, and what is known of them."""
+    def places(self, rows: Spool[Row], wants: Callable[[Row], bool]) -> Places:
+        """Return for each row that wants a split the one it belongs to, several that it would tie together, or none; see `place`."""
         known = self._known(corpora_wanted=False)
-        first = len(known)
-        for row in rows:
-            known.add(row, _names(row, self.split_key))
+        for place, row in enumerate(rows):
+            if tells(row):
+                one = as_member(row, self.split_key)
+                known.add(_Told(place, one, wants(row)), one.identities)
+        found = Places(len(rows))
         for group in known.groups():
-            placed = [(number - first, each) for number, each in group if isinstance(each, Row)]
-            if placed:
-                yield placed, self._history([each for _, each in group])
+            told = [each for _, each in group if isinstance(each, _Told)]
+            splits = splits_of_told([(each.member, each.wants) for each in told], self.policy, self._history([each for _, each in group]))
+            for each, own in zip((each for each in told if each.wants), splits, strict=True):
+                found.put(each.place, own)
+        return found
 
     def of(self, asked: Iterable[Member]) -> History:
         """Return what is known of recordings, and of all clips of the corpora."""
@@ -97,7 +143,7 @@ class Past:
 
     def whole(self) -> History:
         """Return all that is known, which may take much memory."""
-        return past_uses(list(self.facts), self.corpora, self.by_hash)
+        return past_uses(list(self.facts), self.corpora, partial(split_of, policy=self.policy))
 
     def _known(self, *, corpora_wanted: bool) -> Scatter[_Known]:
         known: Scatter[_Known] = Scatter(Form(_dump, _parse))
@@ -113,14 +159,7 @@ class Past:
         clips = [each for each in known if isinstance(each, _Clip)]
         suites = [self.corpora.suites[each.place] for each in clips if each.of == "suites"]
         replay = [self.corpora.replay[each.place] for each in clips if each.of == "replay"]
-        return past_uses([each for each in known if isinstance(each, Fact)], Corpora(suites, replay), self.by_hash)
-
-
-def _names(row: Row, split_key: bytes) -> Iterator[str]:
-    """Yield what ties a row to others: its identities, and the address of audio whose digest nobody knows yet."""
-    yield from as_member(row, split_key).identities
-    if row.audio is None and row.audio_uri is not None:
-        yield f"audio {row.audio_uri}"
+        return past_uses([each for each in known if isinstance(each, Fact)], Corpora(suites, replay), partial(split_of, policy=self.policy))
 
 
 def past_of_seal(ports: Ports, window: Window, split_key: bytes) -> Past:
@@ -135,7 +174,7 @@ def read_past(ports: Ports, window: Window, split_key: bytes, *, replay: bool = 
     """Return who was trained on and who judged in cycles before, and whom suites and (`replay`) the replay corpus hold now."""
     facts = Spool(_FACTS, read_facts(ports.store, split_key, window.cycle, window.sealed, window.settled))
     corpora = _read_corpora(ports, split_key, replay=replay)
-    return Past(split_key, facts, corpora, partial(split_of, policy=ports.settings.policy))
+    return Past(split_key, facts, corpora, ports.settings.policy)
 
 
 def _read_corpora(ports: Ports, split_key: bytes, *, replay: bool) -> Corpora:

@@ -1,10 +1,11 @@
 """Seals the dataset of a cycle: list, join, take over, drop, pin, split, write once, read the winner back."""
 
 import secrets
+from collections.abc import Iterator
 from heapq import merge
 from operator import itemgetter
 
-from functions.launcher.drafting import draft
+from functions.launcher.drafting import PLACED_ROWS, Draft, draft
 from functions.launcher.lineage import read_lineage
 from functions.launcher.past import past_of_seal
 from functions.launcher.window import find_dataset, read_window
@@ -14,9 +15,11 @@ from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.dataset import Row
 from shared.line_objects import LinesObject, create_lines, lines_of
-from shared.placement import finish
-from shared.scatter import PLACED_LINES
+from shared.placement import digest_of, in_split, one_of_each, wants_split, weighed
+from shared.scatter import Scatter
 from shared.spool import Blocks, Spool
+
+_NOTHING: tuple[int, Row | None] = (-1, None)
 
 
 def read_split_key(ports: Ports) -> bytes:
@@ -48,13 +51,30 @@ def rows_of_seal(ports: Ports, audio: AudioSource, cycle: int) -> Spool[Row]:
     drafted = draft(ports, window, read_lineage(ports).learned, pin=audio.pin)
     split_key = read_split_key(ports)
     form = lines_of(Row, what=keys.dataset(cycle))
+    rows = Spool(form, _one_of_each(drafted))
+    places = past_of_seal(ports, window, split_key).places(rows, wants_split)
+    return Spool(form, (in_split(row, splits, split_key) for row, splits in zip(rows, places, strict=True)))
+
+
+def _one_of_each(drafted: Draft) -> Iterator[Row]:
+    """Yield the rows in their order and with their weights; repeated recordings are set aside."""
+    rate = drafted.traffic.rate
+    same: Scatter[tuple[int, Row]] = Scatter(PLACED_ROWS)
+    for place, row in enumerate(drafted.rows):
+        digest = digest_of(row)
+        if digest is not None and hash(digest) in drafted.repeated:
+            same.add((place, weighed(row, rate)), (digest,))
     blocks = Blocks()
     runs = []
-    for placed, history in past_of_seal(ports, window, split_key).groups(drafted.rows):
-        rows = finish([row for _, row in placed], drafted.traffic.rate, split_key, ports.settings.policy, past=history)
-        lines = ((place, form.dump(row)) for (place, _), row in zip(placed, rows, strict=True))
-        runs.append(Spool(PLACED_LINES, lines, blocks=blocks))
-    sealed = Spool(form)
-    for _, line in merge(*runs, key=itemgetter(0)):
-        sealed.add_line(line)
-    return sealed
+    for group in same.groups():
+        places = [place for _, (place, _) in group]
+        rows = one_of_each([row for _, (_, row) in group])
+        runs.append(Spool(PLACED_ROWS, zip(places, rows, strict=True), blocks=blocks))
+    changed: Iterator[tuple[int, Row | None]] = merge(*runs, key=itemgetter(0))
+    next_place, next_row = next(changed, _NOTHING)
+    for place, row in enumerate(drafted.rows):
+        if place == next_place and next_row is not None:
+            yield next_row
+            next_place, next_row = next(changed, _NOTHING)
+        else:
+            yield weighed(row, rate)

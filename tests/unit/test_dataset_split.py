@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 
 from shared.dataset import Row, accumulate, clip, holdout_clips, join
 from shared.events import Event
-from shared.placement import PinOutcome, finish, pinned, traffic_of, uses_of
+from shared.placement import (
+    PinOutcome,
+    as_member,
+    in_split,
+    one_of_each,
+    pinned,
+    splits_of_told,
+    tells,
+    traffic_of,
+    uses_of,
+    wants_split,
+    weighed,
+)
 from shared.policy import Policy
 from shared.splits import History, Split, assignments, cluster_of, merged, split_of
 from shared.testing.builders import CALLS, correction, error, pin, sample, traffic
@@ -35,7 +47,11 @@ def seal(*events: Event, pins: Mapping[str, PinOutcome] = PINS, policy: Policy =
 
 
 def placed(rows: Sequence[Row], pins: Mapping[str, PinOutcome], *, past: History = NO_PAST, policy: Policy = POLICY) -> list[Row]:
-    return finish(pinned(rows, pins), traffic_of(rows).rate, KEY, policy, past=past)
+    known = one_of_each([weighed(row, traffic_of(rows).rate) for row in pinned(rows, pins)])
+    told = {row.event_id: (as_member(row, KEY), wants_split(row)) for row in known if tells(row)}
+    wanting = [event_id for event_id, (_, wants) in told.items() if wants]
+    splits = dict(zip(wanting, splits_of_told([*told.values()], policy, past), strict=True))
+    return [in_split(row, splits.get(row.event_id, frozenset()), KEY) for row in known]
 
 
 def someone(split: Split) -> str:
