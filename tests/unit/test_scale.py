@@ -1,5 +1,6 @@
 """What must not grow with years of work and with a long ledger, held by counting the operations on the store."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,12 +11,12 @@ from functions.launcher.counting import exact_trigger
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
 from functions.launcher.opening import LaunchDeps, recent_states
-from functions.launcher.seal import read_split_key, seal
+from functions.launcher.seal import read_split_key, rows_of_seal, seal
 from functions.launcher.window import read_window
 from functions.runtime import Ports
 from functions.sweeper.handler import sweep
 from infra.status import look
-from shared import keys, ledger
+from shared import keys, ledger, scatter, spool
 from shared.audio_source import AudioSource
 from shared.config import Settings
 from shared.dataset import CONSUME_HORIZON, Row
@@ -135,3 +136,23 @@ def test_a_holdout_that_fills_its_cap_is_not_read_to_its_beginning(buckets: dict
 
 def test_the_clock_of_a_prepared_bucket_stands_at_its_end(buckets: dict[Size, Bucket]) -> None:
     assert all(bucket.ports.clock.now() == NOW for bucket in buckets.values())
+
+
+def test_the_memory_of_a_seal_does_not_grow_with_its_ledger_as_its_rows_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen times as many events, of which a fifth hang together: hashes and one group are held, no rows."""
+    monkeypatch.setattr(scatter, "MOST", 100)
+    monkeypatch.setattr(spool, "IN_MEMORY_BYTES", 1)
+    monkeypatch.setattr(spool, "BLOCK_BYTES", 1 << 12)
+
+    def peak(events: int) -> int:
+        bucket = Bucket(Size(events, 3, compacted=True))
+        tracemalloc.start()
+        rows = rows_of_seal(bucket.ports, bucket.audio, bucket.size.open_cycle)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(rows) >= events
+        return found
+
+    peak(500)  # what is loaded once
+    few, many = peak(500), peak(8_000)
+    assert (many - few) / 7_500 < 2_000, "bytes an event; a row as an object takes 4,000"
