@@ -86,7 +86,7 @@ def _past(ports: Ports, *, replay: bool = True) -> History:
     """Return who was trained on and who judged, also in the newest cycle; what a launcher would keep of it for later is forgotten."""
     dry = replace(ports, store=Overlay(ports.store, ports.clock))
     window = read_window(dry, ledger.read_head(dry.store) + 1)
-    return read_past(dry, window, read_split_key(dry), replay=replay).whole()
+    return read_past(dry, window, read_split_key(dry), replay=replay).whole
 
 
 def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], wall: Wall, prefix: str, adding: Adding) -> Admitted:

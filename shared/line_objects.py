@@ -1,11 +1,16 @@
 """Objects of JSON lines that may be longer than memory: read into a spool, written from one."""
 
+import atexit
 import hashlib
-from collections.abc import Iterable
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel
@@ -56,8 +61,7 @@ def get_lines(store: ObjectStore, key: str, form: Form[Item]) -> LinesObject[Ite
     """Read an object. Raises as `ObjectStore.get`."""
     rows = Spool(form)
     digest = hashlib.sha256()
-    with TemporaryDirectory(prefix="retune-lines-") as folder:
-        path = Path(folder) / "lines"
+    with _scratch_file() as path:
         info = store.get_to_file(key, path)
         with path.open("rb") as file:
             for line in file:
@@ -82,11 +86,28 @@ def _commit(store: ObjectStore, key: str, rows: Spool[Item]) -> LinesObject[Item
         info = commit(store, key, data, if_generation_match=ABSENT, content_type=CONTENT_TYPE)
         return LinesObject(info, sha256_hex(data), rows)
     digest = hashlib.sha256()
-    with TemporaryDirectory(prefix="retune-lines-") as folder:
-        path = Path(folder) / "lines"
+    with _scratch_file() as path:
         with path.open("xb") as file:
             for line in rows.lines():
                 digest.update(line + b"\n")
                 file.write(line + b"\n")
         info = commit_file(store, key, path, if_generation_match=ABSENT, content_type=CONTENT_TYPE)
     return LinesObject(info, digest.hexdigest(), rows)
+
+
+@contextmanager
+def _scratch_file() -> Iterator[Path]:
+    """Give the name of a file that may be written, and is gone afterwards."""
+    path = _scratch_folder(os.getpid()) / uuid.uuid4().hex
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@cache
+def _scratch_folder(process: int) -> Path:
+    """Make a folder for all files of a process: to make and remove one takes longer than to write a few lines."""
+    folder = Path(mkdtemp(prefix=f"retune-lines-{process}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -15,6 +15,8 @@ IN_MEMORY_BYTES = 1 << 20
 LEVEL = 1
 """Of zlib: these lines are read back once or twice."""
 SORTED_AT_ONCE = 20_000
+HELD_ITEMS = 64
+"""So many newest items are kept as they are: where there are few, they are never written."""
 
 Item = TypeVar("Item")
 
@@ -50,25 +52,23 @@ class Blocks:
 
 
 class Spool(Generic[Item]):
-    """Items in the order in which they were added, to be read as often as wanted; each read makes them anew.
+    """Items in the order in which they were added, to be read as often as wanted; each read makes them anew, but for the newest few.
 
     Args:
         form: of the items' lines, which hold no line break.
         items: the first of them.
         blocks: where other spools keep their blocks as well; None = a place of its own.
-
-    Attributes:
-        size_bytes: of all lines with their ends.
     """
 
     def __init__(self, form: Form[Item], items: Iterable[Item] = (), *, blocks: Blocks | None = None) -> None:
         self._form = form
         self._blocks = blocks or Blocks()
         self._places: list[tuple[int, int]] = []
-        self._newest: list[bytes] = []
-        self._newest_bytes = 0
+        self._lines: list[bytes] = []
+        self._lines_bytes = 0
+        self._items: list[Item] = []
         self._number = 0
-        self.size_bytes = 0
+        self._written_bytes = 0
         for item in items:
             self.add(item)
 
@@ -76,27 +76,55 @@ class Spool(Generic[Item]):
         return self._number
 
     def __iter__(self) -> Iterator[Item]:
-        return map(self._form.parse, self.lines())
+        items = tuple(self._items)
+        yield from map(self._form.parse, self._written())
+        yield from items
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all lines with their ends."""
+        return self._written_bytes + sum(len(line) + 1 for line in map(self._form.dump, self._items))
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the items' lines as they were written, without their ends."""
-        for place in self._places:
+        """Yield the items' lines, without their ends."""
+        items = tuple(self._items)
+        yield from self._written()
+        yield from map(self._form.dump, items)
+
+    def _written(self) -> Iterator[bytes]:
+        places, lines = tuple(self._places), tuple(self._lines)
+        for place in places:
             yield from zlib.decompress(self._blocks.read(place)).split(b"\n")
-        yield from self._newest
+        yield from lines
 
     def add(self, item: Item) -> None:
         """Add an item at the end."""
-        self.add_line(self._form.dump(item))
+        if self._lines:
+            self.add_line(self._form.dump(item))
+            return
+        self._items.append(item)
+        self._number += 1
+        if len(self._items) >= HELD_ITEMS:
+            self._write_items()
 
     def add_line(self, line: bytes) -> None:
         """Add the line of an item at the end."""
-        self._newest.append(line)
-        self._newest_bytes += len(line)
-        self.size_bytes += len(line) + 1
+        self._write_items()
         self._number += 1
-        if self._newest_bytes >= BLOCK_BYTES:
-            self._places.append(self._blocks.append(zlib.compress(b"\n".join(self._newest), LEVEL)))
-            self._newest, self._newest_bytes = [], 0
+        self._write(line)
+
+    def _write_items(self) -> None:
+        for item in self._items:
+            self._write(self._form.dump(item))
+        self._items.clear()
+
+    def _write(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._lines_bytes += len(line)
+        self._written_bytes += len(line) + 1
+        if self._lines_bytes >= BLOCK_BYTES:
+            self._places.append(self._blocks.append(zlib.compress(b"\n".join(self._lines), LEVEL)))
+            self._lines, self._lines_bytes = [], 0
 
 
 def ordered(items: Iterable[Item], form: Form[Item], key: Callable[[Item], Any]) -> Iterator[Item]:

@@ -6,7 +6,7 @@ so on; nothing else has a say (`shared.splits`). So the firewall looks at one gr
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from sys import intern
 from typing import Literal, TypeAlias
@@ -15,7 +15,7 @@ from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, keep_tellings, past_uses
 from functions.launcher.window import Window
 from functions.runtime import Ports
-from shared import keys
+from shared import keys, scatter
 from shared.corpora import load_corpus
 from shared.dataset import Row, newest_in_use
 from shared.former import Fact, fact_lines
@@ -135,14 +135,17 @@ class Past:
         return found
 
     def of(self, asked: Iterable[Member]) -> History:
-        """Return what is known of recordings, and of all clips of the corpora."""
+        """Return what is known of recordings, and of all clips of the corpora; of few recordings that is all there is."""
+        if len(self.facts) <= scatter.MOST:
+            return self.whole
         known = self._known(corpora_wanted=True)
         for place, one in enumerate(asked):
             known.add(_Clip("asked", place), one.identities)
         return self._history([each for group in known.groups() for _, each in group])
 
+    @cached_property
     def whole(self) -> History:
-        """Return all that is known, which may take much memory."""
+        """All that is known, which may take much memory."""
         return past_uses(list(self.facts), self.corpora, partial(split_of, policy=self.policy))
 
     def _known(self, *, corpora_wanted: bool) -> Scatter[_Known]:

@@ -26,6 +26,7 @@ def told(story: list[Chapter]) -> dict[str, bytes]:
 def told_in_groups(story: list[Chapter], most: int) -> dict[str, bytes]:
     with (
         patch.object(scatter, "MOST", most),
+        patch.object(spool, "HELD_ITEMS", 1),
         patch.object(spool, "BLOCK_BYTES", 100),
         patch.object(spool, "IN_MEMORY_BYTES", 300),
         patch.object(spool, "SORTED_AT_ONCE", 2),

@@ -1,5 +1,6 @@
 """Items that hang together by names come in one list, in the order in which they were added, however many there are."""
 
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -68,12 +69,16 @@ def test_nothing_is_no_group() -> None:
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 1 << 16])
 @pytest.mark.parametrize("in_memory", [1, 1 << 20])
-def test_a_spool_gives_back_what_was_added_as_often_as_wanted(block_bytes: int, in_memory: int) -> None:
-    with patch("shared.spool.BLOCK_BYTES", block_bytes), patch("shared.spool.IN_MEMORY_BYTES", in_memory):
+@pytest.mark.parametrize("held", [1, 3, 64])
+def test_a_spool_gives_back_what_was_added_as_often_as_wanted(block_bytes: int, in_memory: int, held: int) -> None:
+    limits: dict[str, Any] = {"BLOCK_BYTES": block_bytes, "IN_MEMORY_BYTES": in_memory, "HELD_ITEMS": held}
+    with patch.multiple("shared.spool", **limits):
         numbers = Spool(NUMBERS, range(50))
         assert (list(numbers), list(numbers), len(numbers)) == ([*range(50)], [*range(50)], 50)
         first = iter(numbers)
         assert [next(first), next(first)] == [0, 1]
-        numbers.add(50)
-        assert list(numbers) == [*range(51)], "a read that was not finished disturbs no other"
-        assert numbers.size_bytes == sum(len(str(number)) + 1 for number in range(51))
+        numbers.add_line(b"50")
+        numbers.add(51)
+        assert list(numbers) == [*range(52)], "a read that was not finished disturbs no other"
+        assert list(numbers.lines()) == [b"%d" % number for number in range(52)]
+        assert numbers.size_bytes == sum(len(str(number)) + 1 for number in range(52))
