@@ -1,20 +1,22 @@
 """What suites and replay have in common: the wall between training and judging, and clips on their way into the store [io]."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from functions.launcher.seal import find_dataset, read_history, read_split_key
-from functions.launcher.window import read_window
+from functions.launcher.past import read_past
+from functions.launcher.seal import read_split_key
+from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
 from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, prepare, some
 from infra.errors import Refused
 from infra.overlay import Overlay
 from shared import keys, ledger
 from shared.corpora import CorpusClip, Crossing, Wall, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
+from shared.dataset import Row
 from shared.errors import Conflict
 from shared.objectstore import Generation, ObjectStore
 from shared.splits import History, audio_digest
@@ -59,11 +61,15 @@ class Admitted:
 
 def wall_to_training(ports: Ports) -> Wall:
     """Return who and what models were taught with, in any cycle and in the replay: nobody of them may judge."""
-    head = ledger.read_head(ports.store)
-    sealed = {cycle: find_dataset(ports, cycle) for cycle in range(ledger.FIRST_CYCLE, head + 1)}
-    datasets = {cycle: found.rows for cycle, found in sealed.items() if found is not None}
-    known = trained(datasets, load_corpus(ports.store, keys.REPLAY).clips, read_split_key(ports))
+    known = trained(_datasets(ports), load_corpus(ports.store, keys.REPLAY).clips, read_split_key(ports))
     return Wall(known, _past(ports).splits, frozenset({"train", "dev"}))
+
+
+def _datasets(ports: Ports) -> Iterator[tuple[int, Iterable[Row]]]:
+    for cycle in range(ledger.FIRST_CYCLE, ledger.read_head(ports.store) + 1):
+        sealed = find_dataset(ports, cycle)
+        if sealed is not None:
+            yield cycle, sealed.rows
 
 
 def wall_to_judging(ports: Ports) -> Wall:
@@ -79,7 +85,8 @@ def wall_to_judging(ports: Ports) -> Wall:
 def _past(ports: Ports, *, replay: bool = True) -> History:
     """Return who was trained on and who judged, also in the newest cycle; what a launcher would keep of it for later is forgotten."""
     dry = replace(ports, store=Overlay(ports.store, ports.clock))
-    return read_history(dry, read_window(dry, ledger.read_head(dry.store) + 1), replay=replay)
+    window = read_window(dry, ledger.read_head(dry.store) + 1)
+    return read_past(dry, window, read_split_key(dry), replay=replay).whole
 
 
 def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], wall: Wall, prefix: str, adding: Adding) -> Admitted:

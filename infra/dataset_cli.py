@@ -22,7 +22,8 @@ from shared.cas import find
 from shared.clock import SystemClock
 from shared.dataset import Row
 from shared.policy import Policy
-from shared.training import Clip, TrainingResult, lines_bytes, parse_document, parse_lines
+from shared.spool import Spool
+from shared.training import Clip, TrainingResult, parse_document, parse_lines
 
 dataset = typer.Typer(no_args_is_help=True, help="What cycles train and are judged on.")
 
@@ -51,14 +52,15 @@ def dataset_build(
     show(found, render(found), as_json=as_json)
 
 
-def _write(out: Path, rows: list[Row]) -> None:
+def _write(out: Path, rows: Spool[Row]) -> None:
     try:
-        out.write_bytes(lines_bytes(rows))
+        with out.open("xb") as file:
+            file.writelines(line + b"\n" for line in rows.lines())
     except OSError as error:
         raise Refused(f"--out {out}: expected a place to write to, found {error.strerror}") from error
 
 
-def _built(audio_dir: Path | None, manifest: Path | None, *, speaker_folders: bool) -> tuple[str, list[Row], tuple[str, ...]]:
+def _built(audio_dir: Path | None, manifest: Path | None, *, speaker_folders: bool) -> tuple[str, Spool[Row], tuple[str, ...]]:
     if audio_dir is not None or manifest is not None:
         offer = read_offer(audio_dir, manifest, speaker_folders=speaker_folders)
         return f"recordings of {offer.source}", build_from(offer, read_policy(Policy()), SystemClock()), offer.warnings

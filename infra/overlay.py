@@ -68,10 +68,16 @@ class Overlay:
         return self._mine.put(key, data, if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Remember an object; the store below stays as it is."""
-        return self.put(key, path.read_bytes(), if_generation_match=if_generation_match, metadata=metadata)
+        return self.put(key, path.read_bytes(), if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def delete(self, key: str, *, if_generation_match: Generation | None = None) -> None:
         """Forget an object of its own; one below stays."""

@@ -6,7 +6,7 @@ from pydantic import AwareDatetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from functions.launcher.seal import find_dataset
+from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from functions.views.production import read_production
 from infra.errors import Refused

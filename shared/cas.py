@@ -11,6 +11,7 @@ writer                      store
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -56,20 +57,41 @@ def commit(
         Conflict: another writer's data stand there: reload and decide again.
         CommitUnknown: after several tries nobody can tell; delete nothing.
     """
+
+    def put(marked: Mapping[str, str]) -> ObjectInfo:
+        return store.put(key, data, if_generation_match=if_generation_match, metadata=marked, content_type=content_type)
+
+    return _commit(store, key, put, if_generation_match, metadata or {})
+
+
+def commit_file(
+    store: ObjectStore, key: str, path: Path, *, if_generation_match: Generation, content_type: str = "application/octet-stream"
+) -> ObjectInfo:
+    """Write a file conditionally and know whether it landed. Raises as `commit`."""
+
+    def put(marked: Mapping[str, str]) -> ObjectInfo:
+        return store.put_file(key, path, if_generation_match=if_generation_match, metadata=marked, content_type=content_type)
+
+    return _commit(store, key, put, if_generation_match, {})
+
+
+def _commit(
+    store: ObjectStore, key: str, put: Callable[[Mapping[str, str]], ObjectInfo], expected: Generation, metadata: Mapping[str, str]
+) -> ObjectInfo:
     write_id = new_token()
-    marked = {**(metadata or {}), WRITE_ID: write_id}
+    marked = {**metadata, WRITE_ID: write_id}
     lost: Exception | None = None
     for _ in range(TRIES):
         try:
-            return store.put(key, data, if_generation_match=if_generation_match, metadata=marked, content_type=content_type)
+            return put(marked)
         except (Conflict, CommitUnknown, Retryable) as error:
             lost = error
         found = _read_back(store, key)
         if found is not None and found.metadata.get(WRITE_ID) == write_id:
             return found
-        if isinstance(lost, Conflict) or (found is not None and found.generation > if_generation_match):
-            raise Conflict(f"{key}: expected generation {if_generation_match}, found {found.generation if found else 'none'}") from lost
-    raise CommitUnknown(f"{key}: the write at generation {if_generation_match} may or may not have landed: {lost}") from lost
+        if isinstance(lost, Conflict) or (found is not None and found.generation > expected):
+            raise Conflict(f"{key}: expected generation {expected}, found {found.generation if found else 'none'}") from lost
+    raise CommitUnknown(f"{key}: the write at generation {expected} may or may not have landed: {lost}") from lost
 
 
 def _read_back(store: ObjectStore, key: str) -> ObjectInfo | None:

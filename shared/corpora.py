@@ -104,14 +104,14 @@ class Known:
     audio: Mapping[str, str]
 
 
-def trained(datasets: Mapping[int, Sequence[Row]], replay: Iterable[CorpusClip], split_key: bytes) -> Known:
+def trained(datasets: Iterable[tuple[int, Iterable[Row]]], replay: Iterable[CorpusClip], split_key: bytes) -> Known:
     """Return who and what models were taught or tuned with: errors of train and dev in any cycle, and all of the replay.
 
     A cycle whose model was never used counts as well: its rows are carried into later ones.
     """
     clusters = {cluster_of(split_key, speaker=item.speaker): "the replay" for item in replay}
     audio = {audio_digest(item.audio): "the replay" for item in replay}
-    for cycle, rows in datasets.items():
+    for cycle, rows in datasets:
         for row in rows:
             if row.kind == "error" and row.split in {"train", "dev"} and row.set_aside is None and row.cluster and row.audio:
                 clusters.setdefault(row.cluster, f"cycle {cycle} ({row.split})")

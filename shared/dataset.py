@@ -4,7 +4,7 @@ Every event of a ledger becomes one row, so that consume-once can be checked by 
 `fresh` (from this ledger) or `carried` (held by earlier datasets, and not learned by the present stable model).
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -278,13 +278,16 @@ def unlabelled_clip(row: Row) -> UnlabelledClip:
     )
 
 
-def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]:
-    """Return what a dataset adds to the holdout: errors with a person's reference, and sampled traffic that nobody reported.
+def holdout_clips(rows: Iterable[Row], *, judge_on_llm_gold: bool) -> Iterator[Clip]:
+    """Yield what a dataset adds to the holdout: errors with a person's reference, and sampled traffic that nobody reported.
 
     The served hypothesis stands for the reference of a sample only where no report speaks against it.
+
+    Args:
+        rows: of the dataset; they are read three times.
+        judge_on_llm_gold: a language model's reference may judge.
     """
-    reported = {row.utterance_id for row in rows if row.kind == "error"}
-    clips = []
+    reported = reported_again(rows, lambda row: row.kind == "sample" and row.split == "holdout")
     for row in rows:
         if row.split != "holdout" or row.set_aside is not None or row.audio is None:
             continue
@@ -292,8 +295,18 @@ def holdout_clips(rows: Sequence[Row], *, judge_on_llm_gold: bool) -> list[Clip]
         if stratum is not None:
             trusted = stratum == "errors" or _trusted(row, judge_on_llm_gold=judge_on_llm_gold)
             plain = row if trusted else row.model_copy(update={"reference": None, "reference_provenance": None})
-            clips.append(clip(plain, stratum=stratum))
-    return clips
+            yield clip(plain, stratum=stratum)
+
+
+def reported_again(rows: Iterable[Row], among: Callable[[Row], bool]) -> set[str | None]:
+    """Return the utterances of some samples that were reported as errors as well.
+
+    Args:
+        rows: of the dataset; they are read twice.
+        among: names the samples.
+    """
+    sampled = {row.utterance_id for row in rows if among(row)}
+    return {row.utterance_id for row in rows if row.kind == "error" and row.utterance_id in sampled}
 
 
 def judging_stratum(row: Row, reported: Container[str | None], *, judge_on_llm_gold: bool) -> Literal["errors", "traffic"] | None:
@@ -343,16 +356,19 @@ def newest_in_use(batches: Iterable[Sequence[Clip]], cap: int) -> list[Clip]:
     return accumulate(newest[::-1], cap)
 
 
-def apart(clips: Sequence[AnyClip], judged: Sequence[Clip]) -> list[AnyClip]:
-    """Return the clips that share no utterance, no audio and no speaker with what judges.
+class Apart:
+    """Tells which clips share no utterance, no audio and no speaker with what judges.
 
     The split by speaker keeps most of them apart; this holds also for an utterance whose speaker was told only once.
     """
-    utterances = {item.utterance_id for item in judged}
-    audio = {(item.audio.crc32c, item.audio.size_bytes) for item in judged}
-    clusters = {item.cluster for item in judged}
-    return [
-        item
-        for item in clips
-        if item.utterance_id not in utterances and (item.audio.crc32c, item.audio.size_bytes) not in audio and item.cluster not in clusters
-    ]
+
+    def __init__(self, judged: Iterable[Clip]) -> None:
+        self._taken = {name for item in judged for name in _ties(item)}
+
+    def __call__(self, item: AnyClip) -> bool:
+        """Tell whether a clip is apart from all that judges."""
+        return self._taken.isdisjoint(_ties(item))
+
+
+def _ties(item: AnyClip) -> tuple[tuple[str, str | int], ...]:
+    return ("utterance", item.utterance_id), (item.audio.crc32c, item.audio.size_bytes), ("cluster", item.cluster)

@@ -124,14 +124,20 @@ class DirStore:
             return self.commit(draft, key, description, self._expect(key, if_generation_match)).info
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Write one object from a file; see `ObjectStore.put_file`."""
         check_key(key)
         with path.open("rb") as source, self.draft() as draft:
             while block := source.read(BLOCK_BYTES):
                 draft.data.write(block)
-            return self.commit(draft, key, Description(dict(metadata or {})), self._expect(key, if_generation_match)).info
+            return self.commit(draft, key, Description(dict(metadata or {}), content_type), self._expect(key, if_generation_match)).info
 
     def get_to_file(self, key: str, path: Path, *, generation: Generation | None = None) -> ObjectInfo:
         """Copy one object into a file; see `ObjectStore.get_to_file`. Raises CorruptObject if somebody changed its file."""

@@ -8,12 +8,14 @@ from at most 37 objects, each written once.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from shared.dataset import Row
 from shared.frozen import Frozen
 from shared.placement import as_member, clip_member
 from shared.splits import Member, Split
-from shared.training import Clip, lines_bytes, parse_lines
+from shared.spool import Form
+from shared.training import Clip, parse_document
 
 STEP = 10
 MOST_CYCLES = 1000
@@ -71,22 +73,21 @@ def below(number: int) -> Iterator[int]:
     return blocks(number - 1, after=number - held(number))
 
 
-def facts_of_rows(rows: Iterable[Row], split_key: bytes) -> frozenset[Fact]:
-    """Return what a dataset says of recordings: also rows that are set aside tell, and somebody reported them."""
-    told = (row for row in rows if row.kind in {"error", "sample"})
-    return frozenset(
-        fact_of(as_member(row, split_key), split=row.split if row.set_aside is None else None, reported=row.kind == "error") for row in told
-    )
+def facts_of_rows(rows: Iterable[Row], split_key: bytes) -> Iterator[Fact]:
+    """Yield what a dataset says of recordings: also rows that are set aside tell, and somebody reported them."""
+    for row in rows:
+        if row.kind in {"error", "sample"}:
+            yield fact_of(as_member(row, split_key), split=row.split if row.set_aside is None else None, reported=row.kind == "error")
 
 
-def facts_of_clips(clips: Iterable[Clip], split: Split, split_key: bytes) -> frozenset[Fact]:
-    """Return what a set of replay or suite clips says of recordings."""
-    return frozenset(fact_of(clip_member(item, split_key), split=split) for item in clips)
+def facts_of_clips(clips: Iterable[Clip], split: Split, split_key: bytes) -> Iterator[Fact]:
+    """Yield what a set of replay or suite clips says of recordings."""
+    return (fact_of(clip_member(item, split_key), split=split) for item in clips)
 
 
-def facts_of_told(told: Iterable[Member]) -> frozenset[Fact]:
-    """Return what was told of recordings, without any use of them."""
-    return frozenset(map(fact_of, told))
+def facts_of_told(told: Iterable[Member]) -> Iterator[Fact]:
+    """Yield what was told of recordings, without any use of them."""
+    return map(fact_of, told)
 
 
 def fact_of(one: Member, *, split: Split | None = None, reported: bool = False) -> Fact:
@@ -94,19 +95,29 @@ def fact_of(one: Member, *, split: Split | None = None, reported: bool = False) 
     return Fact(tuple(sorted(one.recording)), tuple(sorted(one.company)), split, reported)
 
 
-def former_bytes(facts: Iterable[Fact]) -> bytes:
-    """Return the lines that keep facts, the same for the same facts."""
-    ordered = sorted(facts, key=lambda fact: (fact.recording, fact.company, fact.split or "", fact.reported))
-    return lines_bytes(
-        Former.model_construct(recording=fact.recording, company=fact.company, split=fact.split, reported=fact.reported) for fact in ordered
-    )
+def fact_lines(*, what: str) -> Form[Fact]:
+    """Return the form of a fact's lines: the same line for the same fact.
 
-
-def parse_former(data: bytes, *, what: str) -> frozenset[Fact]:
-    """Return what lines keep.
-
-    Raises:
-        CorruptObject: a line is not one of `former_bytes`.
+    Args:
+        what: names them where one is read that is none, which raises CorruptObject.
     """
-    lines = parse_lines(Former, data, what=what)
-    return frozenset(Fact(line.recording, line.company, line.split, line.reported) for line in lines)
+
+    def dump(fact: Fact) -> bytes:
+        former = Former.model_construct(recording=fact.recording, company=fact.company, split=fact.split, reported=fact.reported)
+        return former.model_dump_json(exclude_none=True).encode()
+
+    def parse(line: bytes) -> Fact:
+        former = parse_document(Former, line, what=what)
+        return Fact(former.recording, former.company, former.split, former.reported)
+
+    return Form(dump, parse)
+
+
+def each_once(facts: Iterable[Fact]) -> Iterator[Fact]:
+    """Yield facts in the order of `file_order`, each once, given in that order."""
+    return (fact for fact, _ in groupby(facts))
+
+
+def file_order(fact: Fact) -> tuple[tuple[str, ...], tuple[str, ...], str, bool]:
+    """Return the place of a fact in an object, so that the same facts are the same bytes."""
+    return (fact.recording, fact.company, fact.split or "", fact.reported)

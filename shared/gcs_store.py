@@ -127,7 +127,13 @@ class GcsStore:
             return self._info(blob)
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Write one object from a file; see `ObjectStore.put_file`."""
         with path.open("rb") as file, self._writing(key, if_generation_match):
@@ -136,7 +142,7 @@ class GcsStore:
             blob.upload_from_file(
                 file,
                 size=os.fstat(file.fileno()).st_size,
-                content_type="application/octet-stream",
+                content_type=content_type,
                 if_generation_match=if_generation_match,
                 checksum=_CHECKSUM,
                 timeout=FILE_ATTEMPT_S,

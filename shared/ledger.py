@@ -26,9 +26,11 @@ from shared.frozen import Frozen
 from shared.ids import new_token
 from shared.messages import parse_stored
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
+from shared.spool import Form, Spool
 from shared.training import document_bytes, parse_document
 
 TOTALS = "totals"
+EVENT_LINES: Form[Event] = Form(dump=lambda event: event.model_dump_json(exclude_none=True).encode(), parse=parse_stored)
 READ_TRIES = 10
 MOST_FOLDED = 1000
 """Segments that one compaction folds: read one after another they take less than a tick, so that a compactor always gets on."""
@@ -227,7 +229,7 @@ def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownH
         head: what this process knows of it; None = nothing.
     """
     head = head or KnownHead()
-    data = b"".join(event.model_dump_json(exclude_none=True).encode() + b"\n" for event in events)
+    data = b"".join(EVENT_LINES.dump(event) + b"\n" for event in events)
     metadata = {TOTALS: count_events(events).model_dump_json()}
     written = None
     cycle = head.last(store)
@@ -290,7 +292,17 @@ def _totals_of(info: ObjectInfo) -> Totals:
 
 
 def read_events(store: ObjectStore, cycle: int) -> list[Event]:
-    """Read every event of a ledger, each event_id once, in the order of their time and id.
+    """Read every event of a ledger, each event_id once, in the order of their time and id. Raises as `fetch_events`."""
+    return in_order(fetch_events(store, cycle))
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Return events in the order of their time and id, each event_id once: as it was read last."""
+    return sorted({event.event_id: event for event in events}.values(), key=lambda event: (event.occurred_at, event.event_id))
+
+
+def fetch_events(store: ObjectStore, cycle: int) -> Spool[Event]:
+    """Read every event of a ledger as it stands there, repeated ones as well, into little memory.
 
     Raises:
         InvariantBroken: the listing changed under ten tries (a compactor that runs wild).
@@ -298,13 +310,14 @@ def read_events(store: ObjectStore, cycle: int) -> list[Event]:
     for _ in range(READ_TRIES):
         listing = look(store, cycle)
         names = [*listing.index.parts, *(info.key for info in listing.live)]
-        events: dict[str, Event] = {}
+        events = Spool(EVENT_LINES)
         try:
             for name in names:
-                events |= {event.event_id: event for event in map(parse_stored, store.get(name).data.splitlines())}
+                for line in store.get(name).data.splitlines():
+                    events.add_line(line)
         except NotFound:
             continue
-        return sorted(events.values(), key=lambda event: (event.occurred_at, event.event_id))
+        return events
     raise InvariantBroken(f"ledger {cycle}: expected a stable listing within {READ_TRIES} tries, found names that vanish each time")
 
 

@@ -103,7 +103,13 @@ class ObjectStore(Protocol):
         ...
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Write one object from a file without holding it in memory. Raises as `put`."""
         ...

@@ -51,7 +51,7 @@ def audio_digest(audio: AudioPin) -> str:
     return f"{audio.crc32c}:{audio.size_bytes}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """Something that wants a split.
 
@@ -145,20 +145,21 @@ def linked(known: Assignments, told: Iterable[Member]) -> dict[str, frozenset[Sp
 
 def accompanied(members: Iterable[Member], told: Iterable[Member]) -> list[Member]:
     """Return members with every speaker and session that was ever told of their recordings: each of them follows the recording's split."""
-    company: dict[str, set[str]] = {name: others for names, others in _recordings(told) for name in names}
+    company = {name: others for names, others in _recordings(told) for name in names}
     told_of = ((one, one.company.union(*(company.get(name, ()) for name in one.recording))) for one in members)
     return [one if others == one.company else replace(one, company=others) for one, others in told_of]
 
 
-def _recordings(told: Iterable[Member]) -> list[tuple[set[str], set[str]]]:
+def _recordings(told: Iterable[Member]) -> list[tuple[frozenset[str], frozenset[str]]]:
     """Return each recording's names (ids and digests that some member has in common) and its company."""
-    group_of: dict[str, tuple[set[str], set[str]]] = {}
+    group_of: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
     for one in told:
-        names, company = set(one.recording), set(one.company)
-        for group in {id(group_of[name]): group_of[name] for name in one.recording if name in group_of}.values():
-            names |= group[0]
-            company |= group[1]
-        group_of.update(dict.fromkeys(names, (names, company)))
+        met = {id(group_of[name]): group_of[name] for name in one.recording if name in group_of}.values()
+        names, company = one.recording, one.company
+        if met:
+            names, company = names.union(*(group[0] for group in met)), company.union(*(group[1] for group in met))
+        group = (names, company)
+        group_of.update(dict.fromkeys(names, group))
     return list({id(group): group for group in group_of.values()}.values())
 
 

@@ -41,5 +41,8 @@ def parse_told(data: bytes, *, what: str) -> frozenset[Member]:
 
 def news(members: Iterable[Member], kept: Iterable[Member]) -> list[Member]:
     """Return the members that tell what is not kept yet."""
-    known = {(one.recording, one.company) for one in kept}
-    return [one for one in members if (one.recording, one.company) not in known]
+    told = list(members)
+    unknown = {(one.recording, one.company) for one in told}
+    for one in kept:
+        unknown.discard((one.recording, one.company))
+    return [one for one in told if (one.recording, one.company) in unknown]

@@ -1,21 +1,26 @@
 """What `decide_trigger` looks at, read exactly: the de-duplicated count, the holdout to come, and what earlier cycles cost and measured."""
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import islice
 
-from functions.launcher.seal import Lineage, awaiting_gold, draft, read_history, read_lineage, read_split_key
+from functions.launcher.drafting import Draft, draft
+from functions.launcher.lineage import askable, read_lineage
+from functions.launcher.past import clips_in_use, read_past
+from functions.launcher.seal import read_split_key
 from functions.launcher.spending import read_costs
 from functions.launcher.window import read_window
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.cas import find
 from shared.cycle import CycleState
-from shared.dataset import Row, judging_stratum, newest_in_use
-from shared.placement import as_member, estimated_rate, fit_to_judge, splits_of_rows
+from shared.dataset import Row, judging_stratum, reported_again
+from shared.placement import as_member, tells
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
+from shared.scatter import distinct
 from shared.sizing import Measured
-from shared.splits import History, Split, audio_digest
+from shared.splits import Split
 from shared.training import Clip, parse_lines
 from shared.verdict import SetNumbers, ValidationReport, parse_report
 from shared.wer_power import Holdout, weights_effect
@@ -27,96 +32,106 @@ LOOK_BACK = 100
 
 
 def exact_trigger(ports: Ports, cycle: int, states: list[CycleState], *, forced: bool) -> TriggerDecision:
-    """Decide on the exact, de-duplicated count; writes nothing."""
-    events = ledger.read_events(ports.store, cycle)
+    """Decide on the exact, de-duplicated count; writes nothing but what is kept of former cycles."""
     window = read_window(ports, cycle)
-    rows = draft(ports, window, events)
-    counted = {row.event_id for row in rows if _counts(row)}
-    totals = ledger.count_events(event for event in events if event.event_id in counted)
     lineage = read_lineage(ports)
-    history = read_history(ports, window)
-    placed = _foreseen(ports, rows, history)
+    split_key = read_split_key(ports)
+    drafted = draft(ports, window, lineage.learned)
+    past = read_past(ports, window, split_key)
+    foreseen = _Foreseen(ports.settings.policy, split_key, drafted, askable(ports, lineage.learned))
+    foreseen.count(past.places(drafted.rows, _usable))
+    written = [info.key for info in ports.store.list(keys.HOLDOUT) if info.size_bytes]
+    batches = (parse_lines(Clip, ports.store.get(key).data, what=key) for key in sorted(written, reverse=True))
     evidence = Evidence(
-        totals=totals,
+        totals=drafted.counted,
         stable=lineage.stable,
-        trainable=_trainable(ports, rows, placed, lineage),
-        speakers=len({row.speaker for row in rows if row.kind == "error" and row.speaker is not None}),
-        audio=different_recordings(rows),
+        trainable=foreseen.trainable,
+        speakers=foreseen.speakers,
+        audio=drafted.recordings,
         costs=read_costs(ports, cycle),
-        holdout=_next_holdout(ports, rows, placed, history),
+        holdout=foreseen.holdout(clips_in_use(batches, past, ports.settings.policy.holdout_cap)),
         measured=read_measured(ports, cycle, lineage.stable),
     )
     return decide_trigger(evidence, ports.settings.policy, states, ports.clock.now(), forced=forced)
 
 
-def _counts(row: Row) -> bool:
-    """Tell whether a row's event counts: a correction that was joined to its utterance does, though nothing waits for it any more."""
-    return row.origin == "fresh" and (row.set_aside is None or row.kind == "correction")
+def _usable(row: Row) -> bool:
+    """Tell whether a seal will give a row a split, as far as is known before its audio is."""
+    return tells(row) and row.set_aside is None
 
 
-def _foreseen(ports: Ports, rows: Sequence[Row], history: History) -> dict[str, frozenset[Split]]:
-    """Return for each usable row the split that a seal will give it; none = to be known with its audio, several = to be set aside."""
-    usable = [row for row in rows if row.kind in {"error", "sample"} and row.set_aside is None]
-    return splits_of_rows(usable, rows, read_split_key(ports), ports.settings.policy, history)
+class _Foreseen:
+    """What a seal is expected to make of drafted rows.
 
+    Args:
+        policy: shares of the splits.
+        split_key: key of the speaker hash.
+        drafted: the rows.
+        askable: tells whether gold may be made for an error without a reference.
 
-def _trainable(ports: Ports, rows: Sequence[Row], placed: dict[str, frozenset[Split]], lineage: Lineage) -> int:
-    """Count the errors that will train; one of which neither speaker nor session is known is counted until its audio is.
-
-    An error needs a reference, or somebody to ask for one: what the trainer's gold comes to, nobody can know before.
+    Attributes:
+        trainable: errors that will train; one of which neither speaker nor session is known is counted until its audio is. An error needs
+            a reference, or somebody to ask for one: what the trainer's gold comes to, nobody can know before.
+        speakers: among the errors.
     """
-    errors = [row for row in rows if row.kind == "error" and row.set_aside is None]
-    askable = awaiting_gold(ports, [row for row in errors if row.reference is None], lineage.learned)
-    good = [*(row for row in errors if row.reference is not None), *askable]
-    return sum(placed[row.event_id] <= {"train"} for row in good)
 
+    def __init__(self, policy: Policy, split_key: bytes, drafted: Draft, askable: Callable[[Row], bool]) -> None:
+        self.trainable = 0
+        self.speakers = 0
+        self._policy = policy
+        self._split_key = split_key
+        self._drafted = drafted
+        self._askable = askable
+        self._judging: dict[str | None, tuple[str, float]] = {}
+        self._unplaced = 0
 
-def different_recordings(rows: Iterable[Row]) -> int:
-    """Count the recordings among the errors: by digest where the audio is known, else by address, of which one may be the other."""
-    errors = [row for row in rows if row.kind == "error" and row.set_aside is None and row.audio_uri is not None]
-    digests = {row.audio_uri: audio_digest(row.audio) for row in errors if row.audio is not None}
-    return len({digests.get(row.audio_uri, row.audio_uri) for row in errors})
+    def count(self, places: Iterable[frozenset[Split]]) -> None:
+        """Count the rows.
 
+        Args:
+            places: the split that a seal will give to each usable row; none = to be known with its audio, several = to be set aside.
+        """
+        speakers = array("q")
+        reported = reported_again(self._drafted.rows, lambda row: row.kind == "sample")
+        for row, splits in zip(self._drafted.rows, places, strict=True):
+            if row.kind == "error" and row.speaker is not None:
+                speakers.append(hash(row.speaker))
+            if not _usable(row):
+                continue
+            good = row.kind == "error" and (row.reference is not None or self._askable(row))
+            self.trainable += good and splits <= {"train"}
+            weight = self._weight(row, reported)
+            if weight is not None and not splits:
+                self._unplaced += 1
+            elif weight is not None and splits == {"holdout"}:
+                self._judging.setdefault(row.utterance_id, (as_member(row, self._split_key).cluster or row.event_id, weight))
+        self.speakers = distinct(speakers)
 
-def _next_holdout(ports: Ports, rows: Sequence[Row], placed: dict[str, frozenset[Split]], history: History) -> Holdout:
-    """Return the holdout that the next cycle is expected to be judged on.
-
-    Nobody knows it before the seal. It is what has accumulated in `corpora/holdout/` and may still judge, and of the rows that the seal
-    would take now: those whose speaker, session or utterance is held out, and the holdout's share of those of which none is known. What
-    datasets that never came to a spec will add is not counted.
-    """
-    policy = ports.settings.policy
-    split_key = read_split_key(ports)
-    written = [info.key for info in ports.store.list(keys.HOLDOUT) if info.size_bytes]
-    batches = (parse_lines(Clip, ports.store.get(key).data, what=key) for key in sorted(written, reverse=True))
-    clips = newest_in_use((fit_to_judge(batch, split_key, history) for batch in batches), policy.holdout_cap)
-    present = {item.utterance_id for item in clips}
-    clusters = {item.cluster for item in clips}
-    weights = Counter(item.weight for item in clips)
-    unknown = 0
-    for row, weight in _joining(rows, policy):
-        splits = placed[row.event_id]
-        if not splits:
-            unknown += 1
-        elif splits == {"holdout"} and row.utterance_id not in present:
-            present.add(row.utterance_id or "")
-            clusters.add(as_member(row, split_key).cluster or row.event_id)
-            weights[weight] += 1
-    expected = round(unknown * policy.holdout_share)
-    utterances = min(len(present) + expected, policy.holdout_cap)
-    return Holdout(utterances, min(len(clusters) + expected, utterances), weights_effect(weights))
-
-
-def _joining(rows: Sequence[Row], policy: Policy) -> Iterable[tuple[Row, float]]:
-    """Yield the rows that can judge if they are held out, with their weights."""
-    reported = {row.utterance_id for row in rows if row.kind == "error"}
-    rate = estimated_rate(rows)
-    for row in rows:
+    def _weight(self, row: Row, reported: Container[str | None]) -> float | None:
+        """Return the weight of a row that can judge if it is held out; None = it cannot."""
+        rate = self._drafted.traffic.rate
         weight = row.weight or (1.0 / rate if rate else None)
         weighed = row.model_copy(update={"weight": weight})
-        stratum = judging_stratum(weighed, reported, judge_on_llm_gold=policy.judge_on_llm_gold)
-        if row.set_aside is None and weight is not None and stratum is not None:
-            yield row, weight
+        stratum = judging_stratum(weighed, reported, judge_on_llm_gold=self._policy.judge_on_llm_gold)
+        return weight if stratum is not None else None
+
+    def holdout(self, in_use: Sequence[Clip]) -> Holdout:
+        """Return the holdout that the next cycle is expected to be judged on.
+
+        Nobody knows it before the seal. It is what has accumulated in `corpora/holdout/` and may still judge, and of the rows that the
+        seal would take now: those whose speaker, session or utterance is held out, and the holdout's share of those of which none is
+        known. What datasets that never came to a spec will add is not counted.
+
+        Args:
+            in_use: what may still judge of the holdout that was written.
+        """
+        present = {item.utterance_id for item in in_use}
+        joining = [judging for utterance, judging in self._judging.items() if utterance not in present]
+        clusters = {item.cluster for item in in_use}.union(cluster for cluster, _ in joining)
+        weights = Counter([*(item.weight for item in in_use), *(weight for _, weight in joining)])
+        expected = round(self._unplaced * self._policy.holdout_share)
+        utterances = min(len(present) + len(joining) + expected, self._policy.holdout_cap)
+        return Holdout(utterances, min(len(clusters) + expected, utterances), weights_effect(weights))
 
 
 def read_measured(ports: Ports, before: int, stable: int | None) -> tuple[Measured, ...]:

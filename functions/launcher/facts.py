@@ -1,25 +1,24 @@
 """Reads what is known of recordings: of cycles in the window of consume-once from their own objects, before it from `former.jsonl`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from heapq import merge
 
 from shared import keys
-from shared.cas import create, find
+from shared.cas import find
 from shared.dataset import Row
-from shared.former import Fact, below, blocks, facts_of_clips, facts_of_rows, facts_of_told, former_bytes, parse_former
-from shared.objectstore import ObjectInfo, ObjectStore, StoredObject
+from shared.former import Fact, below, blocks, each_once, fact_lines, facts_of_clips, facts_of_rows, facts_of_told, file_order
+from shared.line_objects import LinesObject, create_lines, find_lines, get_lines, lines_of
+from shared.objectstore import ObjectInfo, ObjectStore
 from shared.splits import Split
+from shared.spool import Spool, ordered
 from shared.told import parse_told
-from shared.training import Clip, parse_lines, sha256_hex
+from shared.training import Clip
 
-KEPT_ROWS = 50_000
-"""What datasets of so many rows say is kept by an instance, about 0.5 KB a row: a cycle that opens asks for all of them three times."""
 _CORPUS_SETS: dict[str, Split] = {"train-replay": "train", "dev-replay": "dev"}
-_kept: dict[tuple[str, bytes], frozenset[Fact]] = {}
-"""By digest, so that no text stays in memory."""
 
 
-def read_facts(store: ObjectStore, split_key: bytes, before: int, datasets: Iterable[StoredObject], settled: int) -> set[Fact]:
-    """Return all that was said of recordings in cycles below `before`; nothing is forgotten with time.
+def read_facts(store: ObjectStore, split_key: bytes, before: int, datasets: Iterable[LinesObject[Row]], settled: int) -> Iterator[Fact]:
+    """Yield all that was said of recordings in cycles below `before`; nothing is forgotten with time.
 
     Args:
         store: the bucket.
@@ -29,55 +28,43 @@ def read_facts(store: ObjectStore, split_key: bytes, before: int, datasets: Iter
         settled: the last cycle behind the window of consume-once: nothing of it and those before it changes any more, except that somebody
             is forgotten. What they say is kept, so that they are read once.
     """
-    found: set[Fact] = set()
     for number in blocks(settled):
-        found |= _block(store, split_key, number)
-    for stored in datasets:
-        found |= _of_dataset(stored, split_key)
+        yield from _block(store, split_key, number)
+    for dataset in datasets:
+        yield from facts_of_rows(dataset.rows, split_key)
     recent = store.list(keys.CYCLES, start_after=keys.beyond_cycle(settled))
-    return found.union(*_beside_datasets(store, split_key, recent, before))
+    yield from _beside_datasets(store, split_key, recent, before)
 
 
-def _block(store: ObjectStore, split_key: bytes, number: int) -> frozenset[Fact]:
+def _block(store: ObjectStore, split_key: bytes, number: int) -> Spool[Fact]:
     """Return what the object of a settled cycle holds; one that is not there yet is made of those before it, and written."""
-    stored = find(store, keys.former(number))
+    key = keys.former(number)
+    form = fact_lines(what=key)
+    stored = find_lines(store, key, form)
     if stored is None:
-        facts = _own(store, split_key, number).union(*(_block(store, split_key, each) for each in below(number)))
-        stored = create(store, keys.former(number), former_bytes(facts), content_type="application/x-ndjson")
-    present = stored
-    return _remembered(present, split_key, lambda: parse_former(present.data, what=present.info.key))
+        own = ordered(_own(store, split_key, number), form, file_order)
+        facts = merge(own, *(_block(store, split_key, each) for each in below(number)), key=file_order)
+        stored = create_lines(store, key, each_once(facts), form)
+    return stored.rows
 
 
-def _own(store: ObjectStore, split_key: bytes, cycle: int) -> frozenset[Fact]:
-    """Return what one settled cycle says."""
-    dataset = find(store, keys.dataset(cycle))
-    own = _of_dataset(dataset, split_key) if dataset is not None else frozenset[Fact]()
-    return own.union(*_beside_datasets(store, split_key, store.list(keys.cycle(cycle)), cycle + 1))
+def _own(store: ObjectStore, split_key: bytes, cycle: int) -> Iterator[Fact]:
+    """Yield what one settled cycle says."""
+    dataset = find_lines(store, keys.dataset(cycle), lines_of(Row, what=keys.dataset(cycle)))
+    if dataset is not None:
+        yield from facts_of_rows(dataset.rows, split_key)
+    yield from _beside_datasets(store, split_key, store.list(keys.cycle(cycle)), cycle + 1)
 
 
-def _of_dataset(stored: StoredObject, split_key: bytes) -> frozenset[Fact]:
-    return _remembered(stored, split_key, lambda: facts_of_rows(parse_lines(Row, stored.data, what=stored.info.key), split_key))
-
-
-def _remembered(stored: StoredObject, split_key: bytes, read: Callable[[], frozenset[Fact]]) -> frozenset[Fact]:
-    name = (sha256_hex(stored.data), split_key)
-    found = _kept.get(name)
-    if found is None:
-        found = _kept[name] = read()
-        while _kept and sum(map(len, _kept.values())) > KEPT_ROWS:
-            _kept.pop(next(iter(_kept)), None)
-    return found
-
-
-def _beside_datasets(store: ObjectStore, split_key: bytes, infos: Iterable[ObjectInfo], before: int) -> Iterator[frozenset[Fact]]:
+def _beside_datasets(store: ObjectStore, split_key: bytes, infos: Iterable[ObjectInfo], before: int) -> Iterator[Fact]:
     """Yield what replay and suite sets of earlier cycles say, sets of the same bytes once, and what corpora ever told."""
     seen: set[tuple[Split, str, int]] = set()
     for info in infos:
         folder, _, name = info.key.removesuffix(".jsonl").partition("/clips/")
         split = "holdout" if name.startswith(keys.SUITE_SET) else _CORPUS_SETS.get(name)
         if info.key.endswith(f"/{keys.TOLD}") and (told := find(store, info.key)) is not None:
-            yield facts_of_told(parse_told(told.data, what=info.key))
+            yield from facts_of_told(parse_told(told.data, what=info.key))
         if split is None or keys.cycle_of(folder + "/") >= before or (split, info.crc32c, info.size_bytes) in seen:
             continue
         seen.add((split, info.crc32c, info.size_bytes))
-        yield facts_of_clips(parse_lines(Clip, store.get(info.key).data, what=info.key), split, split_key)
+        yield from facts_of_clips(get_lines(store, info.key, lines_of(Clip, what=info.key)).rows, split, split_key)

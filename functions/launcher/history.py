@@ -1,12 +1,12 @@
 """Who was trained on and who judged so far, from what is known of recordings and whom the corpora hold now."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from shared import keys
 from shared.cas import create, find
-from shared.former import Fact, fact_of
+from shared.former import Fact, facts_of_told
 from shared.objectstore import ObjectStore
 from shared.splits import History, Member, Split, accompanied, assignments, linked, merged, place
 from shared.told import news, parse_told, told_bytes
@@ -47,7 +47,7 @@ def _member_of(fact: Fact) -> Member:
     return Member(frozenset(fact.recording), frozenset(fact.company), cluster=None, spoken=False)
 
 
-def keep_tellings(store: ObjectStore, cycle: int, corpora: Corpora, known: Collection[Fact]) -> set[Fact]:
+def keep_tellings(store: ObjectStore, cycle: int, corpora: Corpora, known: Iterable[Fact]) -> Iterator[Fact]:
     """Keep what the corpora tell and no seal has kept, under the cycle that is being sealed, once; return what stands there.
 
     Before its dataset is written: a split that rests on what was told is never found without it.
@@ -61,4 +61,4 @@ def keep_tellings(store: ObjectStore, cycle: int, corpora: Corpora, known: Colle
     found = find(store, keys.told(cycle))
     if found is None and (fresh := news([*corpora.suites, *corpora.replay], map(_member_of, known))):
         found = create(store, keys.told(cycle), told_bytes(fresh), content_type="application/x-ndjson")
-    return {fact_of(one) for one in parse_told(found.data, what=found.info.key)} if found is not None else set()
+    return facts_of_told(parse_told(found.data, what=found.info.key) if found is not None else ())

@@ -15,7 +15,8 @@ from functools import partial
 from functions.crossing import Declined, find_declined
 from functions.launcher import decide
 from functions.launcher.counting import exact_trigger
-from functions.launcher.seal import read_lineage, seal
+from functions.launcher.lineage import read_lineage
+from functions.launcher.seal import seal
 from functions.launcher.sets import write_spec
 from functions.launcher.spending import read_spends
 from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun

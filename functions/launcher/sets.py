@@ -1,22 +1,29 @@
 """From a sealed dataset to the spec: which clips train, which judge, and copies of the audio that must stay."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from functions.launcher.seal import Lineage, Sealed, awaiting_gold, find_dataset, read_history, read_split_key
-from functions.launcher.window import read_window
+from functions.launcher.lineage import Lineage, askable
+from functions.launcher.past import clips_in_use, read_past
+from functions.launcher.seal import read_split_key
+from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
-from shared.dataset import apart, clip, holdout_clips, newest_in_use, unlabelled_clip
+from shared.dataset import Apart, Row, clip, holdout_clips, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
+from shared.line_objects import LinesObject, create_lines, find_lines, lines_of
 from shared.log import log
-from shared.placement import fit_to_judge, splits_of_clips, untrained
-from shared.splits import History, cluster_of
+from shared.placement import clip_member, splits_of_clips, untrained
+from shared.splits import cluster_of
+from shared.spool import Form, Spool
 from shared.suites import margin_of
 from shared.training import (
+    AnyClip,
     BaseModelRef,
     Clip,
     ClipSet,
@@ -27,7 +34,6 @@ from shared.training import (
     document_bytes,
     lines_bytes,
     parse_document,
-    parse_lines,
     sha256_hex,
 )
 
@@ -49,7 +55,7 @@ class _Suite:
         return clip_set.model_copy(update={"margin": self.margin, "version": self.corpus.sha256 if ours else None})
 
 
-def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> TrainingSpec:
+def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: LinesObject[Row], lineage: Lineage) -> TrainingSpec:
     """Write the spec of a cycle once and return the winner.
 
     Raises:
@@ -68,7 +74,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
         cycle=cycle,
         created_at=ports.clock.now(),
         base=BaseModelRef(version=lineage.stable, manifest=ObjectRef(key=manifest.info.key, sha256=sha256_hex(manifest.data))),
-        dataset=ObjectRef(key=sealed.stored.info.key, sha256=sha256_hex(sealed.stored.data)),
+        dataset=ObjectRef(key=sealed.info.key, sha256=sealed.sha256),
         sets=_clip_sets(ports, audio, cycle, sealed, lineage),
         config=ports.settings.policy.training,
         gold=ports.settings.policy.gold,
@@ -79,55 +85,62 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lin
     return parse_document(TrainingSpec, stored.data, what=stored.info.key)
 
 
-def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: Sealed, lineage: Lineage) -> tuple[ClipSet, ...]:
+def _clip_sets(ports: Ports, audio: AudioSource, cycle: int, sealed: LinesObject[Row], lineage: Lineage) -> tuple[ClipSet, ...]:
     policy = ports.settings.policy
     split_key = read_split_key(ports)
-    history = read_history(ports, read_window(ports, cycle + 1))
-    judge = {keys.HOLDOUT_SET: _holdout(ports, audio, cycle, history)}
+    past = read_past(ports, read_window(ports, cycle + 1), split_key)
+    added = (list(batch) for batch in _holdout(ports, audio, cycle))
+    judge = {keys.HOLDOUT_SET: clips_in_use(added, past, policy.holdout_cap)}
+    replay = [_corpus_clip(item, split_key, "replay") for item in load_corpus(ports.store, keys.REPLAY).clips]
     suites = {f"{keys.SUITE_SET}{name}": _Suite.load(ports, name) for name in policy.validation.suites}
-    for set_name, suite in suites.items():
-        clips = [_corpus_clip(item, split_key, "suite") for item in suite.corpus.clips]
+    offered = {set_name: [_corpus_clip(item, split_key, "suite") for item in suite.corpus.clips] for set_name, suite in suites.items()}
+    fixed = _cases(ports, keys.suite(keys.FIXED_SUITE), split_key)
+    history = past.of(clip_member(item, split_key) for clips in (replay, fixed, *offered.values()) for item in clips)
+    for set_name, clips in offered.items():
         judge[set_name] = fit = untrained(clips, split_key, history)
         if len(fit) < len(clips):
             left_out = f"{len(clips) - len(fit)} clips left out: their speakers were trained on"
             log(f"{set_name}: {left_out}", severity="WARNING", cycle=cycle)
-    judged = [item for clips in judge.values() for item in clips]
-    errors = [row for row in sealed.rows if row.usable and row.kind == "error"]
-    replay = [_corpus_clip(item, split_key, "replay") for item in load_corpus(ports.store, keys.REPLAY).clips]
+    apart = Apart(item for clips in judge.values() for item in clips)
     replay_splits = splits_of_clips(replay, split_key, history)
+    may_ask = askable(ports, lineage.learned)
 
-    def reported(split: str) -> list[Clip]:
-        return apart([clip(row, stratum="errors") for row in errors if row.split == split], judged)
+    def reported(split: str) -> Iterator[Clip]:
+        errors = (row for row in sealed.rows if row.usable and row.kind == "error" and row.split == split)
+        return filter(apart, (clip(row, stratum="errors") for row in errors))
 
-    def replayed(split: str) -> list[Clip]:
-        return apart([item for item, splits in zip(replay, replay_splits, strict=True) if splits == {split}], judged)
+    def replayed(split: str) -> Iterator[Clip]:
+        return filter(apart, (item for item, splits in zip(replay, replay_splits, strict=True) if splits == {split}))
 
-    wanted = awaiting_gold(ports, [row for row in sealed.rows if row.unlabelled], lineage.learned)
-    unlabelled = apart([unlabelled_clip(row) for row in wanted], judged)
-    sets: list[tuple[str, SetRole, Sequence[Clip | UnlabelledClip]]] = [
-        ("train-errors", "train_errors", reported("train")),
-        ("train-replay", "train_replay", replayed("train")),
-        ("dev-errors", "dev_errors", reported("dev")),
-        ("dev-replay", "dev_replay", replayed("dev")),
-        *((name, "judge", clips) for name, clips in judge.items()),
+    def unlabelled() -> Iterator[UnlabelledClip]:
+        return filter(apart, (unlabelled_clip(row) for row in sealed.rows if row.unlabelled and may_ask(row)))
+
+    def write(name: str, role: SetRole, clips: Iterable[AnyClip]) -> Iterator[ClipSet]:
+        """Write a set of which there must be one, empty or not."""
+        yield _write_set(ports, cycle, name, role, clips)
+
+    def write_some(name: str, role: SetRole, clips: Iterator[AnyClip]) -> Iterator[ClipSet]:
+        """Write a set if it has clips."""
+        if (first := next(clips, None)) is not None:
+            yield from write(name, role, chain([first], clips))
+
+    # Both models hear, beside what judges, the errors that are being learned and those that earlier versions fixed.
+    written = [
+        *write("train-errors", "train_errors", reported("train")),
+        *write("train-replay", "train_replay", replayed("train")),
+        *write("dev-errors", "dev_errors", reported("dev")),
+        *write("dev-replay", "dev_replay", replayed("dev")),
+        *(each for name, clips in judge.items() for each in write(name, "judge", clips)),
+        *write_some(keys.UNLABELLED_SET, "train_unlabelled", unlabelled()),
+        *write_some(keys.LEARNING_SET, "recheck", chain(reported("train"), reported("dev"))),
+        *write_some(keys.FIXED_SET, "recheck", iter(untrained(fixed, split_key, history))),
+        *write_some(keys.MEMORY_SET, "recheck", iter(_cases(ports, keys.MEMORY, split_key))),
     ]
-    if unlabelled:
-        sets.append((keys.UNLABELLED_SET, "train_unlabelled", unlabelled))
-    sets += _rechecks(ports, split_key, history, [*reported("train"), *reported("dev")])
-    written = [_write_set(ports, cycle, name, role, clips) for name, role, clips in sets]
     return tuple(suites[each.name].mark(each, judge[each.name]) if each.name in suites else each for each in written)
 
 
-def _rechecks(ports: Ports, split_key: bytes, history: History, learning: Sequence[Clip]) -> Iterator[tuple[str, SetRole, Sequence[Clip]]]:
-    """Yield what both models hear beside what judges: the errors that are being learned, and those that earlier versions fixed."""
-
-    def cases(key: str) -> list[Clip]:
-        return [_corpus_clip(item, split_key, "errors") for item in load_corpus(ports.store, key).clips]
-
-    fixed = untrained(cases(keys.suite(keys.FIXED_SUITE)), split_key, history)
-    for name, clips in ((keys.LEARNING_SET, learning), (keys.FIXED_SET, fixed), (keys.MEMORY_SET, cases(keys.MEMORY))):
-        if clips:
-            yield name, "recheck", clips
+def _cases(ports: Ports, key: str, split_key: bytes) -> list[Clip]:
+    return [_corpus_clip(item, split_key, "errors") for item in load_corpus(ports.store, key).clips]
 
 
 def _corpus_clip(item: CorpusClip, split_key: bytes, stratum: str) -> Clip:
@@ -141,34 +154,33 @@ def _corpus_clip(item: CorpusClip, split_key: bytes, stratum: str) -> Clip:
     )
 
 
-def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Sequence[Clip | UnlabelledClip]) -> ClipSet:
-    stored = create(ports.store, keys.clips(cycle, name), lines_bytes(clips), content_type="application/x-ndjson")
-    ref = ObjectRef(key=stored.info.key, sha256=sha256_hex(stored.data))
-    kind = UnlabelledClip if role == "train_unlabelled" else Clip
-    return ClipSet(name=name, role=role, ref=ref, clips=len(parse_lines(kind, stored.data, what=ref.key)))
+def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Iterable[AnyClip]) -> ClipSet:
+    key = keys.clips(cycle, name)
+    form: Form[Any] = lines_of(UnlabelledClip, what=key) if role == "train_unlabelled" else lines_of(Clip, what=key)
+    stored = create_lines(ports.store, key, clips, form)
+    return ClipSet(name=name, role=role, ref=ObjectRef(key=key, sha256=stored.sha256), clips=len(stored.rows))
 
 
-def _holdout(ports: Ports, audio: AudioSource, cycle: int, history: History) -> list[Clip]:
-    """Return the holdout in use: what every dataset so far has added, also those whose cycle never came to a spec, and may still judge."""
-    split_key = read_split_key(ports)
+def _holdout(ports: Ports, audio: AudioSource, cycle: int) -> Iterator[Spool[Clip]]:
+    """Yield what every dataset so far has added to the holdout, the newest first, also those whose cycle never came to a spec."""
     empty = {info.key for info in ports.store.list(keys.HOLDOUT) if not info.size_bytes}
     wanted = (number for number in range(cycle, ledger.FIRST_CYCLE - 1, -1) if keys.holdout(number) not in empty)
-    added = (fit_to_judge(_added(ports, audio, number), split_key, history) for number in wanted)
-    return newest_in_use(added, ports.settings.policy.holdout_cap)
+    return (_added(ports, audio, number) for number in wanted)
 
 
-def _added(ports: Ports, audio: AudioSource, cycle: int) -> list[Clip]:
+def _added(ports: Ports, audio: AudioSource, cycle: int) -> Spool[Clip]:
     """Return what a dataset adds to the holdout, its audio copied; written once."""
-    found = find(ports.store, keys.holdout(cycle))
+    key = keys.holdout(cycle)
+    form = lines_of(Clip, what=key)
+    found = find_lines(ports.store, key, form)
     if found is not None:
-        return parse_lines(Clip, found.data, what=found.info.key)
+        return found.rows
     sealed = find_dataset(ports, cycle)
     if sealed is None:
         raise InvariantBroken(f"holdout of cycle {cycle}: expected {keys.dataset(cycle)}, found none")
     clips = holdout_clips(sealed.rows, judge_on_llm_gold=ports.settings.policy.judge_on_llm_gold)
-    copied = [item for item in (_copy(ports, audio, item) for item in clips) if item is not None]
-    stored = create(ports.store, keys.holdout(cycle), lines_bytes(copied), content_type="application/x-ndjson")
-    return parse_lines(Clip, stored.data, what=stored.info.key)
+    copied = (made for item in clips if (made := _copy(ports, audio, item)) is not None)
+    return create_lines(ports.store, key, copied, form).rows
 
 
 def _copy(ports: Ports, audio: AudioSource, item: Clip) -> Clip | None:

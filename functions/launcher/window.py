@@ -8,8 +8,13 @@ from functions.runtime import Ports
 from shared import keys, ledger
 from shared.cas import find
 from shared.cycle import CODEC
-from shared.dataset import CONSUME_HORIZON
-from shared.objectstore import StoredObject
+from shared.dataset import CONSUME_HORIZON, Row
+from shared.line_objects import LinesObject, find_lines, lines_of
+
+
+def find_dataset(ports: Ports, cycle: int) -> LinesObject[Row] | None:
+    """Return a cycle's dataset if it is sealed."""
+    return find_lines(ports.store, keys.dataset(cycle), lines_of(Row, what=keys.dataset(cycle)))
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Window:
     """
 
     cycle: int
-    datasets: Mapping[int, StoredObject | None]
+    datasets: Mapping[int, LinesObject[Row] | None]
 
     @property
     def settled(self) -> int:
@@ -30,12 +35,12 @@ class Window:
         return min(self.datasets, default=self.cycle) - 1
 
     @property
-    def sealed(self) -> list[StoredObject]:
+    def sealed(self) -> list[LinesObject[Row]]:
         """The datasets that are there, oldest first."""
         return [stored for stored in self.datasets.values() if stored is not None]
 
 
-def read_window(ports: Ports, cycle: int, known: Mapping[int, StoredObject | None] = MappingProxyType({})) -> Window:
+def read_window(ports: Ports, cycle: int, known: Mapping[int, LinesObject[Row] | None] = MappingProxyType({})) -> Window:
     """Read the datasets before a cycle, the newest first, up to the first that is older than the horizon, which ends the window.
 
     Args:
@@ -47,9 +52,9 @@ def read_window(ports: Ports, cycle: int, known: Mapping[int, StoredObject | Non
         return Window(cycle, {})
     state = find(ports.store, keys.state(cycle - 1))
     opened = CODEC.parse(state.data).history[0].at if state else ports.clock.now()
-    found: dict[int, StoredObject | None] = {}
+    found: dict[int, LinesObject[Row] | None] = {}
     for number in range(cycle - 1, ledger.FIRST_CYCLE - 1, -1):
-        stored = known[number] if number in known else find(ports.store, keys.dataset(number))
+        stored = known[number] if number in known else find_dataset(ports, number)
         if stored is not None and stored.info.updated < opened - CONSUME_HORIZON:
             break
         found[number] = stored

@@ -6,10 +6,11 @@ corpora/resolved/n.json                   last: whoever dies before it is follow
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from functions.launcher.seal import find_dataset, read_split_key
+from functions.launcher.seal import read_split_key
+from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from functions.sweeper.verdict import guard_ends, subjects
 from shared import keys, ledger
@@ -116,7 +117,7 @@ def _rows(ports: Ports, version: int, wanted: set[str]) -> dict[str, list[Row]]:
     return rows
 
 
-def _datasets(ports: Ports, version: int) -> Iterator[list[Row]]:
+def _datasets(ports: Ports, version: int) -> Iterator[Iterable[Row]]:
     for cycle in range(version, ledger.FIRST_CYCLE - 1, -1):
         sealed = find_dataset(ports, cycle)
         if sealed is not None:

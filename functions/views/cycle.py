@@ -1,11 +1,11 @@
 """What became of a cycle, from the records: why it was opened, on which data, what it cost, why it ended so, who moved its model [io]."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from functions.crossing import Declined, find_declined
 from functions.launcher.opening import find_state
-from functions.launcher.seal import find_dataset
 from functions.launcher.spending import read_attempts
+from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from functions.views.dataset import DatasetView, view
 from shared import keys
@@ -63,7 +63,7 @@ def read_cycle(ports: Ports, cycle: int, moves: Iterable[Move]) -> CycleStory:
     )
 
 
-def _dataset(ports: Ports, cycle: int, rows: Sequence[Row]) -> DatasetView:
+def _dataset(ports: Ports, cycle: int, rows: Iterable[Row]) -> DatasetView:
     stored = find(ports.store, keys.result(cycle))
     aside = parse_document(TrainingResult, stored.data, what=stored.info.key).set_aside if stored else ()
     return view("on which data", rows, aside)

@@ -1,7 +1,7 @@
 """A dataset in numbers: splits, speakers, audio, who said what was said, and why what is not used is not. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shared.dataset import Row
 from shared.frozen import Frozen
@@ -72,59 +72,79 @@ class DatasetView(Frozen):
     warnings: tuple[str, ...] = ()
 
 
-def view(source: str, rows: Sequence[Row], by_trainer: Sequence[SetAside] = (), warnings: Sequence[str] = ()) -> DatasetView:
+def view(source: str, rows: Iterable[Row], by_trainer: Sequence[SetAside] = (), warnings: Sequence[str] = ()) -> DatasetView:
     """Return a dataset in numbers.
 
     Args:
         source: where it is from.
-        rows: of the dataset.
+        rows: of the dataset, read once.
         by_trainer: what its training has set aside besides.
         warnings: what is odd about the source.
     """
+    origins: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    splits = {split: _Split() for split in SPLITS}
+    aside: Counter[str] = Counter()
+    examples: dict[str, dict[str, None]] = {}
+    waiting = 0
+    for row in rows:
+        origins[row.origin] += 1
+        kinds[row.kind] += 1
+        waiting += row.waiting
+        if row.set_aside is not None:
+            aside[row.set_aside] += 1
+            _remember(examples.setdefault(row.set_aside, {}), row.detail)
+        elif row.split is not None:
+            splits[row.split].add(row)
     return DatasetView(
         source=source,
-        rows=len(rows),
-        fresh=sum(row.origin == "fresh" for row in rows),
-        carried=sum(row.origin == "carried" for row in rows),
-        kinds=dict(sorted(Counter(row.kind for row in rows).items())),
-        splits=tuple(_split(split, [row for row in rows if row.split == split and row.set_aside is None]) for split in SPLITS),
-        set_aside=(*_by_seal(rows), *_by_trainer(by_trainer)),
-        waiting=sum(row.waiting for row in rows),
+        rows=origins.total(),
+        fresh=origins["fresh"],
+        carried=origins["carried"],
+        kinds=dict(sorted(kinds.items())),
+        splits=tuple(found.view(split) for split, found in splits.items()),
+        set_aside=(*_asides("seal", aside, examples), *_by_trainer(by_trainer)),
+        waiting=waiting,
         warnings=tuple(warnings),
     )
 
 
-def _split(split: Split, rows: Sequence[Row]) -> SplitView:
-    used = [row for row in rows if row.usable or row.kind == "sample"]
-    return SplitView(
-        split=split,
-        errors=sum(row.kind == "error" for row in used),
-        samples=sum(row.kind == "sample" for row in used),
-        unlabelled=sum(row.kind == "error" and row.reference is None for row in rows),
-        speakers=len({row.cluster for row in rows if row.cluster is not None}),
-        audio_s=round(sum(row.duration_s or 0.0 for row in used), 3),
-        unknown_length=sum(row.duration_s is None for row in used),
-        human=sum(row.reference is not None and row.reference_provenance == "human" for row in used),
-        llm=sum(row.reference is not None and row.reference_provenance == "llm" for row in used),
-        accepted=sum(row.reference is None for row in used),
-    )
+class _Split:
+    """Counts the rows of one split."""
+
+    def __init__(self) -> None:
+        self._numbers: Counter[str] = Counter()
+        self._clusters: set[str] = set()
+        self._audio_s = 0.0
+
+    def add(self, row: Row) -> None:
+        if row.cluster is not None:
+            self._clusters.add(row.cluster)
+        self._numbers["unlabelled"] += row.kind == "error" and row.reference is None
+        if row.usable or row.kind == "sample":
+            self._audio_s += row.duration_s or 0.0
+            self._numbers["unknown_length"] += row.duration_s is None
+            self._numbers["errors" if row.kind == "error" else "samples"] += row.kind in {"error", "sample"}
+            self._numbers["accepted" if row.reference is None else row.reference_provenance or ""] += 1
+
+    def view(self, split: Split) -> SplitView:
+        """Return what was counted."""
+        names = ("errors", "samples", "unlabelled", "unknown_length", "human", "llm", "accepted")
+        numbers = {name: self._numbers[name] for name in names}
+        return SplitView(split=split, speakers=len(self._clusters), audio_s=round(self._audio_s, 3), **numbers)
 
 
-def _by_seal(rows: Sequence[Row]) -> list[Aside]:
-    reasons = Counter(row.set_aside for row in rows if row.set_aside is not None)
-    return [
-        Aside(reason=reason, by="seal", rows=count, examples=_some(row.detail for row in rows if row.set_aside == reason))
-        for reason, count in reasons.most_common()
-    ]
+def _asides(by: str, reasons: Counter[str], examples: Mapping[str, Iterable[str]]) -> list[Aside]:
+    return [Aside(reason=reason, by=by, rows=count, examples=tuple(examples[reason])) for reason, count in reasons.most_common()]
+
+
+def _remember(examples: dict[str, None], detail: str) -> None:
+    if detail and len(examples) < EXAMPLES:
+        examples[detail] = None
 
 
 def _by_trainer(aside: Sequence[SetAside]) -> list[Aside]:
-    reasons = Counter(item.reason for item in aside)
-    return [
-        Aside(reason=reason, by="trainer", rows=count, examples=_some(item.detail for item in aside if item.reason == reason))
-        for reason, count in reasons.most_common()
-    ]
-
-
-def _some(details: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(detail for detail in details if detail))[:EXAMPLES]
+    examples: dict[str, dict[str, None]] = {}
+    for item in aside:
+        _remember(examples.setdefault(item.reason, {}), item.detail)
+    return _asides("trainer", Counter(item.reason for item in aside), examples)

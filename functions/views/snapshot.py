@@ -10,6 +10,7 @@ from pathlib import Path
 from shared.cas import find
 from shared.errors import InvariantBroken, NotFound
 from shared.objectstore import Generation, ObjectInfo, ObjectStore, StoredObject
+from shared.whole_file import put_whole
 
 READ_THREADS = 16
 
@@ -56,8 +57,12 @@ class Snapshot:
         return self.store.list(prefix, start_after=start_after)
 
     def get_to_file(self, key: str, path: Path, *, generation: Generation | None = None) -> ObjectInfo:
-        """Download one object; see `ObjectStore.get_to_file`."""
-        return self.store.get_to_file(key, path, generation=generation)
+        """Download one object; see `ObjectStore.get_to_file`. One that was read is not read again."""
+        known = self._known.get(key)
+        if known is None or generation is not None:
+            return self.store.get_to_file(key, path, generation=generation)
+        put_whole(path, known.data)
+        return known.info
 
     def put(
         self,
@@ -76,7 +81,13 @@ class Snapshot:
         raise _read_only(key)
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Refuse. Raises InvariantBroken."""
         raise _read_only(key)

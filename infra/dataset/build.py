@@ -5,7 +5,8 @@ from io import BytesIO
 from pathlib import Path
 
 from functions.launcher.opening import find_state
-from functions.launcher.seal import find_dataset, seal
+from functions.launcher.seal import rows_of_seal
+from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from infra.corpus_source import Offer
 from infra.errors import Refused
@@ -18,11 +19,14 @@ from shared.config import Settings
 from shared.dataset import Row
 from shared.errors import CorruptObject
 from shared.events import SttError
+from shared.line_objects import lines_of
 from shared.policy import Policy
+from shared.spool import Spool
 from shared.testing.memory_store import MemoryStore
-from shared.training import parse_lines, sha256_hex
+from shared.training import parse_document, sha256_hex
 
 FOLDER_BUCKET = "gs://prepared-here"
+ROWS = lines_of(Row, what="a dataset")
 FOLDER_SPLIT_KEY = b"a folder has no bucket, and so no key of its own"
 
 
@@ -33,7 +37,7 @@ class _NoBus:
         raise Refused(f"{message.topic}: expected nothing to be published")
 
 
-def build_next(ports: Ports, audio: AudioSource) -> tuple[int, list[Row]]:
+def build_next(ports: Ports, audio: AudioSource) -> tuple[int, Spool[Row]]:
     """Return the cycle that collects, and the dataset that its seal would make now.
 
     Raises:
@@ -43,13 +47,13 @@ def build_next(ports: Ports, audio: AudioSource) -> tuple[int, list[Row]]:
     cycle = ledger.read_head(dry.store)
     while (state := find_state(dry, cycle)) is not None and state.ended:
         cycle += 1  # the head is about to move past a cycle that has ended
-    rows = seal(dry, audio, cycle).rows
-    if not rows:
+    rows = rows_of_seal(dry, audio, cycle)
+    if not len(rows):
         raise Refused(f"cycle {cycle}: expected collected events, found none; see `retune status`")
     return cycle, rows
 
 
-def build_from(offer: Offer, policy: Policy, clock: Clock) -> list[Row]:
+def build_from(offer: Offer, policy: Policy, clock: Clock) -> Spool[Row]:
     """Return the dataset that a seal would make of recordings with transcripts: each as an error of a model that nobody knows.
 
     What its audio cannot be used for is found as the trainer would find it, as far as the header tells.
@@ -80,7 +84,7 @@ def build_from(offer: Offer, policy: Policy, clock: Clock) -> list[Row]:
         for clip in offer.clips
     ]
     ledger.append(store, events, "offered")
-    return [_heard(row, audio, policy) for row in seal(ports, audio, ledger.FIRST_CYCLE).rows]
+    return Spool(ROWS, (_heard(row, audio, policy) for row in rows_of_seal(ports, audio, ledger.FIRST_CYCLE)))
 
 
 def _heard(row: Row, audio: AudioSource, policy: Policy) -> Row:
@@ -107,21 +111,26 @@ def _heard(row: Row, audio: AudioSource, policy: Policy) -> Row:
     return told
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> Spool[Row]:
     """Read a dataset that `retune dataset build --out` wrote.
 
     Raises:
         Refused: the file cannot be read, or is no dataset.
     """
+    rows = Spool(ROWS)
     try:
-        return parse_lines(Row, path.read_bytes(), what=str(path))
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    rows.add(parse_document(Row, line, what=f"{path} line {number}"))
     except OSError as error:
         raise Refused(f"dataset {path}: expected a file that can be read, found {error.strerror}") from error
     except CorruptObject as error:
         raise Refused(f"{error}; write one with `retune dataset build --out FILE`") from error
+    return rows
 
 
-def read_cycle(ports: Ports, cycle: int) -> list[Row]:
+def read_cycle(ports: Ports, cycle: int) -> Spool[Row]:
     """Return a cycle's sealed dataset.
 
     Raises:

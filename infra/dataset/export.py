@@ -6,10 +6,11 @@ DIR/test/...                 our holdout
 `manifests` writes what the tool reads beside them. A split without clips has no folder. DIR/provenance.json says where it is from.
 """
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from infra.dataset.manifests import MEASURED, Form, Line, how_to_read, measured_s, write_manifests
@@ -52,14 +53,14 @@ class Exported(Frozen):
     set_aside: int
 
 
-def export(folder: Path, form: Form, source: str, rows: Sequence[Row], audio: AudioSource, copies: Mapping[str, AudioPin]) -> Exported:
+def export(folder: Path, form: Form, source: str, rows: Iterable[Row], audio: AudioSource, copies: Mapping[str, AudioPin]) -> Exported:
     """Write the usable rows of a dataset, each file verified against its pin; all of it, or nothing.
 
     Args:
         folder: must not exist, or be empty.
         form: for which tool.
         source: where the dataset is from, in words.
-        rows: of the dataset.
+        rows: of the dataset; they are read several times.
         audio: reads pinned audio.
         copies: by utterance, where the holdout's audio was copied to.
 
@@ -69,7 +70,7 @@ def export(folder: Path, form: Form, source: str, rows: Sequence[Row], audio: Au
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Refused(f"export to {folder}: expected a folder that does not exist yet or is empty, found something there; name another")
-    usable = [row for row in rows if row.usable and row.kind in {"error", "sample"}]
+    usable = (row for row in rows if row.usable and row.kind in {"error", "sample"})
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         lines, left_out = _place_all(draft, source, usable, audio, copies, measure=form in MEASURED)
@@ -83,7 +84,7 @@ def export(folder: Path, form: Form, source: str, rows: Sequence[Row], audio: Au
             without_reference=sum(row.kind in {"error", "sample"} and row.set_aside is None and row.reference is None for row in rows),
             set_aside=sum(row.set_aside is not None for row in rows),
         )
-        provenance = {**exported.model_dump(exclude={"folder"}), "dataset_sha256": sha256_hex(lines_bytes(rows))}
+        provenance = {**exported.model_dump(exclude={"folder"}), "dataset_sha256": _digest(rows)}
         (draft / "provenance.json").write_text(json.dumps(provenance, indent=1), encoding="utf-8")
         if folder.exists():
             folder.rmdir()
@@ -93,8 +94,15 @@ def export(folder: Path, form: Form, source: str, rows: Sequence[Row], audio: Au
     return exported
 
 
+def _digest(rows: Iterable[Row]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(lines_bytes([row]))
+    return digest.hexdigest()
+
+
 def _place_all(
-    draft: Path, source: str, usable: Sequence[Row], audio: AudioSource, copies: Mapping[str, AudioPin], *, measure: bool
+    draft: Path, source: str, usable: Iterable[Row], audio: AudioSource, copies: Mapping[str, AudioPin], *, measure: bool
 ) -> tuple[Mapping[str, Sequence[Line]], Sequence[LeftOut]]:
     lines: dict[str, list[Line]] = {}
     left_out: list[LeftOut] = []

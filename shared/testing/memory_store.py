@@ -96,10 +96,16 @@ class MemoryStore:
         return info
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Write one object from a file; see `ObjectStore.put_file`."""
-        return self.put(key, path.read_bytes(), if_generation_match=if_generation_match, metadata=metadata)
+        return self.put(key, path.read_bytes(), if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def get_to_file(self, key: str, path: Path, *, generation: Generation | None = None) -> ObjectInfo:
         """Download one object; see `ObjectStore.get_to_file`."""

@@ -226,10 +226,16 @@ class FaultyStore:
         return info
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Write one object from a file."""
-        return self.put(key, path.read_bytes(), if_generation_match=if_generation_match, metadata=metadata)
+        return self.put(key, path.read_bytes(), if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def delete(self, key: str, *, if_generation_match: Generation | None = None) -> None:
         """Delete one object."""

@@ -281,7 +281,7 @@ def repeatable() -> Iterator[None]:
     with (
         patch("shared.ids.secrets", tokens),
         patch("shared.cas._pause", lambda _seconds: None),
-        patch("functions.launcher.seal.ThreadPoolExecutor", SerialPool),
+        patch("functions.launcher.drafting.ThreadPoolExecutor", SerialPool),
         patch.object(Frozen, "model_validate_json", classmethod(_parsed)),
         redirect_stdout(nowhere),
     ):

@@ -57,10 +57,16 @@ class GrantedStore:
         return self._inner.put(key, data, if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         self._need(key, *_writing(if_generation_match))
-        return self._inner.put_file(key, path, if_generation_match=if_generation_match, metadata=metadata)
+        return self._inner.put_file(key, path, if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def delete(self, key: str, *, if_generation_match: Generation | None = None) -> None:
         self._need(key, "delete")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from functions.deployer.handler import handle as deploy
 from functions.launcher.handler import handle as launch
-from functions.launcher.seal import find_dataset
+from functions.launcher.window import find_dataset
 from functions.sweeper.handler import sweep
 from shared import keys, ledger
 from shared.cas import apply_with_cas, commit, find

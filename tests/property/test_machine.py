@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from functions.deployer.evidence import check_model
-from functions.launcher.seal import find_dataset, read_lineage
+from functions.launcher.lineage import read_lineage
+from functions.launcher.window import find_dataset
 from functions.wiring import READS, subscription_name
 from shared import keys, ledger
 from shared.cas import find
@@ -183,7 +184,7 @@ class Loop(RuleBasedStateMachine):
     def _datasets(self) -> dict[int, list[Row]]:
         head = ledger.read_head(self.world.store)
         found = {cycle: find_dataset(self.world.ports, cycle) for cycle in range(1, head + 1)}
-        return {cycle: sealed.rows for cycle, sealed in found.items() if sealed is not None}
+        return {cycle: list(sealed.rows) for cycle, sealed in found.items() if sealed is not None}
 
     @invariant()
     def every_acknowledged_event_is_somewhere_and_fresh_once(self) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from functions.deployer.decide import check_state
 from functions.launcher.handler import handle as launch
-from functions.launcher.seal import find_dataset
 from functions.launcher.trainers import TrainerRun
+from functions.launcher.window import find_dataset
 from functions.sweeper.handler import sweep
 from shared import keys, ledger
 from shared.cas import apply_with_cas, commit, find

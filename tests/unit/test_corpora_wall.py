@@ -38,13 +38,13 @@ def met(known: Known, *newcomers: Newcomer, splits: Assignments | None = None) -
 
 
 def test_train_and_dev_of_any_cycle_and_the_replay_are_known_to_training() -> None:
-    known = trained({3: [row(1, "train"), row(2, "dev")]}, [corpus_clip(3)], KEY)
+    known = trained([(3, [row(1, "train"), row(2, "dev")])], [corpus_clip(3)], KEY)
     assert [each.where for each in met(known, *(newcomer(n) for n in (1, 2, 3)))] == ["cycle 3 (train)", "cycle 3 (dev)", "the replay"]
 
 
 def test_holdout_samples_and_what_was_set_aside_teach_nobody() -> None:
     rows = [row(1, "holdout"), row(2, "train", kind="sample"), row(3, "train", set_aside="duplicate")]
-    assert met(trained({1: rows}, [], KEY), *(newcomer(n) for n in (1, 2, 3))) == []
+    assert met(trained([(1, rows)], [], KEY), *(newcomer(n) for n in (1, 2, 3))) == []
 
 
 def test_suites_and_holdout_are_known_to_judging() -> None:
@@ -62,12 +62,12 @@ def test_suites_and_holdout_are_known_to_judging() -> None:
 
 def test_a_session_is_a_name_as_well_as_a_speaker() -> None:
     rows = [row(1, "train", cluster=cluster_of(KEY, speaker="session:call-7"))]
-    (crossing,) = met(trained({1: rows}, [], KEY), newcomer(9, "speaker:new", "session:call-7"))
+    (crossing,) = met(trained([(1, rows)], [], KEY), newcomer(9, "speaker:new", "session:call-7"))
     assert crossing == Crossing("clip9", "session call-7", "cycle 1 (train)")
 
 
 def test_the_same_recording_under_another_name_is_found() -> None:
-    (crossing,) = met(trained({1: [row(1, "train")]}, [], KEY), newcomer(1, "speaker:somebody else"))
+    (crossing,) = met(trained([(1, [row(1, "train")])], [], KEY), newcomer(1, "speaker:somebody else"))
     assert crossing.who == "the same recording"
 
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from functions.crossing import find_declined
-from functions.launcher.counting import different_recordings, exact_trigger, read_measured
+from functions.launcher.counting import exact_trigger, read_measured
+from functions.launcher.drafting import recordings_of
 from functions.launcher.opening import newest_states
 from functions.launcher.spending import read_costs
 from shared import keys, ledger
@@ -62,11 +63,11 @@ def row(number: int, *, uri: int | None = None, known: bool = False) -> Row:
 
 
 def test_recordings_are_told_apart_by_digest_where_it_is_known_and_else_by_address() -> None:
-    assert different_recordings([row(1), row(2)]) == 2
-    assert different_recordings([row(1), row(2, uri=1)]) == 1
-    assert different_recordings([row(1, known=True), row(2, uri=1)]) == 1, "the address of known audio is that audio"
+    assert len(recordings_of([row(1), row(2)])) == 2
+    assert len(recordings_of([row(1), row(2, uri=1)])) == 1
+    assert len(recordings_of([row(1, known=True), row(2, uri=1)])) == 1, "the address of known audio is that audio"
     renamed = row(2, known=True).model_copy(update={"audio": builders.pin(1)})
-    assert different_recordings([row(1, known=True), renamed]) == 1
+    assert len(recordings_of([row(1, known=True), renamed])) == 1
 
 
 def test_a_hundred_reports_of_one_recording_start_nothing() -> None:

@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 
 from shared.dataset import Row, accumulate, clip, holdout_clips, join
 from shared.events import Event
-from shared.placement import PinOutcome, estimated_rate, finish, uses_of
+from shared.placement import (
+    PinOutcome,
+    as_member,
+    in_split,
+    one_of_each,
+    pinned,
+    splits_of_told,
+    tells,
+    traffic_of,
+    uses_of,
+    wants_split,
+    weighed,
+)
 from shared.policy import Policy
 from shared.splits import History, Split, assignments, cluster_of, merged, split_of
 from shared.testing.builders import CALLS, correction, error, pin, sample, traffic
@@ -31,7 +43,15 @@ NO_PAST = History()
 
 
 def seal(*events: Event, pins: Mapping[str, PinOutcome] = PINS, policy: Policy = POLICY, past: History = NO_PAST) -> list[Row]:
-    return finish(join(events, [], frozenset(), [], START), pins, KEY, policy, past=past)
+    return placed(join(events, [], frozenset(), [], START), pins, past=past, policy=policy)
+
+
+def placed(rows: Sequence[Row], pins: Mapping[str, PinOutcome], *, past: History = NO_PAST, policy: Policy = POLICY) -> list[Row]:
+    known = one_of_each([weighed(row, traffic_of(rows).rate) for row in pinned(rows, pins)])
+    told = {row.event_id: (as_member(row, KEY), wants_split(row)) for row in known if tells(row)}
+    wanting = [event_id for event_id, (_, wants) in told.items() if wants]
+    splits = dict(zip(wanting, splits_of_told([*told.values()], policy, past), strict=True))
+    return [in_split(row, splits.get(row.event_id, frozenset()), KEY) for row in known]
 
 
 def someone(split: Split) -> str:
@@ -106,14 +126,14 @@ def test_audio_that_cannot_be_pinned_sets_its_row_aside_with_the_reason() -> Non
 
 def test_what_is_pinned_already_is_not_pinned_again() -> None:
     (carried,) = seal(error(1))
-    (again,) = finish([carried], {}, KEY, POLICY, past=NO_PAST)
+    (again,) = placed([carried], {})
     assert again == carried
 
 
 def test_corrections_traffic_and_what_was_set_aside_pass_as_they_are() -> None:
     events = [correction(1), traffic(2, 100), error(3), error(3, event_id="again")]
     rows = join(events, [], frozenset(), [], START)
-    finished = finish(rows, {f"{CALLS}/u3.wav": pin(3)}, KEY, POLICY, past=NO_PAST)
+    finished = placed(rows, {f"{CALLS}/u3.wav": pin(3)})
     assert [finished[0], finished[1], finished[3]] == [rows[0], rows[1], rows[3]]
 
 
@@ -150,12 +170,12 @@ def test_a_sample_that_tells_no_rate_weighs_what_the_counted_traffic_says() -> N
 
 def test_a_sample_of_unknown_rate_without_counted_traffic_has_no_weight() -> None:
     assert seal(sample(1, sample_rate=None))[0].weight is None
-    assert estimated_rate([]) is None
+    assert traffic_of([]).rate is None
 
 
 def test_the_estimated_rate_counts_each_utterance_once_and_is_at_most_one() -> None:
-    assert estimated_rate(seal(sample(1), sample(1, event_id="again"), traffic(3, 10))) == 0.1
-    assert estimated_rate(seal(sample(1), sample(2), traffic(3, 1))) == 1.0
+    assert traffic_of(seal(sample(1), sample(1, event_id="again"), traffic(3, 10))).rate == 0.1
+    assert traffic_of(seal(sample(1), sample(2), traffic(3, 1))).rate == 1.0
 
 
 # holdout
@@ -178,7 +198,7 @@ def test_a_clip_keeps_what_the_service_told_of_the_call() -> None:
 
 def test_the_holdout_takes_held_out_errors_and_unreported_samples() -> None:
     rows = [row(1), row(2, **UNHEARD), row(3, split="train"), row(4, split="dev"), row(5, set_aside="missing"), row(6, audio=None)]
-    clips = holdout_clips(rows, judge_on_llm_gold=False)
+    clips = list(holdout_clips(rows, judge_on_llm_gold=False))
     assert [(item.utterance_id, item.stratum, item.provenance, item.weight) for item in clips] == [
         ("u1", "errors", "human", 1.0),
         ("u2", "traffic", "champion", 10.0),
@@ -187,7 +207,7 @@ def test_the_holdout_takes_held_out_errors_and_unreported_samples() -> None:
 
 def test_an_error_without_a_persons_reference_judges_nothing_unless_the_policy_says_so() -> None:
     rows = [row(1, reference=None, reference_provenance=None), row(2, reference_provenance="llm")]
-    assert holdout_clips(rows, judge_on_llm_gold=False) == []
+    assert list(holdout_clips(rows, judge_on_llm_gold=False)) == []
     assert [(item.utterance_id, item.provenance) for item in holdout_clips(rows, judge_on_llm_gold=True)] == [("u2", "llm")]
 
 
@@ -196,18 +216,18 @@ def test_an_error_without_a_persons_reference_judges_nothing_unless_the_policy_s
     [("human", False, "fall back"), ("llm", False, "call back"), ("llm", True, "fall back")],
 )
 def test_a_sample_is_judged_on_a_persons_reference_or_else_on_the_served_hypothesis(provenance: str, policy: bool, reference: str) -> None:
-    (item,) = holdout_clips([row(1, kind="sample", reference_provenance=provenance)], judge_on_llm_gold=policy)
+    (item,) = list(holdout_clips([row(1, kind="sample", reference_provenance=provenance)], judge_on_llm_gold=policy))
     assert (item.stratum, item.reference) == ("traffic", reference)
 
 
 def test_the_served_hypothesis_of_a_reported_utterance_is_nobodys_reference() -> None:
     for reported in (row(1), row(1, reference=None), row(1, set_aside="missing")):
-        clips = holdout_clips([reported, row(1, event_id="p1", **UNHEARD)], judge_on_llm_gold=False)
+        clips = list(holdout_clips([reported, row(1, event_id="p1", **UNHEARD)], judge_on_llm_gold=False))
         assert all(item.stratum == "errors" for item in clips)
 
 
 def test_a_sample_of_unknown_weight_judges_nothing() -> None:
-    assert holdout_clips([row(1, **{**UNHEARD, "weight": None})], judge_on_llm_gold=False) == []
+    assert list(holdout_clips([row(1, **{**UNHEARD, "weight": None})], judge_on_llm_gold=False)) == []
 
 
 def clips(stratum: Any, *numbers: int) -> list[Clip]:
@@ -265,7 +285,7 @@ def test_over_any_cycles_every_event_is_fresh_once_and_no_cluster_is_in_two_spli
         arrived = [event for name, event in named.items() if int(name[0]) <= number]  # what came before is delivered again
         rows = join(arrived, sealed, frozenset(learned), range(1, number + 1), START + timedelta(days=number))
         past = History(splits=merged(of_suites, assignments(uses_of(itertools.chain(*sealed), KEY))))
-        sealed.append(finish(rows, pins, KEY, POLICY, past=past))
+        sealed.append(placed(rows, pins, past=past))
     every = [each for rows in sealed for each in rows]
     assert sorted(each.event_id for each in every if each.origin == "fresh") == sorted(named)
     assert all(len({each.event_id for each in rows}) == len(rows) for rows in sealed)

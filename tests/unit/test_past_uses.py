@@ -1,12 +1,10 @@
-"""What earlier datasets say is read once for each of them, and is the same however often it is asked for."""
+"""What earlier datasets say of who was trained on and who judged."""
 
-import pytest
-
-from functions.launcher import facts
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
 from shared import keys
 from shared.dataset import Row
+from shared.line_objects import get_lines, lines_of
 from shared.splits import History, cluster_of
 from shared.testing import builders
 from shared.testing.clock import START
@@ -41,24 +39,17 @@ def bucket() -> MemoryStore:
 
 
 def asked(store: MemoryStore, key: bytes = KEY) -> History:
-    datasets = [store.get(keys.dataset(number)) for number in (1, 2)]
-    return past_uses(read_facts(store, key, 3, datasets, settled=0), NOBODY, lambda _: "train")
+    datasets = [get_lines(store, keys.dataset(number), lines_of(Row, what="dataset")) for number in (1, 2)]
+    return past_uses(list(read_facts(store, key, 3, datasets, settled=0)), NOBODY, lambda _: "train")
 
 
-@pytest.mark.parametrize("kept", [1, 2, 256])
-def test_however_much_is_kept_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    monkeypatch.setattr(facts, "KEPT_ROWS", kept)
-    monkeypatch.setattr(facts, "_kept", {})
-    store = bucket()
-    first = asked(store)
-    assert first.splits[cluster_of(KEY, speaker="speaker:s1")] == {"train"}
-    assert first.splits[cluster_of(KEY, speaker="speaker:s2")] == {"holdout"}
-    assert asked(store) == first
-    assert len(facts._kept) == min(kept, 2)
-    assert "secret" not in str(facts._kept)
+def test_what_two_datasets_say_is_known_of_their_speakers() -> None:
+    found = asked(bucket())
+    assert found.splits[cluster_of(KEY, speaker="speaker:s1")] == {"train"}
+    assert found.splits[cluster_of(KEY, speaker="speaker:s2")] == {"holdout"}
 
 
-def test_another_key_and_another_dataset_are_not_taken_for_the_kept_ones() -> None:
+def test_another_key_and_another_dataset_say_something_else() -> None:
     store = bucket()
     asked(store)
     other = asked(store, b"another key")

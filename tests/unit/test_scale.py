@@ -1,26 +1,26 @@
 """What must not grow with years of work and with a long ledger, held by counting the operations on the store."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from functions.crossing import announce_crossing
-from functions.launcher import facts
 from functions.launcher.counting import exact_trigger
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
 from functions.launcher.opening import LaunchDeps, recent_states
-from functions.launcher.seal import read_split_key, seal
+from functions.launcher.seal import read_split_key, rows_of_seal, seal
 from functions.launcher.window import read_window
 from functions.runtime import Ports
 from functions.sweeper.handler import sweep
 from infra.status import look
-from shared import keys, ledger
+from shared import keys, ledger, scatter, spool
 from shared.audio_source import AudioSource
 from shared.config import Settings
-from shared.dataset import CONSUME_HORIZON
-from shared.former import parse_former
+from shared.dataset import CONSUME_HORIZON, Row
+from shared.line_objects import get_lines, lines_of
 from shared.splits import split_of
 from shared.testing.builders import CALLS
 from shared.testing.clock import FakeClock
@@ -92,13 +92,12 @@ def test_an_opening_reads_no_dataset_behind_the_window_but_the_one_that_ends_it(
     assert bucket.datasets_read(lambda one: seal(one.ports, one.audio, own)) == {ends, *inside, own}
 
 
-def test_what_is_kept_of_former_cycles_says_what_their_datasets_say(buckets: dict[Size, Bucket], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_kept", {})
+def test_what_is_kept_of_former_cycles_says_what_their_datasets_say(buckets: dict[Size, Bucket]) -> None:
     store, head = buckets[MANY].store, MANY.open_cycle
-    datasets = [store.get(keys.dataset(cycle)) for cycle in range(1, head)]
+    datasets = [get_lines(store, keys.dataset(cycle), lines_of(Row, what="dataset")) for cycle in range(1, head)]
 
     def history(settled: int) -> object:
-        found = read_facts(store, SPLIT_KEY, head, datasets[settled:], settled)
+        found = list(read_facts(store, SPLIT_KEY, head, datasets[settled:], settled))
         return past_uses(found, Corpora(suites=(), replay=()), lambda cluster: split_of(cluster, POLICY))
 
     everything = history(0)
@@ -113,9 +112,8 @@ def test_what_is_kept_of_former_cycles_says_what_their_datasets_say(buckets: dic
 
 def test_a_block_keeps_hashes_alone(buckets: dict[Size, Bucket]) -> None:
     store = buckets[MANY].store
-    read_facts(store, read_split_key(buckets[MANY].ports), 2, (), 1)
+    assert list(read_facts(store, read_split_key(buckets[MANY].ports), 2, (), 1))
     data = store.get(keys.former(1)).data
-    assert parse_former(data, what="former")
     assert b"speaker:" not in data
     assert b"call-1-" not in data
 
@@ -138,3 +136,23 @@ def test_a_holdout_that_fills_its_cap_is_not_read_to_its_beginning(buckets: dict
 
 def test_the_clock_of_a_prepared_bucket_stands_at_its_end(buckets: dict[Size, Bucket]) -> None:
     assert all(bucket.ports.clock.now() == NOW for bucket in buckets.values())
+
+
+def test_the_memory_of_a_seal_does_not_grow_with_its_ledger_as_its_rows_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen times as many events, of which a fifth hang together: hashes and one group are held, no rows."""
+    monkeypatch.setattr(scatter, "MOST", 100)
+    monkeypatch.setattr(spool, "IN_MEMORY_BYTES", 1)
+    monkeypatch.setattr(spool, "BLOCK_BYTES", 1 << 12)
+
+    def peak(events: int) -> int:
+        bucket = Bucket(Size(events, 3, compacted=True))
+        tracemalloc.start()
+        rows = rows_of_seal(bucket.ports, bucket.audio, bucket.size.open_cycle)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(rows) >= events
+        return found
+
+    peak(500)  # what is loaded once
+    few, many = peak(500), peak(8_000)
+    assert (many - few) / 7_500 < 2_000, "bytes an event; a row as an object takes 4,000"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from functions.launcher.seal import read_history, read_split_key
+from functions.launcher.past import read_past
+from functions.launcher.seal import read_split_key
 from functions.launcher.window import read_window
 from shared import keys
 from shared.corpora import CorpusClip
@@ -68,7 +69,7 @@ def test_a_seal_that_died_goes_on_with_what_it_was_told_though_the_corpus_has_fo
     hashed = cluster_of(read_split_key(world.ports), speaker="speaker:ben")
     (kept,) = parse_told(world.store.get(keys.told(1)).data, what="told")
     assert hashed in kept.company
-    history = read_history(world.ports, read_window(world.ports, 2))
+    history = read_past(world.ports, read_window(world.ports, 2), read_split_key(world.ports)).whole
     rows = {row.event_id: row for row in parse_lines(Row, world.store.get(keys.dataset(1)).data, what="dataset")}
     assert rows["e0"].split is not None
     assert history.splits[hashed] == frozenset({rows["e0"].split}), "who was told of it stays on its side"

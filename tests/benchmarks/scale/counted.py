@@ -62,11 +62,17 @@ class CountingStore:
         return self._below.put(key, data, if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def put_file(
-        self, key: str, path: Path, *, if_generation_match: Generation | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_generation_match: Generation | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
         """Write one object from a file."""
         self.operations["put"] += 1
-        return self._below.put_file(key, path, if_generation_match=if_generation_match, metadata=metadata)
+        return self._below.put_file(key, path, if_generation_match=if_generation_match, metadata=metadata, content_type=content_type)
 
     def get_to_file(self, key: str, path: Path, *, generation: Generation | None = None) -> ObjectInfo:
         """Copy one object into a file."""
