@@ -29,10 +29,10 @@ _MACHINES = ("google-api-core", "google-auth", "google-cloud-compute", "jinja2",
 """To start trainers on Google Cloud."""
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "collector": _EVERY,
-    "launcher": (*_EVERY, *_MACHINES),
+    "launcher": (*_EVERY, *_MACHINES, "numpy"),
     "validator": (*_EVERY, "jinja2", "jiwer", "numpy", "rapidfuzz", "scipy"),
     "deployer": _EVERY,
-    "sweeper": (*_EVERY, *_MACHINES),
+    "sweeper": (*_EVERY, *_MACHINES, "numpy"),
     "notifier": (*_EVERY, "requests"),
     "dashboard": (*_EVERY, "jinja2", "jiwer"),
 }

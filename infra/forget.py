@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from functions.launcher.opening import newest_states
 from functions.launcher.seal import read_split_key
+from functions.launcher.states import newest_states
 from functions.runtime import Ports
 from functions.views.production import read_production
 from infra import redact

@@ -10,7 +10,7 @@ What has no manifest is not marked, see `decide_unfinished`: just the objects th
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from functions.launcher.opening import find_state, newest_states
+from functions.launcher.states import find_state, newest_states
 from functions.runtime import Ports
 from functions.views.production import read_production
 from infra.models import complete_versions

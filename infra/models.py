@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from functions.launcher.opening import find_state
+from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.views.production import ModelView, find_model, read_moves, read_production
 from infra.errors import Refused

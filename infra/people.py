@@ -12,7 +12,7 @@ from functions.crossing import find_declined
 from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
 from functions.deployer.handler import NO_REASON, decide_checked_rollback
 from functions.launcher import decide
-from functions.launcher.opening import find_state, running_cycle
+from functions.launcher.states import find_state, running_cycle
 from functions.runtime import Ports
 from functions.views.production import read_production
 from infra.errors import Refused

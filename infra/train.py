@@ -5,7 +5,8 @@ from collections.abc import Callable
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from functions.launcher.decide import decide_retry_capacity
-from functions.launcher.opening import LaunchDeps, carry_on, find_state, relaunch
+from functions.launcher.opening import LaunchDeps, carry_on, relaunch
+from functions.launcher.states import find_state
 from functions.launcher.trainers import TrainerRun
 from functions.runtime import Ports
 from infra.errors import NoAnswer, Refused

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from functions.launcher.opening import find_state
+from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.views.production import ModelView, read_moves
 from infra.cycle_story import move_lines, verdict_lines

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from functions.launcher.opening import find_state
+from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.views.cycle import CycleStory, read_cycle
 from functions.views.production import ModelView, find_model, newest_moves, read_production, role_of

@@ -18,8 +18,8 @@ from functions.dashboard.figures import (
     trend,
     wer_points,
 )
-from functions.launcher.opening import find_state
 from functions.launcher.spending import read_attempts
+from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.views.production import newest_moves
 from functions.views.snapshot import Snapshot

@@ -3,16 +3,8 @@
 from collections.abc import Callable
 
 from functions.launcher import decide
-from functions.launcher.opening import (
-    LaunchDeps,
-    announce_result,
-    carry_on,
-    find_state,
-    newest_states,
-    relaunch,
-    request_cycle,
-    running_cycle,
-)
+from functions.launcher.opening import LaunchDeps, announce_result, carry_on, relaunch, request_cycle
+from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.launcher.trainers import TrainerRun
 from shared import keys, ledger
 from shared.bus import Message

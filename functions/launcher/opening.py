@@ -19,6 +19,7 @@ from functions.launcher.lineage import read_lineage
 from functions.launcher.seal import seal
 from functions.launcher.sets import write_spec
 from functions.launcher.spending import read_spends
+from functions.launcher.states import find_state, recent_states
 from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
 from shared import keys, ledger
@@ -31,7 +32,6 @@ from shared.policy import TriggerDecision
 from shared.spend import why_stop
 from shared.training import TrainingResult, completed_event, document_bytes, parse_document
 
-REMEMBER_CAUSES = timedelta(days=31)
 LOOK_AGAIN_AFTER = timedelta(hours=1)
 """A refusal stands no longer than this, however late its brake opens: an operator may have changed the policy."""
 
@@ -43,37 +43,6 @@ class LaunchDeps:
     ports: Ports
     audio: AudioSource
     trainers: TrainerLauncher
-
-
-def find_state(ports: Ports, cycle: int) -> CycleState | None:
-    """Return the state of a cycle; None while it is collecting."""
-    found = find(ports.store, keys.state(cycle))
-    return CODEC.parse(found.data) if found else None
-
-
-def running_cycle(ports: Ports) -> CycleState | None:
-    """Return the one cycle that has not ended, if there is one."""
-    return next((state for state in newest_states(ports) if not state.ended), None)
-
-
-def newest_states(ports: Ports) -> list[CycleState]:
-    """Return the states of the head and of the cycle before it: no other can be running."""
-    head = ledger.read_head(ports.store)
-    states = [find_state(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE]
-    return [state for state in states if state is not None]
-
-
-def recent_states(ports: Ports, head: int) -> list[CycleState]:
-    """Return the states of cycles opened within 31 days, newest first."""
-    oldest = ports.clock.now() - REMEMBER_CAUSES
-    states: list[CycleState] = []
-    for number in range(head, ledger.FIRST_CYCLE - 1, -1):
-        state = find_state(ports, number)
-        if state is not None:
-            states.append(state)
-            if state.history[0].at < oldest:
-                break
-    return states
 
 
 def request_cycle(deps: LaunchDeps, event: ThresholdCrossed | FinetuneRequested) -> str:

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from functions.crossing import announce_crossing
 from functions.launcher import decide as launch
-from functions.launcher.opening import LaunchDeps, announce_result, carry_on, find_state, relaunch
+from functions.launcher.opening import LaunchDeps, announce_result, carry_on, relaunch
 from functions.launcher.spending import read_spends
+from functions.launcher.states import find_state
 from functions.launcher.trainers import TrainerRun, parse_name
 from functions.runtime import Ports
 from functions.sweeper.decide import SPENDS, Need, decide_need

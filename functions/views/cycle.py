@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from functions.crossing import Declined, find_declined
-from functions.launcher.opening import find_state
 from functions.launcher.spending import read_attempts
+from functions.launcher.states import find_state
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from functions.views.dataset import DatasetView, view

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from functions.crossing import Declined, find_declined
-from functions.launcher.opening import find_state
 from functions.launcher.spending import read_spends
+from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.sweeper.decide import SPENDS
 from functions.sweeper.verdict import subjects

@@ -4,8 +4,8 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from functions.launcher.opening import find_state
 from functions.launcher.seal import rows_of_seal
+from functions.launcher.states import find_state
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from infra.corpus_source import Offer

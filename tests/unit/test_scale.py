@@ -10,8 +10,9 @@ from functions.crossing import announce_crossing
 from functions.launcher.counting import exact_trigger
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
-from functions.launcher.opening import LaunchDeps, recent_states
+from functions.launcher.opening import LaunchDeps
 from functions.launcher.seal import read_split_key, rows_of_seal, seal
+from functions.launcher.states import recent_states
 from functions.launcher.window import read_window
 from functions.runtime import Ports
 from functions.sweeper.handler import sweep
