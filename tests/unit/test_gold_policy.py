@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.acts.review import GoldReview
 from infra.errors import Refused
 from infra.review import CycleReview, FolderReview
 from shared import keys
@@ -126,6 +127,24 @@ def test_a_persons_answer_is_published_as_a_correction_and_waits_no_more() -> No
     assert corrections[second.utterance_id].reference == "fell back"
     assert {event.reference_provenance for event in corrections.values()} == {"human"}
     assert CycleReview(made.ports).waiting() == []
+
+
+def test_who_answered_and_why_is_kept_and_after_the_seal_as_well() -> None:
+    made = reviewed()
+    first = CycleReview(made.ports).waiting()[0]
+    CycleReview(made.ports, None, "ana", "heard it twice").answer(first.utterance_id, None)
+    made.settle()
+    (before,) = GoldReview(made.ports, 1).answered()
+    assert (before.by, before.reason, before.text, before.cycle) == ("ana", "heard it twice", "fall back", 2)
+    assert made.train(1) == "completed"
+    made.settle()
+    made.type("finetune-triggers", '{"force": true}')
+    made.settle()
+    for _ in range(3):
+        made.tick(3600)
+    assert list(made.store.list(keys.ledger(2))) == [], "the sealed ledger is swept away"
+    assert GoldReview(made.ports, 1).answered() == [before]
+    assert first.utterance_id not in {item.utterance_id for item in CycleReview(made.ports, 1).waiting()}
 
 
 def test_answers_that_say_nothing_are_refused() -> None:
