@@ -69,13 +69,19 @@ class GoldReview:
         later = range(self.number + 1, ledger.read_head(self.ports.store) + 1)
         return tuple(said for number in later for said in _said_in(self.ports, number))
 
+    @cached_property
+    def doubtful(self) -> list[ReviewItem]:
+        """What a person must decide, or has."""
+        return doubtful_gold(self.ports, self.number)
+
     def waiting(self) -> list[ReviewItem]:
         """Return what waits; what a person has corrected since waits no more."""
-        return doubtful_gold(self.ports, self.number, {said.utterance_id for said in self.corrections})
+        corrected = {said.utterance_id for said in self.corrections}
+        return [item for item in self.doubtful if item.utterance_id not in corrected]
 
     def answered(self) -> list[Said]:
         """Return what people have said since about gold that waited, the newest first."""
-        waited = {item.utterance_id for item in doubtful_gold(self.ports, self.number)}
+        waited = {item.utterance_id for item in self.doubtful}
         return [said for said in reversed(self.corrections) if said.utterance_id in waited]
 
     def correction(self, utterance_id: str, text: str | None, *, by: str | None, reason: str | None) -> SttCorrection:
