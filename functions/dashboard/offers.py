@@ -43,7 +43,7 @@ class Offer(Frozen):
     Attributes:
         title: what is done to what; on the button, too.
         will: what will happen, a sentence each.
-        lasting: what cannot be undone, or only by whom.
+        lasting: what can be undone, and what cannot.
         refusal: why it cannot be done now; empty = it can.
         evidence: why the evidence does not carry it, so that a person must override it; empty = it does, or none is needed.
         choices: where a rollback can go, the first by default.
@@ -106,7 +106,7 @@ def _approval(ports: Ports, state: CycleState) -> Offer:
             "Its data is sealed, a machine is started and a candidate trained; then the validator judges it.",
             *(limits or ["Machine time is spent; the policy sets no limit to it."]),
         ),
-        lasting=("What the machine costs. The cycle can be cancelled until it is judged.",),
+        lasting=("What the machine does stays spent. The cycle can be cancelled until it is judged.",),
     )
 
 

@@ -437,8 +437,6 @@ def test_nothing_else_takes_anything(served: World, method: str) -> None:
 def doubtful() -> World:
     made = launched(ASKING, corrected=40, uncorrected=40)
     names = [int(name[1:]) for name in unlabelled_names(made, spec_of(made))]
-    for name in names:
-        made.calls.put(f"u{name}.wav", b"RIFF")
     create(
         made.store, keys.gold(1), lines_bytes([record(names[0], "review"), record(names[1], "accepted"), record(names[2], "review", None)])
     )

@@ -1,6 +1,7 @@
 """Errors that nobody corrected, when the policy names somebody to ask: they reach the trainer, and what waits reaches a person."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ GOLD = GoldConfig(base_url="https://llm.example/v1", model="gold-1")
 ASKING = POLICY.model_copy(update={"gold": GOLD})
 
 
-def launched(policy: Policy, *, corrected: int, uncorrected: int) -> World:
+def launched(policy: Policy, *, corrected: int, uncorrected: int, audio: Callable[[int], bytes] = builders.audio_bytes) -> World:
     made = World(policy)
     made.install_model()
-    made.record_calls(range(corrected + uncorrected))
+    for number in range(corrected + uncorrected):
+        made.calls.put(f"u{number}.wav", audio(number))
     made.publish(*(builders.error(n) for n in range(corrected)))
     made.publish(*(builders.error(n, reference=None) for n in range(corrected, corrected + uncorrected)))
     made.settle()
