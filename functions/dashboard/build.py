@@ -9,7 +9,6 @@ from shared.bus import Outgoing, Publisher
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.errors import InvariantBroken
-from shared.pubsub import PubSubBus
 from shared.stores import open_store
 
 
@@ -34,5 +33,12 @@ def console() -> Console:
     settings, people = Settings.from_env(), ConsoleSettings.from_env()
     store, clock = open_store(settings.bucket), SystemClock()
     audio = AudioSource(allowed_prefixes=(*settings.audio_prefixes, f"{store.uri}/corpora/"))
-    publisher: Publisher = PubSubBus(settings.project) if people.operators or people.local_user else Silent()
+    publisher = open_bus(settings.project) if people.operators or people.local_user else Silent()
     return Console(Ports(store, publisher, clock, settings), audio, identity_of(people, clock))
+
+
+def open_bus(project: str) -> Publisher:
+    """Return Pub/Sub, whose library is loaded only where somebody may act."""
+    from shared.pubsub import PubSubBus
+
+    return PubSubBus(project)

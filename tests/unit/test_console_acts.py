@@ -1,6 +1,7 @@
 """People act in the console: the same checks, the same messages and the same records as on the command line, and nobody else's forms."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from functions.dashboard.submit import AGAIN, MOST_BYTES
 from functions.dashboard.viewer import NOBODY_NAMED
 from functions.runtime import Ports
 from infra import people
+from infra.bundle import ROOT
 from infra.people import Person
 from infra.review import CycleReview
 from shared import keys
@@ -28,9 +30,10 @@ from shared.testing.clock import FakeClock
 from shared.training import lines_bytes
 from tests.console_client import Client, fields_of
 from tests.console_world import HOSTILE, console_world
+from tests.infra.grants import GrantedPublisher, GrantedStore
 from tests.unit.test_console_iap import AUDIENCE, Google, signed
 from tests.unit.test_gold_policy import ASKING, launched, record, spec_of, unlabelled_names
-from tests.world import World, opened_world
+from tests.world import POLICY, World, opened_world
 
 ANA = LocalUser("ana")
 BY = "ana via console"
@@ -428,6 +431,63 @@ def test_nothing_else_takes_anything(served: World, method: str) -> None:
     if method != "POST":
         assert ana.request("models/2/rollback", method, "").status_code == 405
     assert told.messages == []
+
+
+# --- what it takes
+
+
+def test_terraform_grants_what_the_forms_need_and_the_store_is_only_read() -> None:
+    text = (ROOT / "infra" / "console.tf").read_text(encoding="utf-8")
+    granted = frozenset(json.loads(re.findall(r"publishes +=.*: (\[.*\])", text)[0]))
+    assert granted == {FINETUNE_TRIGGERS, MODEL_COMMANDS, STT_ERRORS}
+    made = launched(ASKING.model_copy(update={"auto_approve_finetuning": False}), corrected=40, uncorrected=40)
+    folders = {info.key.partition("/")[0] for info in made.store.list("")} | {"cycles", "verdicts", "runs"}
+    store = GrantedStore(made.store, "dashboard", dict.fromkeys(folders, frozenset({"get", "list"})))
+    bus = GrantedPublisher(made.bus, "dashboard", granted)
+    ana = Client(Console(Ports(store, bus, made.clock, made.ports.settings), made.audio, ANA))
+    create(made.store, keys.gold(1), lines_bytes([record(70, "review")]))
+    ana.act("cycles/1/review?utterance=u70", reason="because")
+    ana.act("cycles/1/approve", reason="because")
+    made.write_model(5, base=0, learned=())
+    ana.act("models/5/promote", reason="because", override="yes")
+    assert bus.used == granted
+    assert {verb for _, verb in store.used} <= {"get", "list"}
+
+
+def test_a_rollback_passes_over_what_is_damaged_and_says_so() -> None:
+    made = line()
+    name = next(info.key for info in made.store.list(keys.model(1)) if not info.key.endswith("manifest.json"))
+    made.store.delete(name)
+    ana, _ = client(made)
+    page = ana.get("models/2/rollback")
+    assert "Damaged, and passed over: v1." in page.text
+    assert [each.text for each in page.all("option")] == ["v0, the last good one"]
+    ana.act("models/2/rollback", reason="because")
+    made.settle()
+    assert made.production().stable == 0
+
+
+def test_a_promotion_whose_evidence_is_stale_says_that_it_ends_the_canary() -> None:
+    made = console_world(cycles=2, ending="canary")
+    made.write_model(7, base=0, learned=())
+    people.promote(made.ports, Person(by="bob", reason="better", wait_s=None), 7, override=True)
+    made.settle()
+    assert made.production().canary is not None
+    ana, _ = client(made)
+    page = ana.get("models/2/promote")
+    assert page.one("h1").text == "End the canary of v2"
+    assert "Nothing is promoted: validated against v0, but v7 is stable now" in page.text
+    answer = ana.act("models/2/promote", reason="because")
+    made.settle()
+    assert made.production().canary is None
+    done = ana.get(f"models/2/{answer.headers['Location']}")
+    assert done.one("h1").text == "Promote v2: not done"
+    assert "end canary v2: v7 is stable" in done.text
+
+
+def test_an_approval_tells_what_is_spent_of_the_budget() -> None:
+    made = opened_world(auto_approve_finetuning=False, budget=POLICY.budget.model_validate({"usd_per_gpu_hour": 1.5, "max_usd": 100.0}))
+    assert "0.00 spent, 0.00 of it by this cycle" in client(made)[0].get("cycles/1/approve").text
 
 
 # --- gold
