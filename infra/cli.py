@@ -303,11 +303,13 @@ def llm_check(context: typer.Context) -> None:
 
 @app.command(rich_help_panel=ACT)
 def review(
+    by: By,
     utterance: Annotated[str | None, typer.Argument(help="Answer this one; without it, list what waits.")] = None,
     text: Annotated[str | None, typer.Option(help="What you hear in it.")] = None,
     accept: Annotated[bool, typer.Option("--accept", help="What was proposed is what you hear.")] = False,
     cycle: Annotated[int | None, typer.Option(min=1, help="Whose gold; by default the newest.")] = None,
     run: Annotated[Path | None, typer.Option(help="Output folder of `retune finetune`, instead of a cycle.")] = None,
+    reason: Reason = None,
     as_json: Json = False,
 ) -> None:
     """List gold transcripts that a person must decide, and take the answers."""
@@ -321,7 +323,7 @@ def review(
             _review(source, utterance, text, as_json=as_json)
             return
         with open_session() as session:
-            _review(infra.review.CycleReview(session.ports, cycle), utterance, text, as_json=as_json)
+            _review(infra.review.CycleReview(session.ports, cycle, by, reason), utterance, text, as_json=as_json)
 
 
 def _review(source: infra.review.ReviewSource, utterance: str | None, text: str | None, *, as_json: bool) -> None:

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from shared.errors import RetuneError
+from shared.errors import Refused, RetuneError
+
+__all__ = ["EXIT_CODES", "OK", "REFUSED", "TIMEOUT", "UNREACHABLE", "USAGE", "NoAnswer", "Refused", "Unreachable"]
 
 OK: Final = 0
 REFUSED: Final = 1
@@ -15,11 +17,7 @@ EXIT_CODES = (
 )
 
 
-class Refused(RetuneError):  # noqa: N818 - the taxonomy's names say the fact
-    """The answer is no, and the text says why."""
-
-
-class Unreachable(RetuneError):  # noqa: N818
+class Unreachable(RetuneError):  # noqa: N818 - the taxonomy's names say the fact
     """A setting is missing or something outside is away: the text says what to set or start."""
 
 

@@ -9,7 +9,7 @@ output "next_steps" {
     length(var.operators) > 0 ? [] : ["Name people in operators: until then only owners of the project start and roll back."],
     length(var.keepers) > 0 ? [] : ["Name people in keepers: until then only owners of the project import a model, edit suites or forget a person."],
     length(var.alert_emails) > 0 ? [] : ["Name addresses in alert_emails: until then alerts are seen on the dashboard alone."],
-    length(var.console_viewers) == 0 ? [] : ["Switch IAP on for the console, once: gcloud beta run services update dashboard --project ${var.project_id} --region ${var.region} --iap"],
+    length(local.console_people) == 0 ? [] : ["Switch IAP on for the console, once: gcloud beta run services update dashboard --project ${var.project_id} --region ${var.region} --iap"],
     var.policy.gold == null ? [] : ["Give the language model's key, if not done yet: gcloud secrets versions add ${google_secret_manager_secret.llm_key.secret_id} --project ${var.project_id} --data-file=-"],
     ["Bring the first model, as a keeper who is an operator too: RETUNE_BUCKET=gs://${module.store.bucket} GOOGLE_CLOUD_PROJECT=${var.project_id} retune models import DIR_OR_HUB_ID --promote"],
   )
@@ -35,7 +35,7 @@ output "dashboard" {
 }
 
 output "console" {
-  description = "Address of the console; null = nobody is named in console_viewers."
+  description = "Address of the console; null = nobody is named in console_viewers or console_operators."
   value       = try(module.function["dashboard"].uri, null)
 }
 

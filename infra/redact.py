@@ -123,7 +123,7 @@ def emptied(event: Event) -> Event:
     """Return an event of which only that it happened is left."""
     utterance = f"forgotten-{hashlib.sha256(event.event_id.encode()).hexdigest()[:32]}"
     if isinstance(event, SttCorrection):
-        return event.model_copy(update={"utterance_id": utterance, "reference": ""})
+        return event.model_copy(update={"utterance_id": utterance, "reference": "", "reason": None})
     if not isinstance(event, Utterance):
         return event
     gone = dict.fromkeys(set(type(event).model_fields) & {*_PERSONAL})

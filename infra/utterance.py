@@ -29,6 +29,7 @@ class Mention(Frozen):
         cycle: whose dataset or ledger holds it.
         at: when it happened, as the service says.
         kind: error, sample or correction.
+        by, reason: of a correction: who said so, as they claim, and why.
         split: train, dev or holdout; None = not sealed yet, or set aside.
         set_aside: why nobody can use it.
     """
@@ -39,6 +40,8 @@ class Mention(Frozen):
     model_version: int | None = None
     hypothesis: str | None = None
     reference: str | None = None
+    by: str | None = None
+    reason: str | None = None
     split: str | None = None
     set_aside: str | None = None
 
@@ -100,6 +103,8 @@ def _of_row(cycle: int, row: Row) -> Mention:
         model_version=row.model_version,
         hypothesis=row.hypothesis,
         reference=row.reference,
+        by=row.by,
+        reason=row.reason,
         split=row.split,
         set_aside=f"{row.set_aside} {row.detail}".strip() if row.set_aside else None,
     )
@@ -113,6 +118,8 @@ def _of_event(cycle: int, event: Event) -> Mention:
         model_version=getattr(event, "model_version", None),
         hypothesis=getattr(event, "hypothesis", None),
         reference=getattr(event, "reference", None),
+        by=getattr(event, "by", None),
+        reason=getattr(event, "reason", None),
     )
 
 
@@ -141,6 +148,7 @@ def render(story: UtteranceStory) -> RenderableType:
         served = f" by {version_name(mention.model_version)}" if mention.model_version is not None else ""
         lines += [Text(f"    heard{served}: {mention.hypothesis}")] if mention.hypothesis is not None else []
         lines += [Text(f"    meant: {mention.reference}")] if mention.reference is not None else []
+        lines += [Text(f"    said by {mention.by} (claimed): {mention.reason or 'no reason given'}")] if mention.by is not None else []
     for item in story.verdicts:
         role = "trained on it (no evidence)" if item.learned else "held out"
         counts = f"{item.base_errors} -> {item.candidate_errors} errors of {item.words} words"

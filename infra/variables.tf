@@ -165,6 +165,17 @@ variable "console_viewers" {
   }
 }
 
+variable "console_operators" {
+  description = "Who may also act in the console: approve, cancel, promote, roll back, review gold. People one by one (user:ana@example.org): IAP names a person and not their groups. Empty = the console publishes nothing."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.console_operators : can(regex("^user:[^\\s,@]+@[^\\s,@]+$", member))])
+    error_message = "console_operators: expected user:ADDRESS for each person; a group cannot be told from what IAP says."
+  }
+}
+
 variable "alert_emails" {
   description = "Who is told of dead letters, failed and stuck cycles, rollbacks and the budget."
   type        = set(string)

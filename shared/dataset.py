@@ -38,6 +38,7 @@ class Row(Frozen):
         speaker: `speaker:<id>`, else `session:<id>`; None = unknown.
         session: `session:<id>`, also where the speaker is known: a person may ask to be forgotten by it.
         utterances: served in the interval that a traffic row tells of.
+        by, reason: of a correction: who said so, as they claim, and why.
         set_aside: why nobody can use the row, for good.
     """
 
@@ -63,6 +64,8 @@ class Row(Frozen):
     speaker: str | None = None
     session: str | None = None
     utterances: Annotated[int, Field(ge=0)] | None = None
+    by: str | None = None
+    reason: str | None = None
     set_aside: SetAsideReason | None = None
     detail: str = ""
 
@@ -137,9 +140,8 @@ def _fresh(event: Event) -> Row:
     kinds: dict[type[Event], Kind] = {SttError: "error", SttSample: "sample", SttCorrection: "correction"}
     base = Row(event_id=event.event_id, kind=kinds.get(type(event), "traffic"), origin="fresh", occurred_at=event.occurred_at)
     if isinstance(event, SttCorrection):
-        return base.model_copy(
-            update={"utterance_id": event.utterance_id, "reference": event.reference, "reference_provenance": event.reference_provenance}
-        )
+        told = event.model_dump(include={"utterance_id", "reference", "reference_provenance", "by", "reason"})
+        return base.model_copy(update=told)
     if isinstance(event, SttTraffic):
         return base.model_copy(update={"utterances": event.utterances, "model_version": event.model_version})
     if not isinstance(event, Utterance):

@@ -31,3 +31,7 @@ class CorruptObject(RetuneError):  # noqa: N818
 
 class InvariantBroken(RetuneError):  # noqa: N818
     """Stored state contradicts the protocols: a person must look."""
+
+
+class Refused(RetuneError):  # noqa: N818
+    """What a person asked for is not done, and the text says why."""

@@ -20,6 +20,7 @@ DEFAULT_PERCENT = 10
 """Share of the sessions that a canary serves where nobody says another."""
 MAX_TEXT_CHARS = 10_000
 MAX_REASON_CHARS = 2_000
+MAX_NAME_CHARS = 200
 MAX_REASONS = 100
 MAX_COUNT = 10**12
 MAX_SECONDS = 366 * 86_400.0
@@ -38,6 +39,7 @@ def _in_range(at: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Reason = Annotated[str, Field(max_length=MAX_REASON_CHARS)]
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 ReferenceProvenance = Literal["human", "llm"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -115,12 +117,19 @@ class SttSample(Utterance):
 
 
 class SttCorrection(Event):
-    """What was really said in an utterance that was published before (or will be)."""
+    """What was really said in an utterance that was published before (or will be).
+
+    Attributes:
+        by: who says so, as they claim; None = a user of the service.
+        reason: why, in their words.
+    """
 
     type: Literal["SttCorrection"] = "SttCorrection"
     utterance_id: Id
     reference: Text
     reference_provenance: ReferenceProvenance = "human"
+    by: Name | None = None
+    reason: Reason | None = None
 
 
 class SttTraffic(Event):
@@ -148,7 +157,7 @@ class PersonCommand(Event):
         reason: why, in their words.
     """
 
-    by: Annotated[str, Field(max_length=200)] | None = None
+    by: Name | None = None
     reason: Reason | None = None
 
 

@@ -1,9 +1,11 @@
 """Builds the console from the environment."""
 
 from functions.dashboard.handler import Console
+from functions.dashboard.identity import identity_of
+from functions.dashboard.settings import ConsoleSettings
 from functions.runtime import Ports
 from shared.audio_source import AudioSource
-from shared.bus import Outgoing
+from shared.bus import Outgoing, Publisher
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.errors import InvariantBroken
@@ -23,12 +25,20 @@ class Silent:
 
 
 def console() -> Console:
-    """Build the console.
+    """Build the console; it can publish only where somebody may act.
 
     Raises:
         BadSettings: the environment is not complete.
     """
-    settings = Settings.from_env()
-    store = open_store(settings.bucket)
+    settings, people = Settings.from_env(), ConsoleSettings.from_env()
+    store, clock = open_store(settings.bucket), SystemClock()
     audio = AudioSource(allowed_prefixes=(*settings.audio_prefixes, f"{store.uri}/corpora/"))
-    return Console(Ports(store, Silent(), SystemClock(), settings), audio)
+    publisher = open_bus(settings.project) if people.operators or people.local_user else Silent()
+    return Console(Ports(store, publisher, clock, settings), audio, identity_of(people, clock))
+
+
+def open_bus(project: str) -> Publisher:
+    """Return Pub/Sub, whose library is loaded only where somebody may act."""
+    from shared.pubsub import PubSubBus
+
+    return PubSubBus(project)

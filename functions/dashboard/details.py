@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from functions.acts.review import GoldReview, Said
 from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.views.cycle import CycleStory, read_cycle
@@ -119,6 +120,36 @@ def read_model_details(live: Ports, version: int) -> ModelDetails:
         sets=_sets(ports, version) if version else (),
         resolved=parse_document(Resolved, resolved.data, what=resolved.info.key) if resolved else None,
         moves=tuple(move for move in moves if move.version == version),
+    )
+
+
+class Reviews(Frozen):
+    """Gold of a cycle that a person must decide, and what people said since.
+
+    Attributes:
+        waiting: the first so many; `waiting_total` in all.
+        answered: newest first, the newest so many.
+    """
+
+    cycle: int
+    waiting: tuple[ReviewItem, ...]
+    waiting_total: int
+    answered: tuple[Said, ...]
+
+
+def read_reviews(live: Ports, cycle: int) -> Reviews:
+    """Read the gold of a cycle.
+
+    Raises:
+        Refused: it made none.
+    """
+    review = GoldReview(replace(live, store=Snapshot(live.store)), cycle)
+    waiting = review.waiting()
+    return Reviews(
+        cycle=cycle,
+        waiting=tuple(waiting[:MOST_DOUBTFUL]),
+        waiting_total=len(waiting),
+        answered=tuple(review.answered()[:MOST_DOUBTFUL]),
     )
 
 

@@ -4,9 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -16,6 +17,7 @@ from functions.dashboard.details import CycleDetails, ModelDetails
 from functions.dashboard.errors import QUARANTINE_DAYS
 from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
 from functions.dashboard.overview import Overview
+from functions.dashboard.viewer import Viewer
 from functions.dashboard.wording import ago, lasting, moment, money, size, words
 from shared import keys
 from shared.pages import Filters, render_page
@@ -40,6 +42,7 @@ FILTERS: Filters = {
     "money": money,
     "size": size,
     "words": words,
+    "query": partial(quote, safe=""),
 }
 
 
@@ -57,24 +60,27 @@ def asset(name: str) -> str:
     return (HERE / f"pages.{name}.j2").read_text(encoding="utf-8")
 
 
-def page(name: str, now: datetime | None, *, root: str, live: bool = True, **values: Any) -> str:
+def page(name: str, viewer: Viewer, now: datetime | None, *, root: str, live: bool = True, **values: Any) -> str:
     """Return the page that a template makes.
 
     Args:
         name: of the template.
+        viewer: who looks: whoever may not act is shown no way to.
         now: when it was read; None = nothing was.
         root: way from the page's address to the console's first page: empty or `../` some times, so that the console may lie anywhere.
         live: it asks for news by itself.
         values: of the template.
     """
-    return render_page(HERE / f"pages.{name}.html.j2", FILTERS, here=name, now=now, root=root, live_s=LIVE_S if live else 0, **values)
+    shown = {"here": name, "viewer": viewer, "now": now, "root": root, "live_s": LIVE_S if live else 0}
+    return render_page(HERE / f"pages.{name}.html.j2", FILTERS, **shown, **values)
 
 
-def overview_page(view: Overview, *, newer: bool, shown: int) -> str:
+def overview_page(view: Overview, viewer: Viewer, *, newer: bool, shown: int) -> str:
     """Return the first page.
 
     Args:
         view: what it shows.
+        viewer: who looks.
         newer: there are newer cycles than those it shows.
         shown: how many cycles it goes back.
     """
@@ -86,6 +92,7 @@ def overview_page(view: Overview, *, newer: bool, shown: int) -> str:
     types = [f"cycle {number}" for number in view.types.cycles]
     return page(
         "overview",
+        viewer,
         view.status.at,
         root="",
         view=view,
@@ -115,13 +122,14 @@ class Playable:
     audio: str
 
 
-def cycle_page(view: CycleDetails, now: datetime) -> str:
+def cycle_page(view: CycleDetails, viewer: Viewer, now: datetime) -> str:
     """Return the page of a cycle."""
     story, report = view.story, view.story.verdict
     epochs = view.progress.epochs if view.progress is not None else ()
     back = [change for each in report.rechecks for change in each.examples] if report is not None else []
     return page(
         "cycle",
+        viewer,
         now,
         root="../",
         live=not story.state.ended,
@@ -145,7 +153,7 @@ def _playable(cycle: int, changes: Sequence[UtteranceChange]) -> list[Playable]:
     return [Playable(shown(each), audio_address(cycle, each.set_name, each.utterance_id) if each.audio_uri else "") for each in changes]
 
 
-def model_page(view: ModelDetails, now: datetime) -> str:
+def model_page(view: ModelDetails, viewer: Viewer, now: datetime) -> str:
     """Return the page of a model."""
     manifest = view.model.manifest
     facts = {
@@ -157,6 +165,7 @@ def model_page(view: ModelDetails, now: datetime) -> str:
     }
     return page(
         "model",
+        viewer,
         now,
         root="../",
         live=False,
@@ -168,9 +177,9 @@ def model_page(view: ModelDetails, now: datetime) -> str:
     )
 
 
-def problem_page(title: str, text: str, *, root: str) -> str:
+def problem_page(title: str, text: str, *, root: str, viewer: Viewer) -> str:
     """Return a page that says what is wrong."""
-    return page("problem", None, root=root, live=False, title=title, text=text)
+    return page("problem", viewer, None, root=root, live=False, title=title, text=text)
 
 
 def headline(view: Overview) -> str:

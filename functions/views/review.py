@@ -1,7 +1,5 @@
 """Gold transcripts that a person must decide, as a cycle's trainer left them [io]."""
 
-from collections.abc import Collection
-
 from functions.runtime import Ports
 from shared import keys
 from shared.cas import find
@@ -9,17 +7,11 @@ from shared.gold import GoldRecord, ReviewItem
 from shared.training import UnlabelledClip, parse_lines
 
 
-def doubtful_gold(ports: Ports, cycle: int, answered: Collection[str] = ()) -> list[ReviewItem]:
-    """Return what a person must decide of a cycle's gold; nothing where it made none.
-
-    Args:
-        ports: the outside world.
-        cycle: whose gold.
-        answered: utterances that a person has corrected since: they wait no more.
-    """
+def doubtful_gold(ports: Ports, cycle: int) -> list[ReviewItem]:
+    """Return what a person must decide of a cycle's gold, or has since; nothing where it made none."""
     found = find(ports.store, keys.gold(cycle))
     records = parse_lines(GoldRecord, found.data, what=found.info.key) if found else []
-    waiting = [record for record in records if record.decision == "review" and record.utterance_id not in answered]
+    waiting = [record for record in records if record.decision == "review"]
     clips = _clips(ports, cycle) if waiting else {}
     return [_review_item(record, clips.get(record.utterance_id)) for record in waiting]
 

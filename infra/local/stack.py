@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
+from functions.dashboard.settings import AUDIENCE, LOCAL_USER, OPERATORS
 from functions.notifier.webhooks import read_webhooks
 from functions.wiring import CONSOLE, MAX_DELIVERY_ATTEMPTS, OPTIONAL, READS, dead_letter_topic, subscription_name
 from infra.errors import Unreachable
@@ -25,6 +26,7 @@ from infra.local.gcs_server import GcsServer
 from infra.local.pubsub_server import PubSubServer
 from infra.local.serve_functions import end_trainers
 from infra.local.state_folder import only_one_in, ports_are_free, variables_set, written_env
+from infra.options import me
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.dir_store import DirStore
@@ -37,6 +39,8 @@ from shared.pubsub import PubSubBus
 from shared.testing.memory_bus import MemoryBus
 
 PUSH_PARALLEL = 16
+_NO_IAP = {AUDIENCE: "", OPERATORS: ""}
+"""Whatever this process was told about a console elsewhere."""
 ACK_DEADLINE_S = 600
 """Pub/Sub's longest: sealing a dataset copies audio."""
 
@@ -134,7 +138,7 @@ class Stack:
             gcs = undo.enter_context(ports_are_free(lambda: GcsServer(self._buckets, port=self.config.gcs_port)))
             self.env = {**self._google_env(gcs, undo), **self.settings.to_env()}
             reads = {**READS, **OPTIONAL} if read_webhooks({**os.environ, **self.config.environ}) else READS
-            environ = {**self.env, **self.config.environ}
+            environ = {**self.env, **_NO_IAP, LOCAL_USER: me(), **self.config.environ}
             self.functions = FunctionsProcess(
                 (*reads, CONSOLE), environ, self.functions_log, self.directory, console_port=self.config.console_port
             )

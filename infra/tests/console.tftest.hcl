@@ -1,4 +1,5 @@
-# With people named who may look, there is a console; it reads, IAP alone calls it, and nothing else changes.
+# With people named who may look, there is a console; it reads, IAP alone calls it, and nothing else changes. With operators it also publishes
+# on three topics.
 
 mock_provider "google" {}
 mock_provider "archive" {}
@@ -37,6 +38,55 @@ run "console" {
     condition     = contains(keys(google_project_service.this), "iap.googleapis.com")
     error_message = "Console: expected the API of IAP."
   }
+}
+
+run "operators" {
+  command = plan
+
+  variables {
+    console_operators = ["user:Ana@example.org", "user:bob@example.org"]
+  }
+
+  assert {
+    condition     = toset([for topic, publishers in local.topic_publishers : topic if contains(keys(publishers), "dashboard")]) == toset(["finetune-triggers", "model-commands", "stt-errors"])
+    error_message = "Console with operators: expected it to publish commands and corrections, and on no other topic."
+  }
+  assert {
+    condition     = alltrue([for cell, verbs in module.store.matrix : toset(verbs) == toset(["get", "list"]) if startswith(cell, "dashboard/")])
+    error_message = "Console with operators: expected an account that writes no object all the same."
+  }
+  assert {
+    condition     = local.console["dashboard"].environment.RETUNE_CONSOLE_OPERATORS == "Ana@example.org,bob@example.org"
+    error_message = "Console with operators: expected it to know their addresses."
+  }
+  assert {
+    condition     = toset([for viewer in google_iap_web_cloud_run_service_iam_member.viewer : viewer.member]) == toset(["group:ml@example.org", "user:Ana@example.org", "user:bob@example.org"])
+    error_message = "Console with operators: expected IAP to let viewers and operators in, and nobody else."
+  }
+}
+
+run "operators_alone" {
+  command = plan
+
+  variables {
+    console_viewers   = []
+    console_operators = ["user:ana@example.org"]
+  }
+
+  assert {
+    condition     = contains(keys(local.functions), "dashboard") && [for viewer in google_iap_web_cloud_run_service_iam_member.viewer : viewer.member] == ["user:ana@example.org"]
+    error_message = "Console: expected one where only operators are named, for them alone."
+  }
+}
+
+run "a_group_of_operators" {
+  command = plan
+
+  variables {
+    console_operators = ["group:ml@example.org"]
+  }
+
+  expect_failures = [var.console_operators]
 }
 
 run "no_console" {

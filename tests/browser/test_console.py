@@ -1,55 +1,20 @@
 """The console in a real browser: axe finds nothing, it fits a phone, keys suffice, recordings play, and it keeps itself fresh."""
 
-import json
-import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from flask import Flask, Response, request
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from functions.dashboard import pages
 from shared import keys
 from shared.training import RunProgress, document_bytes, parse_document
+from tests.browser.console_server import Served, problems
 from tests.browser.page import Page
-from tests.console_world import HOSTILE, console, console_world
+from tests.console_world import HOSTILE, console_world
 from tests.world import World
 
 pytestmark = pytest.mark.browser
 
-AXE = Path(__file__).parents[1] / "data" / "axe" / "axe.min.js"
 PATHS = ("", "cycles/4", "cycles/3", "models/2", "cycles/99")
-
-
-class Quiet(WSGIRequestHandler):
-    def log(self, *_: Any, **__: Any) -> None:
-        pass
-
-
-class Served:
-    """A world and the address of its console."""
-
-    def __init__(self, made: World) -> None:
-        self.made = made
-        app = Flask(__name__)
-        shown = console(made)
-
-        @app.route("/", defaults={"path": ""})
-        @app.route("/<path:path>")
-        def answer(path: str) -> Response:
-            return shown.answer(request)
-
-        self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.port}/"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +32,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(served: Served, 
     assert [line for line in browser.console if "404" not in line] == []
     assert browser.dialogs == []
     assert {address.startswith(served.url) for address in browser.left} == {True}
-    assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    browser.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; }); true")
-    browser.evaluate(f"{AXE.read_text(encoding='utf-8')}; true")
-    found = browser.evaluate(
-        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(found => JSON.stringify("
-        "found.violations.map(each => [each.id, each.help, each.nodes.map(node => node.html + ' ' + node.failureSummary)])))"
-    )
-    assert json.loads(found) == []
+    assert problems(browser) == []
 
 
 def test_texts_of_others_are_text(served: Served, browser: Page) -> None:

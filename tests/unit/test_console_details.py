@@ -9,9 +9,9 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
+from functions.dashboard.answers import HEADERS
 from functions.dashboard.audio import MOST_BYTES, find_pin, part_of, read_sound
 from functions.dashboard.details import read_cycle_details, read_model_details
-from functions.dashboard.handler import HEADERS
 from infra import cycle_story, version_story
 from shared import keys
 from shared.cycle import Status

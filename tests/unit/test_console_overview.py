@@ -9,8 +9,9 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from functions.dashboard import figures
+from functions.dashboard.answers import HEADERS
 from functions.dashboard.figures import confused_words, count_error_types, error_types, thresholds, trend
-from functions.dashboard.handler import HEADERS, Console
+from functions.dashboard.handler import Console
 from functions.dashboard.overview import read_overview
 from functions.runtime import Ports
 from functions.views.snapshot import Snapshot

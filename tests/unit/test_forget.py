@@ -68,7 +68,7 @@ def lived_in(who: str) -> World:
     made.publish(*(builders.sample(n, sample_rate=1.0) for n in range(100, 160)))
     made.publish(*(builders.error(n) for n in range(59)))
     made.publish(builders.error(200, reference=None, speaker_id=who, session_id=f"call of {who}"))
-    made.publish(builders.correction(200, reference=f"secret of {who}"))
+    made.publish(builders.correction(200, reference=f"secret of {who}", by="ana", reason=f"heard secret of {who}"))
     made.publish(builders.sample(201, speaker_id=who, sample_rate=1.0, reference=f"secret of {who}", session_id=f"call of {who}"))
     made.settle()
     made.train(1, base=lambda clip: right(clip) if clip.stratum == "suite" else wrong(clip), candidate=right)

@@ -1,10 +1,12 @@
 """Errors that nobody corrected, when the policy names somebody to ask: they reach the trainer, and what waits reaches a person."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from functions.acts.review import GoldReview
 from infra.errors import Refused
 from infra.review import CycleReview, FolderReview
 from shared import keys
@@ -23,10 +25,11 @@ GOLD = GoldConfig(base_url="https://llm.example/v1", model="gold-1")
 ASKING = POLICY.model_copy(update={"gold": GOLD})
 
 
-def launched(policy: Policy, *, corrected: int, uncorrected: int) -> World:
+def launched(policy: Policy, *, corrected: int, uncorrected: int, audio: Callable[[int], bytes] = builders.audio_bytes) -> World:
     made = World(policy)
     made.install_model()
-    made.record_calls(range(corrected + uncorrected))
+    for number in range(corrected + uncorrected):
+        made.calls.put(f"u{number}.wav", audio(number))
     made.publish(*(builders.error(n) for n in range(corrected)))
     made.publish(*(builders.error(n, reference=None) for n in range(corrected, corrected + uncorrected)))
     made.settle()
@@ -126,6 +129,24 @@ def test_a_persons_answer_is_published_as_a_correction_and_waits_no_more() -> No
     assert corrections[second.utterance_id].reference == "fell back"
     assert {event.reference_provenance for event in corrections.values()} == {"human"}
     assert CycleReview(made.ports).waiting() == []
+
+
+def test_who_answered_and_why_is_kept_and_after_the_seal_as_well() -> None:
+    made = reviewed()
+    first = CycleReview(made.ports).waiting()[0]
+    CycleReview(made.ports, None, "ana", "heard it twice").answer(first.utterance_id, None)
+    made.settle()
+    (before,) = GoldReview(made.ports, 1).answered()
+    assert (before.by, before.reason, before.text, before.cycle) == ("ana", "heard it twice", "fall back", 2)
+    assert made.train(1) == "completed"
+    made.settle()
+    made.type("finetune-triggers", '{"force": true}')
+    made.settle()
+    for _ in range(3):
+        made.tick(3600)
+    assert list(made.store.list(keys.ledger(2))) == [], "the sealed ledger is swept away"
+    assert GoldReview(made.ports, 1).answered() == [before]
+    assert first.utterance_id not in {item.utterance_id for item in CycleReview(made.ports, 1).waiting()}
 
 
 def test_answers_that_say_nothing_are_refused() -> None:

@@ -1,0 +1,221 @@
+"""What people ask for, as the message they would type. Nothing is published here, and no answer is waited for.
+
+A refusal that can be seen before is told at once, by the very functions that decide it; there is no message then.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from functions.crossing import find_declined
+from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
+from functions.deployer.handler import NO_REASON, decide_checked_rollback
+from functions.launcher import decide
+from functions.launcher.states import find_state, newest_states, running_cycle
+from functions.runtime import Ports
+from functions.views.production import read_production
+from shared import ledger, registry
+from shared.bus import Outgoing
+from shared.cas import Decision
+from shared.cycle import CycleState
+from shared.errors import Refused
+from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
+from shared.frozen import Frozen
+from shared.ids import version_name
+from shared.registry import Command, Production
+from shared.retention import decide_pin, decide_withdraw
+
+
+class Asker(Frozen):
+    """Who asks, and why.
+
+    Attributes:
+        by: a name; whoever reads the message can only take it as a claim.
+        event_id: of the message. Whoever asks twice with the same asks once.
+    """
+
+    by: str
+    reason: str | None = None
+    event_id: str
+
+
+class Answer(Frozen):
+    """What came of a request.
+
+    Attributes:
+        outcome: `published` when nobody waited for the answer.
+        event_id: of the message; empty when the refusal was clear before anything was published.
+    """
+
+    outcome: Literal["accepted", "refused", "published"]
+    text: str
+    event_id: str = ""
+
+
+@dataclass(frozen=True)
+class Act:
+    """What nothing known speaks against.
+
+    Attributes:
+        event_id: of the message.
+        message: that asks for it.
+        find_answer: looks into the store for what came of it; None = nothing yet.
+        after: the alias as it would be after it; None = it is not about the alias.
+    """
+
+    event_id: str
+    message: Outgoing
+    find_answer: Callable[[], Answer | None]
+    after: Production | None = None
+
+
+def new_event_id() -> str:
+    """Return an id for one request."""
+    return uuid.uuid4().hex
+
+
+def trigger(ports: Ports, asker: Asker) -> Act:
+    """Ask for a cycle now, whatever the thresholds say."""
+    event_id = asker.event_id
+    message = Outgoing(FINETUNE_TRIGGERS, _data({"force": True}, asker))
+    return Act(event_id, message, lambda: _opened_answer(ports, event_id) or _declined_answer(ports, event_id))
+
+
+def approve(ports: Ports, asker: Asker, cycle: int | None) -> Act | Answer:
+    """Let the cycle that awaits approval go on.
+
+    Raises:
+        Refused: the named cycle was not opened.
+    """
+    state = _target(ports, cycle)
+    event = FinetuneApproved(event_id=asker.event_id, occurred_at=ports.clock.now(), by=asker.by, reason=asker.reason)
+    return _about_cycle(ports, asker, "approve", state, decide.decide_approve(state, event, event.occurred_at))
+
+
+def cancel(ports: Ports, asker: Asker, cycle: int | None) -> Act | Answer:
+    """Cancel the cycle that runs.
+
+    Raises:
+        Refused: the named cycle was not opened.
+    """
+    state = _target(ports, cycle)
+    event = FinetuneCancelled(event_id=asker.event_id, occurred_at=ports.clock.now(), by=asker.by, reason=asker.reason)
+    return _about_cycle(ports, asker, "cancel", state, decide.decide_cancel(state, event, event.occurred_at))
+
+
+def promote(ports: Ports, asker: Asker, version: int, *, override: bool) -> Act | Answer:
+    """Make a version stable: on its evidence, or with `override` on a person's word and reason."""
+    evidence = Evidence(refusal=check_model(ports, version)) if override else check_evidence(ports, version, None)
+    if evidence.refusal is not None:
+        return _refused(evidence.refusal)
+    command = _command(ports, asker)
+    decision = registry.decide_promote(read_production(ports), version, command, champion=evidence.champion, override=override)
+    return _about_alias(ports, asker, {"promote": version, **({"override": True} if override else {})}, decision)
+
+
+def canary(ports: Ports, asker: Asker, version: int, percent: int | None) -> Act | Answer:
+    """Serve an accepted version to a share of the sessions (None = the policy's, else 10%); with 0 it only transcribes beside."""
+    share = percent if percent is not None else ports.settings.policy.canary.percent
+    share = DEFAULT_PERCENT if share is None else share
+    evidence = check_evidence(ports, version, None)
+    if evidence.refusal is not None:
+        return _refused(evidence.refusal)
+    command = _command(ports, asker)
+    decision = registry.decide_canary(read_production(ports), version, share, command, champion=evidence.champion)
+    return _about_alias(ports, asker, {"canary": version, "percent": share}, decision)
+
+
+def rollback(ports: Ports, asker: Asker, version: int | None, to: int | None = None) -> Act | Answer:
+    """Withdraw a live version: the named one, else the canary, else the stable one; then the last good one serves, or the one in `to`."""
+    decision = decide_checked_rollback(ports, version, to, _command(ports, asker), read_production(ports))
+    return _about_alias(ports, asker, {"rollback": True if version is None else version, **({} if to is None else {"to": to})}, decision)
+
+
+def withdraw(ports: Ports, asker: Asker, version: int, *, collect: bool = False) -> Act | Answer:
+    """Mark a version as one that never comes back by itself; with `collect` its files are about to be deleted."""
+    if (refusal := check_exists(ports, version)) is not None:
+        return _refused(refusal)
+    decision = decide_withdraw(read_production(ports), version, _command(ports, asker), collect=collect)
+    return _about_alias(ports, asker, {"withdraw": version, **({"collect": True} if collect else {})}, decision)
+
+
+def pin(ports: Ports, asker: Asker, version: int, *, pinned: bool) -> Act | Answer:
+    """Keep the files of a version whatever the retention says, or (`pinned` false) no longer."""
+    if (refusal := check_exists(ports, version)) is not None:
+        return _refused(refusal)
+    decision = decide_pin(read_production(ports), version, _command(ports, asker), pinned=pinned)
+    return _about_alias(ports, asker, {"pin" if pinned else "unpin": version}, decision)
+
+
+def find_cycle_answer(ports: Ports, cycle: int, event_id: str) -> Answer | None:
+    """Return what a request did to a cycle; None = nothing yet."""
+    state = find_state(ports, cycle)
+    entry = next((entry for entry in state.history if entry.cause == event_id), None) if state else None
+    if state is None or entry is None:
+        return None
+    return Answer(outcome="accepted", text=f"cycle {state.cycle} is {entry.status}: {entry.reason}", event_id=event_id)
+
+
+def find_alias_answer(ports: Ports, event_id: str, told: str | None = None) -> Answer | None:
+    """Return what a request did to the alias; None = nothing yet. A reason other than the one that was `told` is part of the answer."""
+    production = read_production(ports)
+    applied = production.applied(event_id) if production else None
+    if applied is None:
+        return None
+    stable = "no version" if applied.stable_after is None else version_name(applied.stable_after)
+    more = "" if applied.reason in {told, NO_REASON} else f" ({applied.reason})"
+    share = "" if applied.percent is None else f" for {applied.percent}% of the sessions"
+    text = f"{applied.kind.replace('_', ' ')} {version_name(applied.version)}{share}: {stable} is stable{more}"
+    return Answer(outcome="refused" if applied.kind == "end_canary" else "accepted", text=text, event_id=event_id)
+
+
+def _about_cycle(ports: Ports, asker: Asker, verb: str, state: CycleState | None, decision: Decision[CycleState]) -> Act | Answer:
+    if state is None or decision.state is None:
+        return _refused(f"{verb}: {decision.reason}")
+    message = Outgoing(FINETUNE_TRIGGERS, _data({verb: state.cycle}, asker))
+    return Act(asker.event_id, message, lambda: find_cycle_answer(ports, state.cycle, asker.event_id))
+
+
+def _about_alias(ports: Ports, asker: Asker, payload: dict[str, object], decision: Decision[Production]) -> Act | Answer:
+    if decision.state is None:
+        return _refused(decision.reason)
+    message = Outgoing(MODEL_COMMANDS, _data(payload, asker))
+    return Act(asker.event_id, message, lambda: find_alias_answer(ports, asker.event_id, asker.reason), decision.state)
+
+
+def _target(ports: Ports, cycle: int | None) -> CycleState | None:
+    if cycle is None:
+        return running_cycle(ports)
+    state = find_state(ports, cycle)
+    if state is None:
+        raise Refused(f"cycle {cycle}: expected one that was opened, found no state: it is collecting or yet to come")
+    return state
+
+
+def _opened_answer(ports: Ports, event_id: str) -> Answer | None:
+    answers = (find_cycle_answer(ports, state.cycle, event_id) for state in newest_states(ports))
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _declined_answer(ports: Ports, event_id: str) -> Answer | None:
+    head = ledger.read_head(ports.store)
+    for cycle in (head, head - 1):
+        declined = find_declined(ports, cycle)
+        if declined is not None and declined.cause == event_id:
+            return Answer(outcome="refused", text=f"cycle {cycle} declined: {'; '.join(declined.decision.held)}", event_id=event_id)
+    return None
+
+
+def _command(ports: Ports, asker: Asker) -> Command:
+    return Command(cause=asker.event_id, at=ports.clock.now(), by=asker.by, reason=asker.reason or "")
+
+
+def _data(payload: dict[str, object], asker: Asker) -> bytes:
+    named = {**payload, "event_id": asker.event_id, "by": asker.by, **({"reason": asker.reason} if asker.reason else {})}
+    return json.dumps(named).encode()
+
+
+def _refused(text: str) -> Answer:
+    return Answer(outcome="refused", text=text)
