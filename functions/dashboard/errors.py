@@ -9,10 +9,10 @@ from typing import TypeVar
 from pydantic import AwareDatetime
 
 from functions.dashboard.figures import Confused, ErrorTypes, confused_words, count_error_types, error_types
+from functions.views.scan import find_info
 from functions.views.snapshot import Snapshot
 from shared import keys
 from shared.cas import find
-from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.training import EvaluationRow, TrainingResult, parse_document, parse_lines
@@ -60,7 +60,7 @@ def read_error_types(store: Snapshot, cycles: Iterable[int]) -> ErrorTypes:
     found: dict[int, Counter[str]] = {}
     left_out = []
     for cycle in cycles:
-        info = _look(store, keys.dataset(cycle))
+        info = find_info(store, keys.dataset(cycle))
         if info is not None and info.size_bytes > MOST_BYTES:
             left_out.append(cycle)
         elif info is not None:
@@ -81,15 +81,8 @@ def _evaluations(store: Snapshot, cycle: int) -> Iterable[tuple[str, ObjectInfo]
     if found is None:
         return
     for each in parse_document(TrainingResult, found.data, what=found.info.key).evaluations:
-        if (info := _look(store, each.ref.key)) is not None:
+        if (info := find_info(store, each.ref.key)) is not None:
             yield each.name, info
-
-
-def _look(store: ObjectStore, key: str) -> ObjectInfo | None:
-    try:
-        return store.stat(key)
-    except NotFound:
-        return None
 
 
 def read_refusals(store: Snapshot, now: datetime) -> tuple[tuple[Refusal, ...], int]:

@@ -11,6 +11,7 @@ from functions.dashboard import pages
 from functions.dashboard.audio import find_pin, read_sound
 from functions.dashboard.details import read_cycle_details, read_model_details, read_report
 from functions.dashboard.overview import FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLES, read_overview
+from functions.dashboard.utterances import read_utterance_details
 from functions.runtime import Ports
 from shared.audio_source import AudioSource
 from shared.errors import NotFound, Retryable, RetuneError
@@ -93,6 +94,16 @@ class Console:
         """Answer with the page of a model."""
         return html(pages.model_page(read_model_details(self.ports, version), self.ports.clock.now()))
 
+    def utterance(self, request: Request) -> Response:
+        """Answer with the page of an utterance, which the path names or the query."""
+        _, in_path, named = request.path.strip("/").partition("/")
+        wanted = named if in_path else request.args.get("id", "")
+        if not wanted:
+            raise NotFound("expected the name of an utterance, found none: utterances/NAME")
+        view = read_utterance_details(self.ports, wanted, _number(request, "before"))
+        status = HTTPStatus.OK if view.story.known else HTTPStatus.NOT_FOUND
+        return html(pages.utterance_page(view, self.ports.clock.now(), root="../" if in_path else ""), status)
+
     def sound(self, request: Request, cycle: int) -> Response:
         """Answer with the recording of a clip, or a part of it."""
         pin = find_pin(self.ports, cycle, request.args.get("set", ""), request.args.get("utterance", ""))
@@ -108,6 +119,7 @@ _ROUTES: tuple[tuple[str, Route], ...] = (
     (rf"cycles/{_NUMBER}/report", Console.report),
     (rf"cycles/{_NUMBER}/audio", Console.sound),
     (rf"models/{_NUMBER}", Console.model),
+    (r"utterances(?:/[^/]+)?", Console.utterance),
 )
 
 

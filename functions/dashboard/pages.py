@@ -16,6 +16,7 @@ from functions.dashboard.details import CycleDetails, ModelDetails
 from functions.dashboard.errors import QUARANTINE_DAYS
 from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
 from functions.dashboard.overview import Overview
+from functions.dashboard.utterances import UtteranceDetails, shown_mention, utterance_address
 from functions.dashboard.wording import ago, lasting, moment, money, size, words
 from shared import keys
 from shared.pages import Filters, render_page
@@ -40,6 +41,7 @@ FILTERS: Filters = {
     "money": money,
     "size": size,
     "words": words,
+    "utterance": utterance_address,
 }
 
 
@@ -166,6 +168,12 @@ def model_page(view: ModelDetails, now: datetime) -> str:
         moves=audit(view.moves, (), len(view.moves)),
         verdict_plot=verdict_plot(view.model.verdict),
     )
+
+
+def utterance_page(view: UtteranceDetails, now: datetime, *, root: str) -> str:
+    """Return the page of an utterance; of one that nothing is known of, a page that says what was looked at."""
+    mentions = [shown_mention(view.story.utterance_id, mention) for mention in view.story.mentions]
+    return page("utterance", now, root=root, live=False, view=view, mentions=mentions)
 
 
 def problem_page(title: str, text: str, *, root: str) -> str:

@@ -20,7 +20,7 @@ from tests.world import World
 pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parents[1] / "data" / "axe" / "axe.min.js"
-PATHS = ("", "cycles/4", "cycles/3", "models/2", "cycles/99")
+PATHS = ("", "cycles/4", "cycles/3", "models/2", "cycles/99", "utterances/u140", "utterances?id=nobody")
 
 
 class Quiet(WSGIRequestHandler):
