@@ -34,7 +34,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "deployer": _EVERY,
     "sweeper": (*_EVERY, *_MACHINES),
     "notifier": (*_EVERY, "requests"),
-    "dashboard": (*_EVERY, "jinja2", "jiwer"),
+    "dashboard": (*_EVERY, "google-auth", "jinja2", "jiwer", "requests"),
 }
 """What each function imports beyond the standard library; a test holds it against the imports."""
 

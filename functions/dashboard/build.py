@@ -7,6 +7,7 @@ from shared.bus import Outgoing
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.errors import InvariantBroken
+from shared.monitoring import open_backlogs
 from shared.stores import open_store
 
 
@@ -31,4 +32,4 @@ def console() -> Console:
     settings = Settings.from_env()
     store = open_store(settings.bucket)
     audio = AudioSource(allowed_prefixes=(*settings.audio_prefixes, f"{store.uri}/corpora/"))
-    return Console(Ports(store, Silent(), SystemClock(), settings), audio)
+    return Console(Ports(store, Silent(), SystemClock(), settings), audio, open_backlogs(settings.project))

@@ -14,6 +14,7 @@ from functions.dashboard.overview import FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLE
 from functions.dashboard.utterances import read_utterance_details
 from functions.runtime import Ports
 from shared.audio_source import AudioSource
+from shared.backlog import Backlogs
 from shared.errors import NotFound, Retryable, RetuneError
 from shared.log import fresh, log
 
@@ -42,10 +43,12 @@ class Console:
     Attributes:
         ports: the outside world; nothing is written to the store.
         audio: fetches recordings under the allowed prefixes.
+        backlogs: tells how many dead letters wait; None = nobody is asked.
     """
 
     ports: Ports
     audio: AudioSource
+    backlogs: Backlogs | None = None
 
     def answer(self, request: Request) -> Response:
         """Return the page that is asked for, or one that says why there is none."""
@@ -80,7 +83,8 @@ class Console:
         """Answer with the first page."""
         shown = min(max(_number(request, "cycles") or SHOWN_CYCLES, FEWEST_CYCLES), MOST_CYCLES)
         before = _number(request, "before")
-        return html(pages.overview_page(read_overview(self.ports, newest=shown, before=before), newer=before is not None, shown=shown))
+        view = read_overview(self.ports, newest=shown, before=before, backlogs=self.backlogs)
+        return html(pages.overview_page(view, newer=before is not None, shown=shown))
 
     def cycle(self, _request: Request, cycle: int) -> Response:
         """Answer with the page of a cycle."""

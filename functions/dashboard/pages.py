@@ -17,13 +17,13 @@ from functions.dashboard.errors import QUARANTINE_DAYS
 from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
 from functions.dashboard.overview import Overview
 from functions.dashboard.utterances import UtteranceDetails, shown_mention, utterance_address
-from functions.dashboard.wording import ago, lasting, moment, money, size, words
+from functions.dashboard.wording import ago, moment, size, words
 from shared import keys
 from shared.pages import Filters, render_page
 from shared.plot import interval_plot, lines_of
 from shared.training import EpochFigures
 from shared.verdict import UtteranceChange, ValidationReport
-from shared.wording import interval_in_percent, interval_in_points, percent
+from shared.wording import interval_in_percent, interval_in_points, lasting, money, percent
 
 if TYPE_CHECKING:
     from shared.diffs import ShownChange
