@@ -36,7 +36,7 @@ from shared.verdict import ValidationReport, parse_report
 
 FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLES = 5, 100, 20
 TYPED_CYCLES = 8
-"""Error types are counted in so many newest datasets, which are large."""
+"""Error types are counted in so many newest datasets, which are large; the newest cycle may have none yet."""
 AUDIT_LINES = 20
 
 
@@ -97,7 +97,10 @@ def _read(live: Ports, newest: int, before: int | None) -> Overview:
     top = min(head, before - 1) if before is not None else head
     window = range(top, max(top - newest, ledger.FIRST_CYCLE - 1), -1)
     here = [number for number in (head, head - 1) if number >= ledger.FIRST_CYCLE]
-    store.prefetch(_wanted(window, here, head))
+    with ThreadPoolExecutor(2) as pool:  # side by side: a page waits for the store, hardly for its own work
+        refusals = pool.submit(read_refusals, store, ports.clock.now())
+        types = pool.submit(read_error_types, store, window[: TYPED_CYCLES + 1], TYPED_CYCLES)
+        store.prefetch(_wanted(window, here, head))
     status = look(ports, spends=False)
     states = {number: state for number in window if (state := find_state(ports, number)) is not None}
     reports = [parse_report(found.data) for number in window if (found := find(store, keys.report(number))) is not None]
@@ -105,7 +108,7 @@ def _read(live: Ports, newest: int, before: int | None) -> Overview:
     moves = _seqs(status)
     store.prefetch(map(keys.registry_log, moves))
     verdict = max(reports, key=lambda report: report.cycle, default=None)
-    refused, refused_total = read_refusals(store, status.at)
+    refused, refused_total = refusals.result()
     return Overview(
         status=status,
         decision=decision,
@@ -116,7 +119,7 @@ def _read(live: Ports, newest: int, before: int | None) -> Overview:
         parts=slice_lines(reports),
         verdict=verdict,
         trends=tuple(trend(watch) for watch in status.watches),
-        types=read_error_types(store, [number for number in window if number in states][:TYPED_CYCLES]),
+        types=types.result(),
         confused=read_confused(store, verdict.cycle) if verdict is not None else (),
         audit=audit(newest_moves(ports, status.production, AUDIT_LINES), states.values(), AUDIT_LINES),
         refused=refused,

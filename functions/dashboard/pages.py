@@ -42,6 +42,7 @@ FILTERS: Filters = {
     "size": size,
     "words": words,
     "utterance": utterance_address,
+    "intervals": lines_of,
 }
 
 
@@ -120,7 +121,7 @@ class Playable:
 def cycle_page(view: CycleDetails, now: datetime) -> str:
     """Return the page of a cycle."""
     story, report = view.story, view.story.verdict
-    epochs = view.progress.epochs if view.progress is not None else ()
+    epochs = view.run.progress.epochs if view.run.progress is not None else ()
     back = [change for each in report.rechecks for change in each.examples] if report is not None else []
     return page(
         "cycle",
