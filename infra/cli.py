@@ -133,13 +133,13 @@ def status(
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = infra.watching.EVERY_S,
     as_json: Json = False,
 ) -> None:
-    """Show what is collected, which cycle runs and how far it is, and what serves."""
+    """Show what is collected, which cycle runs and how far it is, what serves, and how many dead letters wait."""
     with answering(), open_session() as session:
         if watch:
-            views = infra.watching.looks(lambda: infra.status.look(session.ports), every_s=every)
+            views = infra.watching.looks(lambda: infra.status.look(session.ports, backlogs=session.backlogs), every_s=every)
             infra.watching.watch(views, infra.status.render, same=infra.status.without_time, as_json=as_json)
             return
-        report = infra.status.look(session.ports)
+        report = infra.status.look(session.ports, backlogs=session.backlogs)
     show(report, infra.status.render(report), as_json=as_json)
 
 

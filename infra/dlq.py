@@ -13,7 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from functions.wiring import OPTIONAL, READS, dead_letter_topic, subscription_name
+from functions.views.dead_letters import subscriptions
+from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name
 from infra.errors import Refused
 from infra.quarantine import QUARANTINE, Quarantined, look
 from infra.session import Session
@@ -59,11 +60,6 @@ class DlqReport(Frozen):
     dead: tuple[DeadLetter, ...]
     quarantined: tuple[Quarantined, ...]
     quarantined_total: int
-
-
-def subscriptions() -> dict[str, str]:
-    """Return every function's subscription and the topic that it reads."""
-    return {subscription_name(function, topic): topic for function, topics in {**READS, **OPTIONAL}.items() for topic in topics}
 
 
 def list_dead(session: Session) -> DlqReport:

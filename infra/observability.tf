@@ -10,3 +10,15 @@ module "observability" {
 
   depends_on = [google_project_service.this]
 }
+
+# How many dead letters wait, as Cloud Monitoring counts them: the console and `retune status` read metrics, and take no message.
+resource "google_project_iam_member" "metrics_reader" {
+  for_each = merge(
+    { for name in keys(local.console) : name => local.accounts[name] },
+    { for member in var.operators : member => member },
+  )
+
+  project = var.project_id
+  role    = "roles/monitoring.viewer"
+  member  = each.value
+}

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from functions.runtime import Ports
 from infra.errors import Unreachable
+from shared.backlog import Backlogs
 from shared.bus import Bus
 from shared.clock import SystemClock
 from shared.config import BadSettings, Settings
@@ -27,10 +28,12 @@ class Session:
     Attributes:
         ports: store, publisher, clock and settings, as the functions have them.
         bus: the whole message port.
+        backlogs: tells how many dead letters wait; None = nobody is asked.
     """
 
     ports: Ports
     bus: Bus
+    backlogs: Backlogs | None = None
 
 
 def read_policy(default: Policy) -> Policy:
@@ -62,12 +65,13 @@ def open_session() -> Iterator[Session]:
     for variable in ("STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"):
         check_reachable(variable, os.environ.get(variable))
     # the Google libraries take a second to import: not before the settings are known to be complete
+    from shared.monitoring import open_backlogs
     from shared.pubsub import PubSubBus
     from shared.stores import open_store
 
     bus = PubSubBus(settings.project, pull_wait_s=PULL_WAIT_S)
     try:
-        yield Session(Ports(open_store(settings.bucket), bus, SystemClock(), settings), bus)
+        yield Session(Ports(open_store(settings.bucket), bus, SystemClock(), settings), bus, open_backlogs(settings.project))
     finally:
         bus.close()
 

@@ -6,11 +6,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from functions.views.dead_letters import DeadLetters
+from functions.views.run import RunView
 from functions.views.status import CycleView, StatusReport, look, without_time
 from infra.wording import when
 from shared.cycle import Status
 from shared.ids import version_name
 from shared.registry import Production
+from shared.wording import lasting, money, percent
 
 __all__ = ["StatusReport", "look", "render", "without_time"]
 
@@ -22,9 +25,11 @@ def render(report: StatusReport) -> RenderableType:
         *serving_lines(report.production),
         *_watched(report),
         *_collected(report),
+        *_dead(report.dead),
     ]
     if report.running is not None:
         parts += _cycle(report.running, report.at)
+        parts += _run(report.run)
         parts += [Text(f"  {spend.text}") for spend in report.spends]
     if report.ended is not None:
         parts += _cycle(report.ended, report.at)
@@ -69,6 +74,35 @@ def _collected(report: StatusReport) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(text)]
     if report.declined is not None:
         lines.append(Text(f"  last declined: {'; '.join(report.declined.decision.held)}"))
+    return lines
+
+
+def _dead(dead: DeadLetters | None) -> list[RenderableType]:
+    if dead is None:
+        return []
+    lines: list[RenderableType] = [Text(f"Dead letters: {dead.text}")]
+    if dead.waiting:
+        lines.append(Text("  run `retune dlq list`; once the cause is mended `retune dlq replay --all`, or `retune dlq drop`"))
+    return lines
+
+
+def _run(run: RunView | None) -> list[RenderableType]:
+    """Return the trainer's numbers, and what its machines cost so far."""
+    if run is None:
+        return []
+    lines: list[RenderableType] = []
+    if run.progress is not None and run.state.status == Status.TRAINING:
+        told = run.progress
+        numbers = [] if told.loss is None else [f"loss {told.loss:.3f}"]
+        if told.epochs:
+            last = told.epochs[-1]
+            numbers.append(
+                f"dev WER {percent(last.dev_errors_wer)} on errors, {percent(last.dev_replay_wer)} on replay after epoch {last.epoch}"
+            )
+        left = "time left in this phase not known yet" if told.left_s is None else f"about {lasting(told.left_s)} left in this phase"
+        lines.append(Text(f"  {'; '.join([*numbers, left])}"))
+    if run.gpu_s:
+        lines.append(Text(f"  so far {lasting(run.gpu_s)} of machine time, {money(run.usd)}"))
     return lines
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from shared.verdict import UtteranceChange
-from shared.wer_align import Alignment, align_words
+from shared.wer_align import align_words
 
 _CONSOLE = "https://console.cloud.google.com/storage/browser/_details/"
 
@@ -42,14 +42,15 @@ def shown(change: UtteranceChange) -> ShownChange:
     """Return an utterance with its transcripts aligned to what was said."""
     return ShownChange(
         change=change,
-        base=_words(align_words(change.reference, change.base_hypothesis)),
-        candidate=_words(align_words(change.reference, change.candidate_hypothesis)),
+        base=compared(change.reference, change.base_hypothesis),
+        candidate=compared(change.reference, change.candidate_hypothesis),
         link=audio_link(change.audio_uri),
     )
 
 
-def _words(alignment: Alignment) -> tuple[Word, ...]:
-    return tuple(Word(step.kind, step.reference, step.hypothesis) for step in alignment)
+def compared(reference: str, hypothesis: str) -> tuple[Word, ...]:
+    """Return a transcript aligned to what was said."""
+    return tuple(Word(step.kind, step.reference, step.hypothesis) for step in align_words(reference, hypothesis))
 
 
 def audio_link(uri: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-Filter = Callable[[Any], str]
+Filter = Callable[[Any], object]
 Filters = Mapping[str, Filter]
 
 

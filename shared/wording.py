@@ -4,6 +4,7 @@ from shared.rates import Interval
 
 PIPE_COLUMNS = 160
 """How wide tables are in a pipe, which has no width of its own."""
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
 
 def percent(rate: float | None) -> str:
@@ -37,3 +38,16 @@ def relative_change(interval: Interval) -> str:
     if interval.estimate < 0.0:
         low, high, verb = -interval.high, -interval.low, "fell"
     return f"{verb} by {percent(abs(interval.estimate))} ({100 * interval.level:.0f}% interval {100 * low:.1f} to {100 * high:.1f})"
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time in words, in one unit: `12 s`, `3 min`, `5 h`, `2 days`."""
+    for unit_s, name in ((DAY_S, "days"), (HOUR_S, "h"), (MINUTE_S, "min")):
+        if seconds >= 2 * unit_s or (seconds >= unit_s and unit_s < DAY_S):
+            return f"{seconds / unit_s:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def money(usd: float | None) -> str:
+    """Return an amount: `3.20 USD`; one that is unknown as `no price is set`."""
+    return "no price is set" if usd is None else f"{usd:.2f} USD"

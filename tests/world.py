@@ -218,5 +218,5 @@ def copy_of(world: World) -> MemoryStore:
     """Return a store that holds what the world's does."""
     store = MemoryStore(BUCKET, clock=world.clock)
     for info in world.store.list(""):
-        store.put(info.key, world.store.get(info.key).data)
+        store.put(info.key, world.store.get(info.key).data, metadata=info.metadata)
     return store

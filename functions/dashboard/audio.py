@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from functions.runtime import Ports
+from functions.views.scan import lines_naming, naming
 from shared import keys
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import find
@@ -35,6 +36,8 @@ BEGINNINGS = (
     (b"\x1a\x45\xdf\xa3", ".webm"),
 )
 """How recordings begin: audio that is kept for good has its digest for a name."""
+DATASET = "dataset"
+"""Stands for the cycle's whole dataset among the names of its sets."""
 _SET = re.compile(r"[a-z0-9_-]{1,60}")
 _RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
@@ -59,16 +62,17 @@ def audio_address(cycle: int, set_name: str, utterance_id: str) -> str:
 
 
 def find_pin(ports: Ports, cycle: int, set_name: str, utterance_id: str) -> AudioPin:
-    """Return the pin of an utterance in one of the sets that the cycle's spec names.
+    """Return the pin of an utterance in one of the sets that the cycle's spec names, or in its `DATASET`.
 
     Raises:
-        NotFound: there is no such set, or no such utterance in it.
+        NotFound: there is no such set, or no such utterance in it, or none whose recording is pinned.
         CorruptObject: what is stored there is no clip.
     """
-    found = find(ports.store, keys.clips(cycle, set_name)) if _SET.fullmatch(set_name) else None
-    for line in found.data.splitlines() if found is not None else ():
+    key = keys.dataset(cycle) if set_name == DATASET else keys.clips(cycle, set_name)
+    found = find(ports.store, key) if _SET.fullmatch(set_name) else None
+    for line in lines_naming(found.data, naming("utterance_id", utterance_id)) if found is not None else ():
         row = json.loads(line)
-        if row.get("utterance_id") == utterance_id:
+        if row.get("utterance_id") == utterance_id and row.get("audio") is not None:
             try:
                 return AudioPin.model_validate(row.get("audio"))
             except ValidationError as error:

@@ -9,6 +9,7 @@ from shared.bus import Outgoing, Publisher
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.errors import InvariantBroken
+from shared.monitoring import open_backlogs
 from shared.stores import open_store
 
 
@@ -34,7 +35,7 @@ def console() -> Console:
     store, clock = open_store(settings.bucket), SystemClock()
     audio = AudioSource(allowed_prefixes=(*settings.audio_prefixes, f"{store.uri}/corpora/"))
     publisher = open_bus(settings.project) if people.operators or people.local_user else Silent()
-    return Console(Ports(store, publisher, clock, settings), audio, identity_of(people, clock))
+    return Console(Ports(store, publisher, clock, settings), audio, identity_of(people, clock), open_backlogs(settings.project))
 
 
 def open_bus(project: str) -> Publisher:

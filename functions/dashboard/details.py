@@ -8,6 +8,7 @@ from functions.runtime import Ports
 from functions.views.cycle import CycleStory, read_cycle
 from functions.views.production import ModelView, find_model, newest_moves, read_production, role_of
 from functions.views.review import doubtful_gold
+from functions.views.run import RunView, read_run
 from functions.views.snapshot import Snapshot
 from shared import keys
 from shared.cas import find
@@ -17,7 +18,7 @@ from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.gold import ReviewItem
 from shared.registry import Move, Production
-from shared.training import ClipSet, ModelManifest, RunProgress, TrainingSpec, parse_document
+from shared.training import ClipSet, ModelManifest, TrainingSpec, parse_document
 
 LOOKED_MOVES = 100
 """So many newest moves of the alias are looked through for those of one version."""
@@ -29,7 +30,7 @@ class CycleDetails(Frozen):
     """One cycle.
 
     Attributes:
-        progress: of its last attempt, epoch by epoch; None = an older trainer, or none yet.
+        run: how its trainer did in the last attempt, epoch by epoch, and what its machines cost.
         has_report: there is the validator's full page.
         has_model: a model of this number is complete.
         role: of that model; empty = it serves nobody.
@@ -37,7 +38,7 @@ class CycleDetails(Frozen):
     """
 
     story: CycleStory
-    progress: RunProgress | None
+    run: RunView
     has_report: bool
     has_model: bool
     role: str
@@ -87,11 +88,11 @@ def read_cycle_details(live: Ports, cycle: int) -> CycleDetails:
     own = (keys.state, keys.report, keys.dataset, keys.declined, keys.result, keys.heartbeat, keys.progress, keys.manifest, keys.gold)
     store.prefetch([keys.PRODUCTION, keys.report_html(cycle), *(key(cycle) for key in own)])
     production = read_production(ports)
-    found = find(store, keys.progress(cycle))
+    story = read_cycle(ports, cycle, _moves(ports, store, production))
     doubtful = doubtful_gold(ports, cycle)
     return CycleDetails(
-        story=read_cycle(ports, cycle, _moves(ports, store, production)),
-        progress=parse_document(RunProgress, found.data, what=found.info.key) if found else None,
+        story=story,
+        run=read_run(ports, story.state),
         has_report=find(store, keys.report_html(cycle)) is not None,
         has_model=find(store, keys.manifest(cycle)) is not None,
         role=role_of(production or Production(), cycle),

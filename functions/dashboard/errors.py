@@ -1,18 +1,20 @@
 """What is said wrong, and what was refused: read from datasets, evaluations and the quarantine, each bounded [io]."""
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import AwareDatetime
 
 from functions.dashboard.figures import Confused, ErrorTypes, confused_words, count_error_types, error_types
-from functions.views.snapshot import Snapshot
+from functions.views.scan import find_info
+from functions.views.snapshot import READ_THREADS, Snapshot
 from shared import keys
 from shared.cas import find
-from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.training import EvaluationRow, TrainingResult, parse_document, parse_lines
@@ -35,37 +37,50 @@ class Refusal(Frozen):
     at: AwareDatetime
 
 
-class Kept(dict[tuple[str, int], Made]):
+class Kept(Generic[Made]):
     """What was made of the newest immutable objects: a page that is left open asks for the same ones all day.
 
     By generation: what was rewritten because somebody was forgotten is made anew.
     """
 
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int], Made] = {}
+        self._lock = threading.Lock()
+
     def of(self, store: ObjectStore, info: ObjectInfo, make: Callable[[bytes], Made]) -> Made:
-        """Return what `make` makes of an object, made once."""
+        """Return what `make` makes of an object, made once, or twice at the same moment."""
         name = (info.key, int(info.generation))
-        if name not in self:
-            self[name] = make(store.get(info.key).data)
-            while len(self) > MOST_KEPT:
-                self.pop(next(iter(self)), None)
-        return self[name]
+        with self._lock:
+            known = self._made.get(name)
+        if known is not None:
+            return known
+        made = make(store.get(info.key).data)
+        with self._lock:
+            self._made[name] = made
+            while len(self._made) > MOST_KEPT:
+                self._made.pop(next(iter(self._made)))
+        return made
 
 
 _types: Kept[Counter[str]] = Kept()
 _confused: Kept[tuple[Confused, ...]] = Kept()
 
 
-def read_error_types(store: Snapshot, cycles: Iterable[int]) -> ErrorTypes:
-    """Return the types of the errors that cycles were opened with."""
-    found: dict[int, Counter[str]] = {}
-    left_out = []
-    for cycle in cycles:
-        info = _look(store, keys.dataset(cycle))
-        if info is not None and info.size_bytes > MOST_BYTES:
-            left_out.append(cycle)
-        elif info is not None:
-            found[cycle] = _types.of(store, info, count_error_types)
-    return error_types(found, left_out)
+def read_error_types(store: Snapshot, cycles: Iterable[int], most: int) -> ErrorTypes:
+    """Return the types of the errors that cycles were opened with.
+
+    Args:
+        store: is read side by side.
+        cycles: whose datasets are looked for, the newest first.
+        most: so many datasets are counted.
+    """
+    numbers = list(cycles)
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        infos = zip(numbers, pool.map(lambda cycle: find_info(store, keys.dataset(cycle)), numbers), strict=True)
+        there = {cycle: info for cycle, info in infos if info is not None}
+        wanted = {cycle: info for cycle, info in list(there.items())[:most] if info.size_bytes <= MOST_BYTES}
+        counts = pool.map(lambda info: _types.of(store, info, count_error_types), wanted.values())
+        return error_types(dict(zip(wanted, counts, strict=True)), set(list(there)[:most]) - set(wanted))
 
 
 def read_confused(store: Snapshot, cycle: int) -> tuple[Confused, ...]:
@@ -81,15 +96,8 @@ def _evaluations(store: Snapshot, cycle: int) -> Iterable[tuple[str, ObjectInfo]
     if found is None:
         return
     for each in parse_document(TrainingResult, found.data, what=found.info.key).evaluations:
-        if (info := _look(store, each.ref.key)) is not None:
+        if (info := find_info(store, each.ref.key)) is not None:
             yield each.name, info
-
-
-def _look(store: ObjectStore, key: str) -> ObjectInfo | None:
-    try:
-        return store.stat(key)
-    except NotFound:
-        return None
 
 
 def read_refusals(store: Snapshot, now: datetime) -> tuple[tuple[Refusal, ...], int]:

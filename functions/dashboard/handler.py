@@ -16,9 +16,11 @@ from functions.dashboard.identity import Identity, NobodyKnown
 from functions.dashboard.offers import Verb, title_of
 from functions.dashboard.overview import FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLES, read_overview
 from functions.dashboard.submit import Desk
+from functions.dashboard.utterances import read_utterance_details
 from functions.dashboard.viewer import Viewer
 from functions.runtime import Ports
 from shared.audio_source import AudioSource
+from shared.backlog import Backlogs
 from shared.errors import NotFound, Refused, Retryable, RetuneError
 from shared.log import fresh, log
 
@@ -34,11 +36,13 @@ class Console:
         ports: the outside world; nothing is written to the store.
         audio: fetches recordings under the allowed prefixes.
         identity: how it knows people; by default it knows nobody, and nobody may act.
+        backlogs: tells how many dead letters wait; None = nobody is asked.
     """
 
     ports: Ports
     audio: AudioSource
     identity: Identity = field(default_factory=NobodyKnown)
+    backlogs: Backlogs | None = None
 
     def answer(self, request: Request) -> Response:
         """Return the page that is asked for, or one that says why there is none."""
@@ -82,7 +86,7 @@ class Console:
         """Answer with the first page."""
         shown = min(max(_number(visit, "cycles") or SHOWN_CYCLES, FEWEST_CYCLES), MOST_CYCLES)
         before = _number(visit, "before")
-        view = read_overview(self.ports, newest=shown, before=before)
+        view = read_overview(self.ports, newest=shown, before=before, backlogs=self.backlogs)
         return html(pages.overview_page(view, visit.viewer, newer=before is not None, shown=shown))
 
     def cycle(self, visit: Visit, cycle: int) -> Response:
@@ -96,6 +100,16 @@ class Console:
     def model(self, visit: Visit, version: int) -> Response:
         """Answer with the page of a model."""
         return html(pages.model_page(read_model_details(self.ports, version), visit.viewer, self.ports.clock.now()))
+
+    def utterance(self, visit: Visit) -> Response:
+        """Answer with the page of an utterance, which the path names or the query."""
+        _, in_path, named = visit.request.path.strip("/").partition("/")
+        wanted = named if in_path else visit.request.args.get("id", "")
+        if not wanted:
+            raise NotFound("expected the name of an utterance, found none: utterances/NAME")
+        view = read_utterance_details(self.ports, wanted, _number(visit, "before"))
+        status = HTTPStatus.OK if view.story.known else HTTPStatus.NOT_FOUND
+        return html(pages.utterance_page(view, visit.viewer, self.ports.clock.now(), root="../" if in_path else ""), status)
 
     def sound(self, visit: Visit, cycle: int) -> Response:
         """Answer with the recording of a clip, or a part of it."""
@@ -142,6 +156,7 @@ _PAGES: tuple[tuple[str, Route], ...] = (
     (rf"cycles/{_NUMBER}/audio", Console.sound),
     (rf"cycles/{_NUMBER}/review", Console.review),
     (rf"models/{_NUMBER}", Console.model),
+    (r"utterances(?:/[^/]+)?", Console.utterance),
     (_CYCLE_ACT, Console.act),
     (_MODEL_ACT, Console.act),
     (rf"{_CYCLE_ACT}/{_EVENT}", Console.result),

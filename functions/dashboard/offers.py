@@ -9,7 +9,7 @@ from typing import Literal
 from functions.acts import people
 from functions.acts.people import Act, Answer, Asker
 from functions.dashboard.typed import Typed
-from functions.dashboard.wording import ago, money, words
+from functions.dashboard.wording import ago, words
 from functions.launcher.spending import read_attempts, read_spends
 from functions.launcher.states import find_state
 from functions.runtime import Ports
@@ -19,6 +19,7 @@ from shared.errors import Refused
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import Production
+from shared.wording import money
 
 Verb = Literal["approve", "cancel", "promote", "rollback"]
 ABOUT_CYCLES: frozenset[Verb] = frozenset({"approve", "cancel"})

@@ -1,6 +1,7 @@
 """What the first page shows, read with few and bounded operations however many cycles there were [io]."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from functions.dashboard.errors import Refusal, read_confused, read_error_types, read_refusals
@@ -18,40 +19,25 @@ from functions.dashboard.figures import (
     trend,
     wer_points,
 )
-from functions.launcher.spending import read_attempts
 from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.views.dead_letters import read_dead_letters
 from functions.views.production import newest_moves
+from functions.views.run import RunView
 from functions.views.snapshot import Snapshot
 from functions.views.status import StatusReport, look
 from shared import keys, ledger
-from shared.budget import gpu_hours
+from shared.backlog import Backlogs
 from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
 from shared.policy import Evidence, TriggerDecision, decide_trigger
-from shared.training import RunProgress, parse_document
 from shared.verdict import ValidationReport, parse_report
 
 FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLES = 5, 100, 20
 TYPED_CYCLES = 8
-"""Error types are counted in so many newest datasets, which are large."""
+"""Error types are counted in so many newest datasets, which are large; the newest cycle may have none yet."""
 AUDIT_LINES = 20
-
-
-class RunView(Frozen):
-    """The cycle that runs.
-
-    Attributes:
-        progress: of its trainer, in the present attempt; None = none was told yet.
-        gpu_s: time of its machines so far.
-        usd: what that cost; None = no price is known.
-    """
-
-    state: CycleState
-    progress: RunProgress | None
-    gpu_s: float
-    usd: float | None
 
 
 class Overview(Frozen):
@@ -70,7 +56,6 @@ class Overview(Frozen):
     status: StatusReport
     decision: TriggerDecision
     thresholds: tuple[Threshold, ...]
-    run: RunView | None
     cycles: tuple[CycleState, ...]
     older: int | None
     points: tuple[WerPoint, ...]
@@ -83,22 +68,39 @@ class Overview(Frozen):
     refused: tuple[Refusal, ...]
     refused_total: int
 
+    @property
+    def run(self) -> RunView | None:
+        """The cycle that runs."""
+        return self.status.run
 
-def read_overview(live: Ports, *, newest: int = SHOWN_CYCLES, before: int | None = None) -> Overview:
+
+def read_overview(live: Ports, *, newest: int = SHOWN_CYCLES, before: int | None = None, backlogs: Backlogs | None = None) -> Overview:
     """Read the first page.
 
     Args:
         live: the outside world; it is only read.
         newest: how many cycles charts and lists go back.
         before: charts and lists show cycles below this one; None = up to the newest.
+        backlogs: is asked, beside the reading, how many dead letters wait; None = nobody is.
     """
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(read_dead_letters, backlogs, live.clock.now()) if backlogs is not None else None
+        view = _read(live, newest, before)
+        dead = asked.result() if asked is not None else None
+    return view.model_copy(update={"status": view.status.model_copy(update={"dead": dead})})
+
+
+def _read(live: Ports, newest: int, before: int | None) -> Overview:
     store = Snapshot(live.store)
     ports = replace(live, store=store)
     head = ledger.read_head(store)
     top = min(head, before - 1) if before is not None else head
     window = range(top, max(top - newest, ledger.FIRST_CYCLE - 1), -1)
     here = [number for number in (head, head - 1) if number >= ledger.FIRST_CYCLE]
-    store.prefetch(_wanted(window, here, head))
+    with ThreadPoolExecutor(2) as pool:  # side by side: a page waits for the store, hardly for its own work
+        refusals = pool.submit(read_refusals, store, ports.clock.now())
+        types = pool.submit(read_error_types, store, window[: TYPED_CYCLES + 1], TYPED_CYCLES)
+        store.prefetch(_wanted(window, here, head))
     status = look(ports, spends=False)
     states = {number: state for number in window if (state := find_state(ports, number)) is not None}
     reports = [parse_report(found.data) for number in window if (found := find(store, keys.report(number))) is not None]
@@ -106,19 +108,18 @@ def read_overview(live: Ports, *, newest: int = SHOWN_CYCLES, before: int | None
     moves = _seqs(status)
     store.prefetch(map(keys.registry_log, moves))
     verdict = max(reports, key=lambda report: report.cycle, default=None)
-    refused, refused_total = read_refusals(store, status.at)
+    refused, refused_total = refusals.result()
     return Overview(
         status=status,
         decision=decision,
         thresholds=thresholds(status.collected, decision.metrics, ports.settings.policy, status.at),
-        run=_run(ports, status),
         cycles=tuple(states.values()),
         older=window[-1] - 1 if window and window[-1] > ledger.FIRST_CYCLE else None,
         points=wer_points(reports, states),
         parts=slice_lines(reports),
         verdict=verdict,
         trends=tuple(trend(watch) for watch in status.watches),
-        types=read_error_types(store, [number for number in window if number in states][:TYPED_CYCLES]),
+        types=types.result(),
         confused=read_confused(store, verdict.cycle) if verdict is not None else (),
         audit=audit(newest_moves(ports, status.production, AUDIT_LINES), states.values(), AUDIT_LINES),
         refused=refused,
@@ -144,19 +145,3 @@ def _decision(ports: Ports, status: StatusReport, states: Iterable[CycleState]) 
     """Decide as the launcher would on what can be counted without opening anything."""
     stable = status.production.stable if status.production is not None else None
     return decide_trigger(Evidence(totals=status.collected, stable=stable), ports.settings.policy, list(states), status.at)
-
-
-def _run(ports: Ports, status: StatusReport) -> RunView | None:
-    if status.running is None:
-        return None
-    state, budget = status.running.state, ports.settings.policy.budget
-    costs = read_attempts(ports, state)
-    priced = all(budget.usd_per_hour(machine) is not None for machine in [None, *(cost.machine for cost in costs)][bool(costs) :])
-    found = find(ports.store, keys.progress(state.cycle))
-    progress = parse_document(RunProgress, found.data, what=found.info.key) if found else None
-    return RunView(
-        state=state,
-        progress=progress if progress is not None and progress.attempt == state.attempt else None,
-        gpu_s=sum(gpu_hours(cost) for cost in costs) * 3600.0,
-        usd=sum(map(budget.usd, costs)) if priced else None,
-    )

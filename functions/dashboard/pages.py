@@ -17,14 +17,15 @@ from functions.dashboard.details import CycleDetails, ModelDetails
 from functions.dashboard.errors import QUARANTINE_DAYS
 from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
 from functions.dashboard.overview import Overview
+from functions.dashboard.utterances import UtteranceDetails, shown_mention, utterance_address
 from functions.dashboard.viewer import Viewer
-from functions.dashboard.wording import ago, lasting, moment, money, size, words
+from functions.dashboard.wording import ago, moment, size, words
 from shared import keys
 from shared.pages import Filters, render_page
 from shared.plot import interval_plot, lines_of
 from shared.training import EpochFigures
 from shared.verdict import UtteranceChange, ValidationReport
-from shared.wording import interval_in_percent, interval_in_points, percent
+from shared.wording import interval_in_percent, interval_in_points, lasting, money, percent
 
 if TYPE_CHECKING:
     from shared.diffs import ShownChange
@@ -43,6 +44,8 @@ FILTERS: Filters = {
     "size": size,
     "words": words,
     "query": partial(quote, safe=""),
+    "utterance": utterance_address,
+    "intervals": lines_of,
 }
 
 
@@ -125,7 +128,7 @@ class Playable:
 def cycle_page(view: CycleDetails, viewer: Viewer, now: datetime) -> str:
     """Return the page of a cycle."""
     story, report = view.story, view.story.verdict
-    epochs = view.progress.epochs if view.progress is not None else ()
+    epochs = view.run.progress.epochs if view.run.progress is not None else ()
     back = [change for each in report.rechecks for change in each.examples] if report is not None else []
     return page(
         "cycle",
@@ -175,6 +178,12 @@ def model_page(view: ModelDetails, viewer: Viewer, now: datetime) -> str:
         moves=audit(view.moves, (), len(view.moves)),
         verdict_plot=verdict_plot(view.model.verdict),
     )
+
+
+def utterance_page(view: UtteranceDetails, viewer: Viewer, now: datetime, *, root: str) -> str:
+    """Return the page of an utterance; of one that nothing is known of, a page that says what was looked at."""
+    mentions = [shown_mention(view.story.utterance_id, mention) for mention in view.story.mentions]
+    return page("utterance", viewer, now, root=root, live=False, view=view, mentions=mentions)
 
 
 def problem_page(title: str, text: str, *, root: str, viewer: Viewer) -> str:

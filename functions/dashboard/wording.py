@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+from shared.wording import lasting
 
 
 def moment(at: datetime) -> Markup:
@@ -16,19 +16,6 @@ def moment(at: datetime) -> Markup:
 def ago(length: timedelta) -> str:
     """Return a length of time in words, in one unit: `12 s`, `3 min`, `5 h`, `2 days`."""
     return lasting(max(length.total_seconds(), 0.0))
-
-
-def lasting(seconds: float) -> str:
-    """Return a length of time in words, in one unit: `12 s`, `3 min`, `5 h`, `2 days`."""
-    for unit_s, name in ((DAY_S, "days"), (HOUR_S, "h"), (MINUTE_S, "min")):
-        if seconds >= 2 * unit_s or (seconds >= unit_s and unit_s < DAY_S):
-            return f"{seconds / unit_s:.0f} {name}"
-    return f"{seconds:.0f} s"
-
-
-def money(usd: float | None) -> str:
-    """Return an amount: `3.20 USD`; one that is unknown as `no price is set`."""
-    return "no price is set" if usd is None else f"{usd:.2f} USD"
 
 
 def size(size_bytes: int) -> str:

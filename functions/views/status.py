@@ -9,8 +9,11 @@ from functions.runtime import Ports
 from functions.sweeper.decide import SPENDS
 from functions.sweeper.verdict import subjects
 from functions.sweeper.watch import find_watch
+from functions.views.dead_letters import DeadLetters, read_dead_letters
 from functions.views.production import read_production
+from functions.views.run import RunView, read_run
 from shared import keys, ledger
+from shared.backlog import Backlogs
 from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
@@ -44,6 +47,8 @@ class StatusReport(Frozen):
         declined: the last recorded refusal to start the cycle that collects.
         watches: what was seen of the canary, and of a stable version in its guard window.
         spends: what has been spent of each limit of the budget, while a cycle runs that may train.
+        run: how the running cycle does: loss, dev WER, time left, and its cost so far.
+        dead: the dead letters that wait; None = nobody was asked.
     """
 
     at: datetime
@@ -57,14 +62,17 @@ class StatusReport(Frozen):
     production: Production | None
     watches: tuple[Watch, ...] = ()
     spends: tuple[Spend, ...] = ()
+    run: RunView | None = None
+    dead: DeadLetters | None = None
 
 
-def look(ports: Ports, *, spends: bool = True) -> StatusReport:
+def look(ports: Ports, *, spends: bool = True, backlogs: Backlogs | None = None) -> StatusReport:
     """Read where everything stands; changes nothing.
 
     Args:
         ports: the outside world.
         spends: also read what the budget's whole period has spent, which takes three reads for each of its cycles.
+        backlogs: is asked how many dead letters wait; None = nobody is.
     """
     head = ledger.read_head(ports.store)
     views = [view for view in (_view(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE) if view is not None]
@@ -84,12 +92,18 @@ def look(ports: Ports, *, spends: bool = True) -> StatusReport:
         production=production,
         watches=tuple(watch for subject, watch in watched if watch is not None and watch.subject == subject),
         spends=read_spends(ports, running.state.cycle) if spends and running is not None and running.state.status in SPENDS else (),
+        run=read_run(ports, running.state) if running is not None else None,
+        dead=read_dead_letters(backlogs, ports.clock.now()) if backlogs is not None else None,
     )
 
 
 def without_time(report: StatusReport) -> StatusReport:
     """Return what stays the same while nothing happens."""
-    return report.model_copy(update={"at": datetime.min.replace(tzinfo=UTC)})
+    never = datetime.min.replace(tzinfo=UTC)
+    run = report.run and report.run.model_copy(update={"gpu_s": 0.0, "usd": None})
+    waiting = tuple(each.model_copy(update={"oldest_s": None, "at": never}) for each in report.dead.waiting) if report.dead else ()
+    dead = report.dead and report.dead.model_copy(update={"waiting": waiting})
+    return report.model_copy(update={"at": never, "run": run, "dead": dead})
 
 
 def _view(ports: Ports, cycle: int) -> CycleView | None:

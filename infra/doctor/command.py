@@ -5,6 +5,8 @@ from datetime import datetime
 
 from infra.doctor.findings import Finding
 from infra.doctor.google import Google
+from infra.doctor.optional_checks import check_optional
+from infra.doctor.optional_questions import ask_optional
 from infra.doctor.project_checks import check_project
 from infra.doctor.questions import Candidate, ask_project, ask_system, candidates_of
 from infra.doctor.report import Diagnosis
@@ -47,4 +49,5 @@ def diagnose(google: Google, project: str, region: str, now: datetime, machine_t
     findings: list[Finding] = [*check_project(ask_project(google, project, candidates), now, applied=system.applied)]
     if system.applied:
         findings.extend(check_system(system, read_policy(Policy())))
+        findings.extend(check_optional(ask_optional(google, project, region)))
     return Diagnosis(project=project, region=region, applied=system.applied, findings=tuple(findings))

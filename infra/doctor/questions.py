@@ -136,7 +136,7 @@ def ask_project(google: Google, project: str, candidates: Sequence[Candidate]) -
         (zone, machine): ("compute", f"/compute/v1/projects/{project}/zones/{zone}/machineTypes/{machine}", None)
         for zone, machine in machines
     }
-    answers = _ask(google, questions)
+    answers = ask(google, questions)
     return ProjectFacts(
         project=project,
         services=answers["services"],
@@ -157,7 +157,7 @@ def ask_system(google: Google, project: str, region: str) -> SystemFacts:
     functions = {("function", name): ("cloudfunctions", f"/v2{place}/functions/{name}", None) for name in READS}
     topics = {("topic", name): ("pubsub", f"/v1/projects/{project}/topics/{name}", None) for name in TOPICS}
     readers = {("subscription", name): ("pubsub", f"/v1/projects/{project}/subscriptions/{name}", None) for name in (*subscriptions, *dead)}
-    answers = _ask(google, {**functions, **topics, **readers, "tick": ("cloudscheduler", f"/v1{place}/jobs/{TICK}", None)})
+    answers = ask(google, {**functions, **topics, **readers, "tick": ("cloudscheduler", f"/v1{place}/jobs/{TICK}", None)})
     found = {name: answers[("function", name)] for name in READS}
     variables = found["launcher"].document.get("serviceConfig", {}).get("environmentVariables", {})
     bucket = str(variables.get("RETUNE_BUCKET", "")).removeprefix("gs://")
@@ -174,7 +174,8 @@ def ask_system(google: Google, project: str, region: str) -> SystemFacts:
     )
 
 
-def _ask(google: Google, questions: Mapping[Any, tuple[str, str, Mapping[str, Any] | None]]) -> dict[Any, Answer]:
+def ask(google: Google, questions: Mapping[Any, tuple[str, str, Mapping[str, Any] | None]]) -> dict[Any, Answer]:
+    """Ask many things side by side: API, path and body of each; the answers have the same keys."""
     with ThreadPoolExecutor(THREADS) as pool:
         answers = pool.map(lambda question: google.ask(question[0], question[1], body=question[2]), questions.values())
         return dict(zip(questions, answers, strict=True))

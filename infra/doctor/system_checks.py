@@ -19,12 +19,13 @@ ASK = "ask for the role Viewer"
 def check_system(facts: SystemFacts, yours: Policy) -> Iterator[Finding]:
     """Check functions, topics, subscriptions, the tick, the bucket, policy, image and the first model."""
     for name, answer in facts.functions.items():
-        yield _function(name, answer)
+        yield check_function(name, answer)
     yield from _same_settings(facts)
     yield from _absent("topic", facts.topics)
     for function, topics in READS.items():
         for topic in topics:
-            yield from _reader(facts, function, subscription_name(function, topic))
+            name = subscription_name(function, topic)
+            yield check_reader(name, facts.subscriptions[name], facts.subscriptions[dead_letter_topic(name)], facts.functions[function])
     yield _tick(facts.tick)
     yield from _bucket(facts.bucket)
     yield _policy(facts, yours)
@@ -32,7 +33,8 @@ def check_system(facts: SystemFacts, yours: Policy) -> Iterator[Finding]:
     yield _first_model(facts.production)
 
 
-def _function(name: str, answer: Answer) -> Finding:
+def check_function(name: str, answer: Answer) -> Finding:
+    """Check that a function is there and works."""
     subject = f"function {name}"
     if not answer.ok:
         return _not_there(subject, answer, "not there")
@@ -69,18 +71,24 @@ def _absent(kind: str, answers: Mapping[str, Answer]) -> Iterator[Finding]:
         yield good(f"{kind}s", f"all {len(answers)} are there")
 
 
-def _reader(facts: SystemFacts, function: str, name: str) -> Iterator[Finding]:
+def check_reader(name: str, answer: Answer, dead: Answer, function: Answer) -> Finding:
+    """Check that a subscription pushes to its function, tries again as it should, and loses nothing.
+
+    Args:
+        name: of the subscription.
+        answer: about it.
+        dead: about the subscription of its dead letters.
+        function: that it pushes to.
+    """
     subject = f"subscription {name}"
-    answer, dead = facts.subscriptions[name], facts.subscriptions[dead_letter_topic(name)]
     if not answer.ok:
-        yield (bad(subject, "not there: nothing reaches the function", AGAIN) if answer.absent else unseen(subject, answer.message, ASK))
-        return
-    problems = [*_push_problems(answer.document, facts.functions[function]), *_delivery_problems(answer.document)]
+        return bad(subject, "not there: nothing reaches the function", AGAIN) if answer.absent else unseen(subject, answer.message, ASK)
+    problems = [*_push_problems(answer.document, function), *_delivery_problems(answer.document)]
     if dead.absent:
         problems.append("its dead letters have no subscription, and are lost")
     elif dead.ok and dead.document.get("expirationPolicy", {"ttl": ""}).get("ttl"):
         problems.append("the subscription of its dead letters expires")
-    yield bad(subject, "; ".join(problems), AGAIN) if problems else good(subject, "pushes, retries and dead-letters as it should")
+    return bad(subject, "; ".join(problems), AGAIN) if problems else good(subject, "pushes, retries and dead-letters as it should")
 
 
 def _push_problems(document: Mapping[str, Any], function: Answer) -> Iterator[str]:

@@ -34,6 +34,7 @@ from shared.errors import Retryable
 from shared.events import TOPICS, Tick
 from shared.log import log
 from shared.messages import outgoing
+from shared.monitoring import OVERRIDE
 from shared.policy import Policy
 from shared.pubsub import PubSubBus
 from shared.testing.memory_bus import MemoryBus
@@ -173,6 +174,7 @@ class Stack:
             "CLOUDSDK_CORE_PROJECT": self.config.project,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_PUBSUB": rest_url,
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+            **({OVERRIDE: rest_url} if self.config.pubsub == "embedded" else {}),
         }
 
     def _start_embedded(self, undo: ExitStack) -> tuple[str, str]:

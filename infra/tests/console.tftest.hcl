@@ -35,6 +35,10 @@ run "console" {
     error_message = "Console: expected it to play the calls' audio."
   }
   assert {
+    condition     = [for grant in google_project_iam_member.metrics_reader : grant.role] == ["roles/monitoring.viewer"]
+    error_message = "Console: expected it to read how many dead letters wait, and nothing else of the project."
+  }
+  assert {
     condition     = contains(keys(google_project_service.this), "iap.googleapis.com")
     error_message = "Console: expected the API of IAP."
   }
@@ -97,7 +101,7 @@ run "no_console" {
   }
 
   assert {
-    condition     = !contains(keys(local.functions), "dashboard") && length(google_iap_web_cloud_run_service_iam_member.viewer) == 0
+    condition     = !contains(keys(local.functions), "dashboard") && length(google_iap_web_cloud_run_service_iam_member.viewer) == 0 && length(google_project_iam_member.metrics_reader) == 0
     error_message = "Console: expected none where nobody is named."
   }
 }

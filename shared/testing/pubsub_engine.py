@@ -213,6 +213,16 @@ class PubSubEngine:
             self._settle()
             return len(self._queue(subscription))
 
+    def oldest(self, subscription: str) -> datetime | None:
+        """Return when the oldest message that is not acknowledged was published; None = there is none."""
+        with self.changed:
+            self._settle()
+            return self._queue(subscription).oldest()
+
+    def now(self) -> datetime:
+        """Return the time that the engine goes by."""
+        return self._clock.now()
+
     def next_change(self) -> datetime | None:
         """Return when the next lease or back-off of any subscription ends; None when all are quiet."""
         with self.changed:

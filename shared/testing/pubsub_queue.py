@@ -127,6 +127,12 @@ class SubscriptionQueue:
         """How many messages could be leased now."""
         return len(self._ready)
 
+    def oldest(self) -> datetime | None:
+        """Return when the oldest message that is due, leased or backing off was published."""
+        backing_off = (delivery for at, _, delivery in self._timers if not delivery.ack_id and delivery.until == at)
+        everything = (*self._ready, *self._leases.values(), *backing_off)
+        return min((delivery.message.publish_time for delivery in everything), default=None)
+
     def add(self, message: StoredMessage) -> None:
         """Take in a message; it is due at once."""
         self._ready.append(Delivery(message))

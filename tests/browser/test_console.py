@@ -14,7 +14,7 @@ from tests.world import World
 
 pytestmark = pytest.mark.browser
 
-PATHS = ("", "cycles/4", "cycles/3", "models/2", "cycles/99")
+PATHS = ("", "cycles/4", "cycles/3", "models/2", "cycles/99", "utterances/u140", "utterances?id=nobody")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import infra.cli
 import infra.dlq_cli
 import infra.explain_cli
 import infra.models_cli
+from functions.dashboard.overview import read_overview
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.finetune import DEMO_MARK, run, with_shipped_model
 from infra.session import Session
@@ -24,6 +25,8 @@ from shared.events import FINETUNE_TRIGGERS, STT_ERRORS
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 from shared.policy import CanaryPolicy
 from shared.testing import builders
+from shared.training import document_bytes
+from tests.console_world import console_world
 from tests.world import POLICY, World, right
 from trainer.finetune.options import DEFAULT_MODEL, parse_options
 
@@ -241,6 +244,23 @@ def test_status_and_explain_tell_what_a_running_cycle_has_spent(world: World, re
     (spend,) = json.loads(retune("status", "--json").stdout)["spends"]
     assert (spend["spent"], spend["limit"], spend["field"]) == (3.0, 20.0, "max_usd")
     assert json.loads(retune("explain", "--json").stdout)["decision"]["metrics"]["usd_spent"] == 3.0
+
+
+def test_status_tells_loss_dev_wer_time_left_and_cost_as_the_console_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = console_world()
+    monkeypatch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(training)))
+    answered = CliRunner().invoke(infra.cli.app, ["status"])
+    shown = " ".join(answered.stdout.split())
+    assert "loss 0.712; dev WER 36.3% on errors, 7.4% on replay after epoch 7; about 5 min left in this phase" in shown
+    assert "so far 7 min of machine time, 0.17 USD" in shown
+    run = json.loads(CliRunner().invoke(infra.cli.app, ["status", "--json"]).stdout)["run"]
+    assert run == json.loads(read_overview(training.ports).status.model_dump_json())["run"]
+    assert (run["progress"]["left_s"], run["progress"]["loss"], run["progress"]["phase"]) == (312.0, 0.712, "training")
+
+    state = training.state(5)
+    training.store.put(keys.state(5), document_bytes(state.model_copy(update={"attempt": 2})))
+    again = CliRunner().invoke(infra.cli.app, ["status"]).stdout
+    assert "loss" not in again, "what an earlier attempt told is no news of this one"
 
 
 def test_explain_counts_exactly_and_says_no(world: World, retune: Retune) -> None:

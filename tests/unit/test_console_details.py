@@ -30,6 +30,11 @@ def made() -> World:
     return console_world(cycles=3, ending="over")
 
 
+@pytest.fixture(scope="module")
+def training() -> World:
+    return console_world()
+
+
 def ask(made: World, path: str, **headers: str) -> Response:
     return console(made).answer(Request(EnvironBuilder(path, headers=list(headers.items())).get_environ()))
 
@@ -52,6 +57,21 @@ def test_a_cycle_is_told_from_its_opening_to_its_models_end(made: World) -> None
     assert story.verdict is not None
     assert story.verdict.outcome in page.one("section", id="verdict").text
     assert f"{story.dataset.rows} rows" in page.one("section", id="data").text if story.dataset else False
+
+
+def test_a_running_cycle_has_its_numbers_and_what_was_drawn_as_tables(training: World) -> None:
+    page = look(training, "/cycles/5")
+    text = page.one("section", id="training").text
+    for told in ("Time left in this phase about 5 min", "Loss of the last step 0.712", "Dev WER on errors 36.3%", "Cost so far 0.17 USD"):
+        assert told in text
+    assert "7 0.803 36.3% 7.4%" in text
+    ended = look(training, "/cycles/4")
+    assert "Machine time 25 min Cost 0.62 USD" in ended.one("section", id="training").text
+    for shown in (ended, look(training, "/models/4"), look(training, "/")):
+        rows = shown.one("section", id="verdict").one("details").one("tbody").all("tr")
+        assert rows[0].text.startswith("holdout ")
+        assert rows[0].text.endswith(" - yes")
+        assert len(rows) > 3, "parts and slices too"
 
 
 def test_the_console_and_the_command_line_tell_the_same_story(made: World) -> None:

@@ -1,5 +1,6 @@
 """The doctor against a project of Google's answers: what is good, what is broken, and what it says to do."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.doctor.google
-from functions.wiring import READS, dead_letter_topic, subscription_name
+from functions.wiring import OPTIONAL, READS, dead_letter_topic, subscription_name
 from infra.doctor.command import default_candidates, diagnose
 from infra.doctor.findings import Finding
 from infra.doctor.google import Google
@@ -85,6 +86,56 @@ def system() -> Answers:
     answers["storage/storage/v1/b/speech-1-retune/o/registry/production.json"] = {"stable": 3}
     digest = IMAGE.rpartition("/")[2]
     answers[f"artifactregistry/v1/{place}/repositories/retune/dockerImages/{digest}"] = {"uri": IMAGE}
+    return answers
+
+
+SLACK = [{"url": "https://hooks.slack.example/T1/secret", "form": "slack"}]
+FOLDERS = ("cycles/", "ledger/")
+
+
+def secret(text: str) -> dict[str, Any]:
+    return {"payload": {"data": base64.b64encode(text.encode()).decode()}}
+
+
+def policy(*bindings: tuple[str, str]) -> dict[str, Any]:
+    return {"bindings": [{"role": role, "members": [member]} for role, member in bindings]}
+
+
+def with_options() -> Answers:
+    """Return the answers of a system with notifier and console, in which everything is as it should be."""
+    answers = system()
+    place = f"projects/{PROJECT}/locations/{REGION}"
+    for name in ("notifier", "dashboard"):
+        made = function(name)
+        made["serviceConfig"]["serviceAccountEmail"] = f"retune-{name}@x"
+        answers[f"cloudfunctions/v2/{place}/functions/{name}"] = made
+    answers[f"cloudfunctions/v2/{place}/functions/notifier"]["serviceConfig"]["secretEnvironmentVariables"] = [
+        {"key": "RETUNE_WEBHOOKS", "projectId": PROJECT, "secret": "hooks", "version": "latest"}
+    ]
+    like = answers[f"pubsub/v1/projects/{PROJECT}/subscriptions/deployer-validation-events"]
+    for topic in OPTIONAL["notifier"]:
+        reader = subscription_name("notifier", topic)
+        push = {**like["pushConfig"], "pushEndpoint": "https://notifier.run.app"}
+        answers[f"pubsub/v1/projects/{PROJECT}/subscriptions/{reader}"] = {**like, "pushConfig": push}
+        answers[f"pubsub/v1/projects/{PROJECT}/subscriptions/{dead_letter_topic(reader)}"] = {"expirationPolicy": {}}
+    hooks = f"secretmanager/v1/projects/{PROJECT}/secrets/hooks"
+    answers[f"{hooks}/versions/latest:access"] = secret(json.dumps(SLACK))
+    answers[f"{hooks}:getIamPolicy"] = policy(("roles/secretmanager.secretAccessor", "serviceAccount:retune-notifier@x"))
+    answers[f"run/v2/{place}/services/dashboard"] = {"iapEnabled": True}
+    agent = "serviceAccount:service-7@gcp-sa-iap.iam.gserviceaccount.com"
+    answers[f"run/v2/{place}/services/dashboard:getIamPolicy"] = policy(("roles/run.invoker", agent))
+    answers[f"cloudresourcemanager/v1/projects/{PROJECT}"] = {"projectNumber": "7"}
+    viewer = ("roles/iap.httpsResourceAccessor", "group:ml@example.org")
+    answers[f"iap/v1/projects/7/iap_web/cloud_run-{REGION}/services/dashboard:getIamPolicy"] = policy(viewer)
+    console = "serviceAccount:retune-dashboard@x"
+    answers[f"cloudresourcemanager/v1/projects/{PROJECT}:getIamPolicy"] = policy(
+        ("roles/monitoring.viewer", console), ("roles/owner", "user:a")
+    )
+    bucket = "storage/storage/v1/b/speech-1-retune/managedFolders"
+    answers[bucket] = {"items": [{"name": name} for name in FOLDERS]}
+    for name in FOLDERS:
+        reads = f"projects/{PROJECT}/roles/retune_objects_get_list"
+        answers[f"{bucket}/{name}/iam"] = policy((reads, console), ("roles/storage.objectAdmin", "user:a"))
     return answers
 
 
@@ -254,6 +305,92 @@ BROKEN: dict[str, tuple[Answers, str, str, str]] = {
     "an image that is gone": (without(system(), "dockerImages"), "trainer image", "is not in the registry", "build it again"),
     "no model": (without(system(), "production.json"), "model in production", "none", "retune models import"),
 }  # fmt: skip
+
+
+def given(found: dict[str, Any], role: str, member: str) -> None:
+    found["bindings"].append({"role": role, "members": [member]})
+
+
+HOOKS, CALLERS, VIEWERS = (
+    "hooks/versions/latest:access",
+    "run/v2/projects/speech-1/locations/europe-west4/services/dashboard:getIamPolicy",
+    "iap_web/cloud_run-europe-west4/services/dashboard:getIamPolicy",
+)
+BROKEN |= {
+    "a notifier without its function": (
+        without(with_options(), "functions/notifier"), "function notifier", "not there", "terraform apply again",
+    ),
+    "a notifier that failed": (
+        changed(with_options(), "functions/notifier", lambda found: found.update(state="FAILED")), "function notifier", "FAILED", "read the build's log",
+    ),
+    "a notifier that hears of no verdicts": (
+        without(with_options(), "subscriptions/notifier-validation-events"), "subscription notifier-validation-events", "nothing reaches", "terraform apply again",
+    ),
+    "notices that nobody keeps": (
+        without(with_options(), "subscriptions/notifier-model-events-dead"), "subscription notifier-model-events", "its dead letters have no subscription", "terraform apply again",
+    ),
+    "a notifier without a secret": (
+        changed(with_options(), "functions/notifier", lambda found: found["serviceConfig"].pop("secretEnvironmentVariables")), "webhooks", "finds no secret in RETUNE_WEBHOOKS", "set webhooks_secret",
+    ),
+    "a secret that the notifier may not read": (
+        changed(with_options(), "secrets/hooks:getIamPolicy", dict.clear), "webhooks", "no instance of it starts", "terraform apply again",
+    ),
+    "a secret without a version": (without(with_options(), HOOKS), "webhooks", "has no version", "gcloud secrets versions add"),
+    "a secret that is no list": (with_options() | {f"secretmanager/v1/projects/{PROJECT}/secrets/{HOOKS}": secret("https://x")}, "webhooks", "expected a JSON list", "gcloud secrets versions add"),
+    "a secret with a webhook over http": (
+        with_options() | {f"secretmanager/v1/projects/{PROJECT}/secrets/{HOOKS}": secret('[{"url": "http://x.example/pass"}]')}, "webhooks", "expected https://...", "gcloud secrets versions add",
+    ),
+    "an empty secret": (with_options() | {f"secretmanager/v1/projects/{PROJECT}/secrets/{HOOKS}": secret(" ")}, "webhooks", "empty", "gcloud secrets versions add"),
+    "a secret that is no text": (with_options() | {f"secretmanager/v1/projects/{PROJECT}/secrets/{HOOKS}": {"payload": {"data": "/w=="}}}, "webhooks", "no text", "gcloud secrets versions add"),
+    "a console without IAP": (changed(with_options(), "services/dashboard", dict.clear), "IAP before the console", "off: nobody gets in", "--iap"),
+    "a console that anybody may call": (
+        changed(with_options(), CALLERS, lambda found: given(found, "roles/run.invoker", "allUsers")), "IAP before the console", "allUsers may call it without passing IAP", "terraform apply again",
+    ),
+    "IAP that may not call": (changed(with_options(), CALLERS, dict.clear), "IAP before the console", "may not call it", "terraform apply again"),
+    "a console for nobody": (changed(with_options(), VIEWERS, dict.clear), "viewers of the console", "none: nobody gets in", "console_viewers"),
+    "a console for everybody": (
+        changed(with_options(), VIEWERS, lambda found: given(found, "roles/iap.httpsResourceAccessor", "allAuthenticatedUsers")), "viewers of the console", "anybody sees", "console_viewers",
+    ),
+    "a console that may write": (
+        changed(with_options(), "ledger//iam", lambda found: given(found, "roles/storage.objectAdmin", "serviceAccount:retune-dashboard@x")), "the console's account", "roles/storage.objectAdmin in ledger/", "take these away",
+    ),
+    "a console that is an editor": (
+        changed(with_options(), f"projects/{PROJECT}:getIamPolicy", lambda found: given(found, "roles/editor", "serviceAccount:retune-dashboard@x")), "the console's account", "more than read: roles/editor", "take these away",
+    ),
+    "a console that may read nothing": (
+        changed(changed(with_options(), "ledger//iam", dict.clear), "cycles//iam", dict.clear), "the console's account", "may read nothing", "terraform apply again",
+    ),
+}  # fmt: skip
+
+
+def test_notifier_and_console_that_are_whole_have_no_problem_and_no_secret_is_told(apis: Apis) -> None:
+    found = apis.diagnose(with_options())
+    assert {finding.level for finding in found.values()} == {"ok"}, [each for each in found.values() if each.level != "ok"]
+    assert found["webhooks"].found == "1: hooks.slack.example"
+    assert found["viewers of the console"].found == "group:ml@example.org"
+    assert found["the console's account"].found == "reads 2 folders, and writes no object"
+    assert "subscription notifier-model-events" in found
+    broken = with_options() | {f"secretmanager/v1/projects/{PROJECT}/secrets/{HOOKS}": secret('[{"url": "http://x.example/pass"}]')}
+    assert "pass" not in str(apis.diagnose(broken)["webhooks"])
+
+
+def test_that_nobody_asked_for_notices_or_a_console_is_no_problem(apis: Apis) -> None:
+    found = apis.diagnose(system())
+    assert found["notifier"].found.startswith("none: webhooks_secret is not set")
+    assert found["console"].found == "none: nobody is named in console_viewers"
+
+
+def test_what_may_not_be_seen_of_notifier_and_console_is_said(apis: Apis) -> None:
+    hidden = {key: 403 for key in with_options() if "secrets/hooks" in key or "services/dashboard" in key or "managedFolders" in key}
+    found = apis.diagnose(with_options() | hidden)
+    assert {
+        name: found[name].level for name in ("webhooks", "IAP before the console", "viewers of the console", "the console's account")
+    } == {
+        "webhooks": "unknown",
+        "IAP before the console": "unknown",
+        "viewers of the console": "unknown",
+        "the console's account": "unknown",
+    }
 
 
 @pytest.mark.parametrize("case", BROKEN)

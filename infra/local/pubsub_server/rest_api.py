@@ -1,4 +1,4 @@
-"""Pub/Sub over REST, as `gcloud pubsub` speaks it: the same calls as gRPC, in protobuf's JSON form."""
+"""Pub/Sub over REST, as `gcloud pubsub` speaks it: the same calls as gRPC, in protobuf's JSON form; and Cloud Monitoring's numbers."""
 
 import json
 import logging
@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.pubsub_v1 import types
 
+from infra.local.pubsub_server import monitoring
 from infra.local.pubsub_server.api import STATUS, PubSubApi
 from infra.local.pubsub_server.resources import Unsupported
 from shared.errors import InvalidMessage, RetuneError
@@ -67,6 +68,7 @@ class RestApi(ThreadingHTTPServer):
 
     def __init__(self, api: PubSubApi, host: str, port: int) -> None:
         self.routes = routes(api)
+        self._engine = api.engine
         self._open: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="pubsub-rest")
         super().__init__((host, port), _Handler)
@@ -109,6 +111,8 @@ class RestApi(ThreadingHTTPServer):
 
     def _call(self, method: str, target: str, body: bytes, wait_s: float) -> dict[str, Any]:
         url = urlsplit(target)
+        if method == "GET" and (measured := monitoring.PATH.fullmatch(url.path)):
+            return monitoring.time_series(self._engine, unquote(measured["project"]), url.query)
         for route in self.routes:
             match = re.fullmatch("/v1/" + route.path, url.path)
             if match and route.method == method:
