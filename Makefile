@@ -114,7 +114,7 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.simulate --schedules 100000 --seconds $$(($(CHAOS_SECONDS) / 4)) $(CHAOS_ARGS)
 	$(BIN)/python -m tests.chaos.fire --seconds $$(($(CHAOS_SECONDS) * 3 / 4)) $(CHAOS_ARGS)
 
-## make mutations break single decisions of the functions, one at a time, and say which history of the simulation shows it
+## make mutations break single decisions of the functions, one at a time: each must be shown by the history or the test that stands beside it
 mutations: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.mutations $(MUTATION_ARGS)
 

@@ -28,6 +28,14 @@ def test_a_launcher_that_was_overtaken_by_a_cancel_ends_the_trainer_that_it_star
     assert world.trainers.list_names() == []  # without waiting for the sweeper
 
 
+def test_a_cancel_ends_the_trainer_at_once() -> None:
+    world = ready()
+    force(world)
+    assert world.trainers.list_names() == ["retune-trainer-000001-1"]
+    cancel(world)
+    assert world.trainers.list_names() == []  # it costs nothing until the next tick
+
+
 def test_a_request_beside_a_cycle_that_stands_still_carries_that_on_at_once() -> None:
     world = ready()
     die_at(world.store, "put", keys.spec(1))

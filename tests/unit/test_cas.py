@@ -204,6 +204,21 @@ def test_after_a_conflict_it_is_decided_again_on_what_stands_there_now() -> None
     assert store.get("x").data == b"42"
 
 
+def test_what_another_creates_meanwhile_is_decided_on_and_not_overwritten() -> None:
+    store = MemoryStore()
+
+    def create_first(operation: str, key: str) -> None:
+        if operation == "put":
+            store.before = lambda _operation, _key: None
+            store.put(key, b"10")
+
+    store.before = create_first
+    decide = PlusOne()
+    assert apply_with_cas(store, "x", NUMBER, decide).state == 11
+    assert decide.shown == [None, 10]
+    assert store.get("x").data == b"11"
+
+
 def test_after_five_conflicts_in_a_row_it_gives_up() -> None:
     store = MemoryStore()
     store.put("x", b"1")
