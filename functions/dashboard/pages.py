@@ -21,6 +21,7 @@ from functions.dashboard.utterances import UtteranceDetails, shown_mention, utte
 from functions.dashboard.viewer import Viewer
 from functions.dashboard.wording import ago, moment, size, words
 from shared import keys
+from shared.cycle import Status, can_move
 from shared.pages import Filters, render_page
 from shared.plot import interval_plot, lines_of
 from shared.training import EpochFigures
@@ -100,6 +101,7 @@ def overview_page(view: Overview, viewer: Viewer, *, newer: bool, shown: int) ->
         root="",
         view=view,
         headline=headline(view),
+        cancellable=view.run is not None and can_move(view.run.state, Status.CANCELLED),
         newer=newer,
         shown=shown,
         quarantine_days=QUARANTINE_DAYS,
@@ -137,6 +139,7 @@ def cycle_page(view: CycleDetails, viewer: Viewer, now: datetime) -> str:
         root="../",
         live=not story.state.ended,
         view=view,
+        cancellable=can_move(story.state, Status.CANCELLED),
         moves=audit(story.moves, (), len(story.moves)),
         verdict_plot=verdict_plot(report),
         worse=_playable(story.state.cycle, report.worst_regressions if report is not None else ()),

@@ -63,3 +63,18 @@ def test_the_first_request_of_a_function_loads_no_more_than_its_ports(function: 
     modules = set(json.loads(done.stdout))
     assert {"google.cloud.storage", "google.cloud.pubsub_v1"} <= modules
     assert (FORBIDDEN[function] - LATER | {"google.cloud.compute_v1", "scipy"}) & modules == set()
+
+
+@pytest.mark.parametrize("people", [{}, {"RETUNE_CONSOLE_LOCAL_USER": "ana"}])
+def test_a_console_loads_pubsub_only_where_somebody_may_act_and_else_has_nothing_to_publish_with(people: dict[str, str]) -> None:
+    environ = {"RETUNE_BUCKET": "gs://bucket", "GOOGLE_CLOUD_PROJECT": "project", "RETUNE_AUDIO_PREFIXES": "gs://calls", **people}
+    program = (
+        "import functions.dashboard.main as main, json, sys; early = list(sys.modules); console = main.build();"
+        "print(json.dumps([type(console.ports.publisher).__name__, early, sorted(sys.modules)]))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=True)
+    publisher, early, modules = json.loads(done.stdout)
+    assert publisher == ("PubSubBus" if people else "Silent")
+    assert ("google.cloud.pubsub_v1" in modules) == bool(people)
+    assert (TRAINER_ONLY | LATER | STATISTICS) & set(early) == set()
