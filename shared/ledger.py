@@ -10,14 +10,15 @@ the segment, or the writer sees the new head.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AwareDatetime, Field
 
 from shared import keys
+from shared.arrivals import Arrival, Arrived, arrived, find_arrival, with_arrival
 from shared.beginning import HEAD_LOST, traces_of_a_head
 from shared.cas import Codec, Decision, apply_with_cas, commit, create, find
 from shared.errors import Conflict, InvariantBroken, NotFound
@@ -28,6 +29,7 @@ from shared.messages import parse_stored
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
 from shared.training import document_bytes, parse_document
 
+Line = TypeVar("Line")
 TOTALS = "totals"
 READ_TRIES = 10
 MOST_FOLDED = 1000
@@ -214,7 +216,13 @@ def _generation_of_head(store: ObjectStore) -> Generation | None:
         return None
 
 
-def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownHead | None = None) -> int:
+def append(
+    store: ObjectStore,
+    events: Sequence[Event],
+    token: str,
+    head: KnownHead | None = None,
+    arrivals: Mapping[str, Arrival] | None = None,
+) -> int:
     """Write one immutable segment where the head stands after the write; return that cycle.
 
     When it returns, the events may be acknowledged. They may stand in two ledgers; consume-once takes care of it. Where the head was
@@ -225,9 +233,10 @@ def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownH
         events: one flush, not empty.
         token: unique to this flush, kept over its retries.
         head: what this process knows of it; None = nothing.
+        arrivals: how events came, by event_id, where that is kept.
     """
     head = head or KnownHead()
-    data = b"".join(event.model_dump_json(exclude_none=True).encode() + b"\n" for event in events)
+    data = b"".join(_line(event, (arrivals or {}).get(event.event_id)) for event in events)
     metadata = {TOTALS: count_events(events).model_dump_json()}
     written = None
     cycle = head.last(store)
@@ -236,6 +245,10 @@ def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownH
         written = cycle
         cycle = head.read(store)
     return cycle
+
+
+def _line(event: Event, arrival: Arrival | None) -> bytes:
+    return with_arrival(event.model_dump_json(exclude_none=True).encode(), arrival) + b"\n"
 
 
 def _put_segment(store: ObjectStore, key: str, data: bytes, metadata: dict[str, str]) -> None:
@@ -295,16 +308,32 @@ def read_events(store: ObjectStore, cycle: int) -> list[Event]:
     Raises:
         InvariantBroken: the listing changed under ten tries (a compactor that runs wild).
     """
+    events = {event.event_id: event for event in _read_lines(store, cycle, parse_stored)}
+    return sorted(events.values(), key=lambda event: (event.occurred_at, event.event_id))
+
+
+def read_arrivals(store: ObjectStore, cycle: int) -> list[Arrived]:
+    """Read how the reports of a ledger came, where that was kept; of one that came twice, the first time. Raises as `read_events`."""
+    kept = [found for found in _read_lines(store, cycle, _parse_arrived) if found is not None]
+    first: dict[str, Arrived] = {}
+    for found in sorted(kept, key=lambda found: found.arrival.collected_at):
+        first.setdefault(found.event_id, found)
+    return list(first.values())
+
+
+def _parse_arrived(line: bytes) -> Arrived | None:
+    arrival = find_arrival(line)
+    return arrived(parse_stored(line), arrival) if arrival is not None else None
+
+
+def _read_lines(store: ObjectStore, cycle: int, parse: Callable[[bytes], Line]) -> list[Line]:
     for _ in range(READ_TRIES):
         listing = look(store, cycle)
         names = [*listing.index.parts, *(info.key for info in listing.live)]
-        events: dict[str, Event] = {}
         try:
-            for name in names:
-                events |= {event.event_id: event for event in map(parse_stored, store.get(name).data.splitlines())}
+            return [parse(line) for name in names for line in store.get(name).data.splitlines()]
         except NotFound:
             continue
-        return sorted(events.values(), key=lambda event: (event.occurred_at, event.event_id))
     raise InvariantBroken(f"ledger {cycle}: expected a stable listing within {READ_TRIES} tries, found names that vanish each time")
 
 

@@ -4,14 +4,17 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
+from functions.cycle_trace import OLDEST, harmless
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, keep_tellings, past_uses
 from functions.launcher.window import Window, read_window
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.alias import find_production
+from shared.arrivals import choose, report_span
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
 from shared.corpora import load_corpus
@@ -118,17 +121,31 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
         return present
     if cycle > ledger.FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
-    stored = create(ports.store, keys.dataset(cycle), _made(ports, audio, cycle), content_type="application/x-ndjson")
+    tell_reports(ports, cycle)
+    data, oldest = _made(ports, audio, cycle)
+    metadata = {OLDEST: oldest.isoformat()} if oldest is not None else None
+    stored = create(ports.store, keys.dataset(cycle), data, metadata=metadata, content_type="application/x-ndjson")
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
 
 
-def _made(ports: Ports, audio: AudioSource, cycle: int) -> bytes:
-    """Return the dataset of a ledger; its rows are gone from memory when it is read back."""
+def tell_reports(ports: Ports, cycle: int) -> None:
+    """Tell some of a dataset's reports in its cycle's trace, before it is there: whoever follows a crash tells the same ones again."""
+    if not ports.traces.on:
+        return
+    with harmless("what led to a cycle"):
+        for report in choose(ledger.read_arrivals(ports.store, cycle)):
+            ports.traces.past(report_span(cycle, report))
+
+
+def _made(ports: Ports, audio: AudioSource, cycle: int) -> tuple[bytes, datetime | None]:
+    """Return the dataset of a ledger, and when its oldest error occurred; its rows are gone from memory when it is read back."""
     window = read_window(ports, cycle)
-    rows = draft(ports, window, ledger.read_events(ports.store, cycle))
+    events = ledger.read_events(ports.store, cycle)
+    rows = draft(ports, window, events)
     history = _history_of_seal(ports, window)
     pins = _pins(rows, audio.pin)
-    return lines_bytes(finish(rows, pins, read_split_key(ports), ports.settings.policy, past=history))
+    data = lines_bytes(finish(rows, pins, read_split_key(ports), ports.settings.policy, past=history))
+    return data, ledger.count_events(events).oldest
 
 
 def _history_of_seal(ports: Ports, window: Window) -> History:
