@@ -3,10 +3,14 @@
 Cheap: counts from a listing. The launcher confirms with an exact count.
 """
 
+from collections.abc import Callable
+
 from pydantic import AwareDatetime
 
+from functions.cycle_trace import is_next
 from functions.runtime import Ports
 from shared import keys, ledger, registry
+from shared.bus import Message
 from shared.cas import find
 from shared.events import ThresholdCrossed
 from shared.frozen import Frozen
@@ -41,10 +45,15 @@ def stable_version(ports: Ports) -> int | None:
     return registry.CODEC.parse(found.data).stable if found else None
 
 
-def announce_crossing(ports: Ports) -> str | None:
+def announce_crossing(ports: Ports, *, seen_by: Message | None = None, tell: Callable[[int], None] | None = None) -> str | None:
     """Publish `ThresholdCrossed` when the collecting cycle has reached a threshold; return why, or None.
 
     The event's id follows from the cycle alone: however often the level is seen, it is one event.
+
+    Args:
+        ports: of whoever looks.
+        seen_by: the report after which somebody looks; None = a tick.
+        tell: called with the cycle, within the announcement's span.
     """
     cycle = ledger.read_head(ports.store)
     now = ports.clock.now()
@@ -60,5 +69,11 @@ def announce_crossing(ports: Ports) -> str | None:
     event = ThresholdCrossed(
         event_id=derived_event_id("ThresholdCrossed", f"cycle {cycle}", str(cycle)), occurred_at=now, cycle=cycle, reasons=reached
     )
-    ports.publish_all([event])
+    if is_next(ports, cycle):
+        with ports.traces.span("announce crossing", cycle, message=seen_by):
+            if tell is not None:
+                tell(cycle)
+            ports.publish_all([event])
+    else:
+        ports.publish_all([event])
     return f"cycle {cycle} crossed: {'; '.join(reached)}"

@@ -10,6 +10,7 @@ from shared.errors import InvalidMessage, InvariantBroken
 from shared.events import Event
 from shared.messages import outgoing
 from shared.objectstore import ObjectStore
+from shared.tracing import OFF, Place, Traces, open_traces
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,26 @@ class Ports:
     publisher: Publisher
     clock: Clock
     settings: Settings
+    traces: Traces = OFF
 
     def publish_all(self, events: Iterable[Event]) -> None:
-        """Publish and wait for each; a failure raises, and the redelivery publishes the very same events again.
+        """Publish and wait for each, from the current span; a failure raises, and the redelivery publishes the very same events again.
 
         Raises:
             InvariantBroken: the bus will never take one of them; the message that is handled is not at fault, and is not quarantined.
         """
         for event in events:
             try:
-                self.publisher.publish(outgoing(event))
+                self.publisher.publish(outgoing(event, self.traces.carrier()))
             except InvalidMessage as error:
                 raise InvariantBroken(f"event {event.event_id}: expected one that the bus can take, found {error}") from error
 
 
-def ports_from_env() -> Ports:
+def ports_from_env(function: str) -> Ports:
     """Build the real ports from the environment.
+
+    Args:
+        function: whose they are; its spans say so.
 
     Raises:
         BadSettings: the environment is not complete.
@@ -44,4 +49,7 @@ def ports_from_env() -> Ports:
     from shared.stores import open_store
 
     settings = Settings.from_env()
-    return Ports(open_store(settings.bucket), PubSubBus(settings.project), SystemClock(), settings)
+    store, clock = open_store(settings.bucket), SystemClock()
+    place = Place(f"retune-{function}", store.uri, settings.project)
+    traces = open_traces(place, clock, endpoint=settings.otlp_endpoint, file=settings.traces_file)
+    return Ports(store, PubSubBus(settings.project), clock, settings, traces)

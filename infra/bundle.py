@@ -24,8 +24,10 @@ from shared.errors import NotFound
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_EVERY = ("functions-framework", "google-cloud-pubsub", "google-cloud-storage", "google-crc32c", "pydantic", "tenacity")
-_MACHINES = ("google-api-core", "google-auth", "google-cloud-compute", "jinja2", "requests")
+_TRACES = ("google-auth", "opentelemetry-api", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk")
+"""To export traces; loaded only where they are on."""
+_EVERY = ("functions-framework", "google-cloud-pubsub", "google-cloud-storage", "google-crc32c", "pydantic", "tenacity", *_TRACES)
+_MACHINES = ("google-api-core", "google-cloud-compute", "jinja2", "requests")
 """To start trainers on Google Cloud."""
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "collector": _EVERY,

@@ -27,6 +27,7 @@ from infra.registry_cli import registry
 from infra.session import open_session, read_policy
 from infra.simulate_cli import simulate
 from infra.terminal import answer_with, answering, show
+from infra.trace_cli import trace
 from infra.train_cli import train_command
 from shared.clock import SystemClock
 from shared.forgotten import Kind
@@ -81,6 +82,9 @@ def up(  # noqa: PLR0917 - options of a command, given by name
     pubsub_port: Port = 0,
     rest_port: Port = 0,
     console_port: Port = 0,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="Write spans to traces.jsonl in the stack's folder, for `retune trace`.")
+    ] = False,
     directory: Dir = LOCAL,
 ) -> None:
     """Run the local stack until Ctrl-C; the policy is the one in RETUNE_POLICY, if set."""
@@ -98,6 +102,7 @@ def up(  # noqa: PLR0917 - options of a command, given by name
             pubsub_port=pubsub_port,
             rest_port=rest_port,
             console_port=console_port,
+            traces=traces,
         )
         code = run(config, sample_errors=sample_errors, first_model=not no_model, tell=say)
     raise typer.Exit(code)
@@ -336,6 +341,7 @@ def _review(source: infra.review.ReviewSource, utterance: str | None, text: str 
 
 
 app.command(rich_help_panel=LOOK)(explain)
+app.command(rich_help_panel=LOOK)(trace)
 app.command("train", rich_help_panel=ACT)(train_command)
 app.command(rich_help_panel=ALONE)(simulate)
 app.add_typer(models, name="models", rich_help_panel=KEEP)

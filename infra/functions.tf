@@ -34,7 +34,7 @@ module "function" {
     worker_pool     = try(var.perimeter.worker_pool, null)
   }
   size          = each.value.size
-  environment   = merge(local.function_environment, each.value.environment)
+  environment   = merge(local.function_environment, each.value.environment, lookup(local.trace_environment, each.key, {}))
   secrets       = lookup(local.secrets, each.key, {})
   invoker       = each.key == "dashboard" ? local.iap_agent : "serviceAccount:${local.push_email}"
   ingress       = each.key == "dashboard" ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY" # IAP lets people in from anywhere, and only them

@@ -22,6 +22,7 @@ resource "google_project_service" "this" {
     var.billing_account == "" ? [] : ["billingbudgets.googleapis.com"],
     var.kms_key == "" ? [] : ["cloudkms.googleapis.com"],
     length(var.console_viewers) == 0 ? [] : ["iap.googleapis.com"],
+    var.traces ? ["cloudtrace.googleapis.com", "telemetry.googleapis.com"] : [],
   )
 
   service            = each.key

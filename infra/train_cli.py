@@ -28,7 +28,7 @@ def train_command(
     """Start the trainer of a cycle that is prepared, interrupted or waits for a machine: what the sweeper would do, now."""
     with answering(), open_session() as session:
         # the launcher is the functions' own, so that the sweeper sees what is started here
-        deps = replace(launch_deps(), ports=session.ports)
+        deps = replace(launch_deps("launcher"), ports=session.ports)
         answer = train(deps, cycle, launcher)
         if wait and not answer.refused:
             say(answer.text, err=True)

@@ -51,6 +51,12 @@ variable "webhooks_secret" {
   }
 }
 
+variable "traces" {
+  description = "Send spans of functions and trainers to Cloud Trace: one trace a cycle, from the error to the deployment."
+  type        = bool
+  default     = false
+}
+
 variable "trainer_launcher" {
   description = "What runs the trainer: compute_engine (Spot VMs, resumes over hours) or cloud_run (jobs with a GPU, bounded by their task time-out)."
   type        = string

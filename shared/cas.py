@@ -65,14 +65,20 @@ def commit(
 
 
 def commit_file(
-    store: ObjectStore, key: str, path: Path, *, if_generation_match: Generation, content_type: str = "application/octet-stream"
+    store: ObjectStore,
+    key: str,
+    path: Path,
+    *,
+    if_generation_match: Generation,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str = "application/octet-stream",
 ) -> ObjectInfo:
     """Write a file conditionally and know whether it landed. Raises as `commit`."""
 
     def put(marked: Mapping[str, str]) -> ObjectInfo:
         return store.put_file(key, path, if_generation_match=if_generation_match, metadata=marked, content_type=content_type)
 
-    return _commit(store, key, put, if_generation_match, {})
+    return _commit(store, key, put, if_generation_match, metadata or {})
 
 
 def _commit(
@@ -103,10 +109,17 @@ def _read_back(store: ObjectStore, key: str) -> ObjectInfo | None:
         raise CommitUnknown(f"{key}: written, and the read-back failed: {error}") from error
 
 
-def create(store: ObjectStore, key: str, data: bytes, *, content_type: str = "application/json") -> StoredObject:
+def create(
+    store: ObjectStore,
+    key: str,
+    data: bytes,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> StoredObject:
     """Create `key` if it is absent and return what stands there: ours, or the earlier winner's."""
     try:
-        info = commit(store, key, data, if_generation_match=ABSENT, content_type=content_type)
+        info = commit(store, key, data, if_generation_match=ABSENT, metadata=metadata, content_type=content_type)
     except Conflict:
         return store.get(key)
     return StoredObject(info, data)

@@ -22,6 +22,7 @@ from shared.candidates import (
 from shared.errors import InvalidMessage, RetuneError
 from shared.frozen import Frozen
 from shared.policy import Policy
+from shared.tracing import ENDPOINT_VARIABLE, FILE_VARIABLE
 
 VARIABLES = {
     "bucket": "RETUNE_BUCKET",
@@ -37,6 +38,8 @@ VARIABLES = {
     "trainer_network": "RETUNE_TRAINER_NETWORK",
     "trainer_subnetwork": "RETUNE_TRAINER_SUBNETWORK",
     "trainer_candidates": "RETUNE_TRAINER_CANDIDATES",
+    "otlp_endpoint": ENDPOINT_VARIABLE,
+    "traces_file": FILE_VARIABLE,
 }
 KEY_SECRET = "retune-llm-key"  # noqa: S105 - the name of a secret, not one
 """Secret of Secret Manager that holds the language model's key; Terraform makes it, a person fills it."""
@@ -87,6 +90,8 @@ class Settings(Frozen):
         trainer_service_account: whom the trainer works as.
         trainer_network, trainer_subnetwork: full names; only VMs need them.
         trainer_candidates: machines in the order in which they are tried.
+        otlp_endpoint: base address of what takes traces over OTLP and HTTP, trainers' too; empty = nobody does.
+        traces_file: that spans are appended to, as lines of JSON; None = none.
     """
 
     bucket: Annotated[str, Field(pattern=r"^(gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]|file:///.+)$")]
@@ -102,6 +107,8 @@ class Settings(Frozen):
     trainer_network: Annotated[str, Field(pattern=f"{NETWORK_PATTERN}|^$")] = ""
     trainer_subnetwork: Annotated[str, Field(pattern=f"{SUBNETWORK_PATTERN}|^$")] = ""
     trainer_candidates: tuple[Candidate, ...] = ()
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:_/-]+$|^$")] = ""
+    traces_file: Path | None = None
 
     @model_validator(mode="after")
     def _check_trainers(self) -> Self:
@@ -188,6 +195,8 @@ class Settings(Frozen):
             VARIABLES["trainer_network"]: self.trainer_network,
             VARIABLES["trainer_subnetwork"]: self.trainer_subnetwork,
             VARIABLES["trainer_candidates"]: json.dumps([candidate.model_dump() for candidate in self.trainer_candidates]),
+            **({VARIABLES["otlp_endpoint"]: self.otlp_endpoint} if self.otlp_endpoint else {}),
+            **({VARIABLES["traces_file"]: str(self.traces_file)} if self.traces_file is not None else {}),
         }
 
 

@@ -10,7 +10,7 @@ the segment, or the writer sees the new head.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Literal
@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared import keys
+from shared.arrivals import Arrival, Arrived, arrived, find_arrival, with_arrival
 from shared.beginning import HEAD_LOST, traces_of_a_head
 from shared.cas import Codec, Decision, apply_with_cas, commit, create, find
 from shared.errors import Conflict, InvariantBroken, NotFound
@@ -216,7 +217,13 @@ def _generation_of_head(store: ObjectStore) -> Generation | None:
         return None
 
 
-def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownHead | None = None) -> int:
+def append(
+    store: ObjectStore,
+    events: Sequence[Event],
+    token: str,
+    head: KnownHead | None = None,
+    arrivals: Mapping[str, Arrival] | None = None,
+) -> int:
     """Write one immutable segment where the head stands after the write; return that cycle.
 
     When it returns, the events may be acknowledged. They may stand in two ledgers; consume-once takes care of it. Where the head was
@@ -227,9 +234,10 @@ def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownH
         events: one flush, not empty.
         token: unique to this flush, kept over its retries.
         head: what this process knows of it; None = nothing.
+        arrivals: how events came, by event_id, where that is kept.
     """
     head = head or KnownHead()
-    data = b"".join(EVENT_LINES.dump(event) + b"\n" for event in events)
+    data = b"".join(_line(event, (arrivals or {}).get(event.event_id)) for event in events)
     metadata = {TOTALS: count_events(events).model_dump_json()}
     written = None
     cycle = head.last(store)
@@ -238,6 +246,10 @@ def append(store: ObjectStore, events: Sequence[Event], token: str, head: KnownH
         written = cycle
         cycle = head.read(store)
     return cycle
+
+
+def _line(event: Event, arrival: Arrival | None) -> bytes:
+    return with_arrival(event.model_dump_json(exclude_none=True).encode(), arrival) + b"\n"
 
 
 def _put_segment(store: ObjectStore, key: str, data: bytes, metadata: dict[str, str]) -> None:
@@ -319,6 +331,14 @@ def fetch_events(store: ObjectStore, cycle: int) -> Spool[Event]:
             continue
         return events
     raise InvariantBroken(f"ledger {cycle}: expected a stable listing within {READ_TRIES} tries, found names that vanish each time")
+
+
+def read_arrivals(store: ObjectStore, cycle: int) -> Iterator[Arrived]:
+    """Yield how the reports of a ledger came, where that was kept; one that came twice, twice. Raises as `fetch_events`."""
+    for line in fetch_events(store, cycle).lines():
+        arrival = find_arrival(line)
+        if arrival is not None:
+            yield arrived(parse_stored(line), arrival)
 
 
 def compact(store: ObjectStore, cycle: int, *, at_least: int = 2) -> int:

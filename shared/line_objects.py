@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -71,19 +71,21 @@ def get_lines(store: ObjectStore, key: str, form: Form[Item]) -> LinesObject[Ite
     return LinesObject(info, digest.hexdigest(), rows)
 
 
-def create_lines(store: ObjectStore, key: str, rows: Iterable[Item], form: Form[Item]) -> LinesObject[Item]:
+def create_lines(
+    store: ObjectStore, key: str, rows: Iterable[Item], form: Form[Item], *, metadata: Mapping[str, str] | None = None
+) -> LinesObject[Item]:
     """Create an object of these lines if it is absent and return what stands there: ours, or the earlier winner's."""
     kept = rows if isinstance(rows, Spool) else Spool(form, rows)
     try:
-        return _commit(store, key, kept)
+        return _commit(store, key, kept, metadata)
     except Conflict:
         return get_lines(store, key, form)
 
 
-def _commit(store: ObjectStore, key: str, rows: Spool[Item]) -> LinesObject[Item]:
+def _commit(store: ObjectStore, key: str, rows: Spool[Item], metadata: Mapping[str, str] | None) -> LinesObject[Item]:
     if rows.size_bytes <= WHOLE_BYTES:
         data = b"".join(line + b"\n" for line in rows.lines())
-        info = commit(store, key, data, if_generation_match=ABSENT, content_type=CONTENT_TYPE)
+        info = commit(store, key, data, if_generation_match=ABSENT, metadata=metadata, content_type=CONTENT_TYPE)
         return LinesObject(info, sha256_hex(data), rows)
     digest = hashlib.sha256()
     with _scratch_file() as path:
@@ -91,7 +93,7 @@ def _commit(store: ObjectStore, key: str, rows: Spool[Item]) -> LinesObject[Item
             for line in rows.lines():
                 digest.update(line + b"\n")
                 file.write(line + b"\n")
-        info = commit_file(store, key, path, if_generation_match=ABSENT, content_type=CONTENT_TYPE)
+        info = commit_file(store, key, path, if_generation_match=ABSENT, metadata=metadata, content_type=CONTENT_TYPE)
     return LinesObject(info, digest.hexdigest(), rows)
 
 

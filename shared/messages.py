@@ -7,6 +7,7 @@ types needs neither: one key of `force`, `approve`, `cancel` (topic `finetune-tr
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,13 +40,13 @@ _CYCLE_KEYS = {"approve", "cancel"}
 _NUMBER_NEEDED = {"promote", "canary", "withdraw", "pin", "unpin"}
 
 
-def outgoing(event: Event) -> Outgoing:
-    """Return the message that carries `event` to its topic."""
+def outgoing(event: Event, carrier: Mapping[str, str] | None = None) -> Outgoing:
+    """Return the message that carries `event` to its topic, and what names the span in which it is made."""
     event_type: str = event.type  # type: ignore[attr-defined]  # every concrete event has it
     return Outgoing(
         topic=TOPIC_OF[event_type],
         data=event.model_dump_json(exclude_none=True).encode(),
-        attributes={"type": event_type, "v": str(SCHEMA_VERSION)},
+        attributes={"type": event_type, "v": str(SCHEMA_VERSION), **(carrier or {})},
     )
 
 

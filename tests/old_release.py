@@ -65,7 +65,12 @@ class OldRelease:
             env=environment,
             cwd=code,
         )
-        self._send({"settings": settings.model_dump_json(), "stores": {uri: str(folder) for uri, folder in stores.items()}})
+        self._send(
+            {
+                "settings": settings.model_dump_json(exclude={"otlp_endpoint", "traces_file"}),
+                "stores": {uri: str(folder) for uri, folder in stores.items()},
+            }
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -19,16 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: the result is written, or there was nothing to do; 1: failed, and said so; 2: wrong arguments; 143: preempted.
     """
-    parser = argparse.ArgumentParser(prog="python -m trainer", description="Fine-tune wav2vec2 on one cycle's errors.")
-    parser.add_argument("--spec", required=True, help="gs://bucket/cycles/000012/spec.json, or the same under file:///folder")
-    parser.add_argument("--attempt", type=int, default=1, help="number of this attempt (default 1)")
-    parser.add_argument(
-        "--heartbeat-s",
-        type=float,
-        default=os.environ.get("RETUNE_HEARTBEAT_S", "20"),
-        help="seconds between heartbeats (default: $RETUNE_HEARTBEAT_S, else 20)",
-    )
-    parser.add_argument("--work-dir", type=Path, help="where the run may put its files; they go when it ends (default: the system's)")
+    parser = _parser()
     chosen = parser.parse_args(arguments)
     project = os.environ.get("GOOGLE_CLOUD_PROJECT")
     if chosen.attempt < 1:
@@ -53,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from shared.audio_source import AudioSource
     from shared.clock import SystemClock
     from shared.pubsub import PubSubBus
+    from shared.tracing import Place, traces_from_env
     from trainer.attempt import Dependencies
     from trainer.follow import Followers, follow
     from trainer.group import left_in_order, open_group
@@ -86,11 +78,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             preemption=preemption,
             followers=followers,
             machine=find_machine(os.environ),
+            traces=traces_from_env(Place("retune-trainer", store.uri, project), SystemClock(), os.environ),
         )
         try:
             return run(chosen.spec, chosen.attempt, deps).exit_code
         finally:
             followers.dismiss()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="Fine-tune wav2vec2 on one cycle's errors.")
+    parser.add_argument("--spec", required=True, help="gs://bucket/cycles/000012/spec.json, or the same under file:///folder")
+    parser.add_argument("--attempt", type=int, default=1, help="number of this attempt (default 1)")
+    parser.add_argument(
+        "--heartbeat-s",
+        type=float,
+        default=os.environ.get("RETUNE_HEARTBEAT_S", "20"),
+        help="seconds between heartbeats (default: $RETUNE_HEARTBEAT_S, else 20)",
+    )
+    parser.add_argument("--work-dir", type=Path, help="where the run may put its files; they go when it ends (default: the system's)")
+    return parser
 
 
 if __name__ == "__main__":

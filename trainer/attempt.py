@@ -30,6 +30,7 @@ from shared.gold import GoldConfig
 from shared.machine import Machine
 from shared.normalisation import BASIC
 from shared.objectstore import ObjectStore, StoredObject
+from shared.tracing import OFF, Traces
 from shared.training import (
     EvaluationRef,
     LambdaTrial,
@@ -81,6 +82,7 @@ class Dependencies:
         followers: processes that train along, if torchrun started several.
         open_transcriber: from a gold config to whom it names.
         machine: that the run is on, for its price; None = nobody said.
+        traces: where spans go.
         hear_base: transcribes an audio file as production does now; None = the base model does, as it would be served.
     """
 
@@ -96,6 +98,7 @@ class Dependencies:
     followers: Followers = field(default_factory=Followers)
     open_transcriber: Callable[[GoldConfig], GoldTranscriber] = lambda config: open_transcriber(config, os.environ)
     machine: Machine | None = None
+    traces: Traces = OFF
     hear_base: Callable[[Path], str] | None = None
 
 

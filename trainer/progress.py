@@ -6,16 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.clock import Clock
+from shared.tracing import Moment
 from shared.training import EpochFigures
 
 Item = TypeVar("Item")
 LOG_FILE_SECONDS = 15.0
 """How often the bar prints a line where stderr is a file."""
+OFTEN = frozenset({"phase", "step"})
+"""Events of the train log that are no moments of a phase."""
 SHOWN_EPOCHS = 200
 """So many newest epochs are shown while a run goes on; the train log has all."""
 
@@ -44,6 +48,19 @@ class Learned:
     epochs: tuple[EpochFigures, ...]
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A phase of the run.
+
+    Attributes:
+        moments: what happened in it.
+    """
+
+    name: str
+    began: datetime
+    moments: list[Moment] = field(default_factory=list)
+
+
 class Progress:
     """The run's progress. The training thread moves it on; the heartbeat reads `position` and may interrupt it.
 
@@ -62,6 +79,13 @@ class Progress:
         self._phase_done = 0
         self._loss: float | None = None
         self._epochs: tuple[EpochFigures, ...] = ()
+        self._phases: list[Phase] = []
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases so far, and when each began."""
+        with self._lock:
+            return tuple(self._phases)
 
     @property
     def position(self) -> Position:
@@ -117,6 +141,7 @@ class Progress:
         with self._lock:
             self._position = Position(phase, 0, total)
             self._phase_began, self._phase_done = time.monotonic(), 0
+            self._phases.append(Phase(phase, self._clock.now()))
         self.log("phase", total=total)
 
     def track(self, items: Iterable[Item], phase: str, total: int) -> Iterator[Item]:
@@ -149,7 +174,12 @@ class Progress:
             yield advance
 
     def log(self, event: str, **figures: Any) -> None:
-        """Append one line to the train log."""
+        """Append one line to the train log; what ends an epoch or chooses is a moment of its phase, with its numbers alone."""
+        if event not in OFTEN:
+            numbers = {name: value for name, value in figures.items() if isinstance(value, int | float)}
+            with self._lock:
+                if self._phases:
+                    self._phases[-1].moments.append(Moment(event, self._clock.now(), numbers))
         line = {"at": self._clock.now().isoformat(), "phase": self.position.phase, "event": event, **figures}
         with self.log_path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")

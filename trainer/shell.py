@@ -10,7 +10,8 @@ Whoever trains by other means than ours does its work in here too; torch is not 
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from typing import Protocol
@@ -27,6 +28,7 @@ from shared.log import bind, log
 from shared.machine import Machine
 from shared.messages import outgoing
 from shared.objectstore import ObjectStore
+from shared.tracing import PastSpan, Traces
 from shared.training import TrainingResult, completed_event
 from trainer.failures import RunFailed, RunPreempted, RunStopped, explain_failure
 from trainer.heartbeat import HeartbeatThread
@@ -65,6 +67,11 @@ class Outside(Protocol):
     @property
     def machine(self) -> Machine | None:
         """That the run is on; None = nobody said."""
+        ...
+
+    @property
+    def traces(self) -> Traces:
+        """Where spans go."""
         ...
 
 
@@ -118,11 +125,21 @@ def carry(work: Work, do: Callable[[], TrainingResult]) -> Ending:
         Retryable: a failure could not be published; the stale heartbeat will tell.
     """
     bind(cycle=work.cycle, attempt=work.number)
+    with work.deps.traces.span("train", work.cycle, attributes={"attempt": work.number}):
+        ending = _carry(work, do)
+        work.deps.traces.note(ending=ending.value[0])
+        return ending
+
+
+def _carry(work: Work, do: Callable[[], TrainingResult]) -> Ending:
     try:
         if refusal := _begin(work):
             log(f"nothing to do: {refusal}")
             return Ending.NOTHING_TO_DO
-        with HeartbeatThread(work.deps.store, work.cycle, work.number, work.progress, work.deps.clock, work.deps.heartbeat_s):
+        with (
+            _told_phases(work),
+            HeartbeatThread(work.deps.store, work.cycle, work.number, work.progress, work.deps.clock, work.deps.heartbeat_s),
+        ):
             result = do()
     except RunStopped as stop:
         log(f"stopped: {stop}", severity="WARNING")
@@ -136,6 +153,18 @@ def carry(work: Work, do: Callable[[], TrainingResult]) -> Ending:
     log("completed", scale=result.scale, run_s=result.train["run_s"])
     _announce(work, result)
     return Ending.COMPLETED
+
+
+@contextmanager
+def _told_phases(work: Work) -> Iterator[None]:
+    """Tell the phases of the work, however it ends."""
+    try:
+        yield
+    finally:
+        ends = work.deps.clock.now()
+        for phase in reversed(work.progress.phases):
+            work.deps.traces.past(PastSpan(phase.name, work.cycle, phase.began, ends, moments=tuple(phase.moments)))
+            ends = phase.began
 
 
 def _begin(work: Work) -> str:
@@ -182,4 +211,4 @@ def _identity(work: Work, event_type: str) -> dict[str, object]:
 
 
 def _publish(work: Work, event: TrainingEvent) -> None:
-    work.deps.publisher.publish(outgoing(event))
+    work.deps.publisher.publish(outgoing(event, work.deps.traces.carrier()))

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,12 +12,14 @@ from functions.collector.decide import check_report
 from functions.crossing import announce_crossing
 from functions.runtime import Ports
 from shared import ledger
+from shared.arrivals import Arrival, Arrived, arrived, report_span
 from shared.bus import Message
 from shared.errors import Retryable
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.ids import new_token
 from shared.log import bind
 from shared.messages import parse_event
+from shared.tracing import sender_of
 
 REPORTS = (SttError, SttCorrection, SttSample, SttTraffic)
 MAX_EVENTS = 128
@@ -29,10 +31,15 @@ WRITERS = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one report: it is durable, or the request that brought it raises `error`."""
+    """What came of one report: it is durable, or the request that brought it raises `error`.
+
+    Attributes:
+        report: how it came, where that is kept.
+    """
 
     event_id: str | None = None
     error: Exception | None = None
+    report: Arrived | None = None
 
     def settle(self) -> None:
         """Let later log lines name the event; raise where there is an error."""
@@ -65,14 +72,24 @@ class Collector:
         outcome.settle()
         if not self._is_time_to_count():
             return "collected"
-        crossed = await asyncio.get_running_loop().run_in_executor(self._pool, announce_crossing, self._ports)
+        crossed = await asyncio.get_running_loop().run_in_executor(self._pool, self._count, message, outcome.report)
         return crossed or "collected"
 
     def __call__(self, message: Message) -> str:
         """Make one report durable by itself, where the head stands now; see `collect`."""
         (outcome,) = self._take([message], ledger.KnownHead())
         outcome.settle()
-        return (announce_crossing(self._ports) if self._is_time_to_count() else None) or "collected"
+        return (self._count(message, outcome.report) if self._is_time_to_count() else None) or "collected"
+
+    def _count(self, message: Message, report: Arrived | None) -> str | None:
+        """Look at the level; a report that is seen to have reached it is told in the trace of the cycle."""
+
+        def tell(cycle: int) -> None:
+            if report is not None:
+                self._ports.traces.note(event_id=report.event_id)
+                self._ports.traces.past(report_span(cycle, report))
+
+        return announce_crossing(self._ports, seen_by=message, tell=tell)
 
     def _take_batch(self, messages: Sequence[Message]) -> list[Outcome]:
         return self._take(messages, self._head)
@@ -81,13 +98,23 @@ class Collector:
         """Make reports durable by one write; a malformed one is no fault of the others."""
         found = [self._parse(message) for message in messages]
         events = [event for event in found if isinstance(event, Event)]
+        arrivals = self._arrivals(messages, found) if self._ports.traces.on else {}
         failure: Exception | None = None
         if events:
             try:
-                ledger.append(self._ports.store, events, new_token(), head)
+                ledger.append(self._ports.store, events, new_token(), head, arrivals)
             except Exception as error:  # noqa: BLE001 - each request of the batch raises it
                 failure = error
-        return [_outcome(item, failure) for item in found]
+        return [_outcome(item, failure, arrivals) for item in found]
+
+    def _arrivals(self, messages: Sequence[Message], found: Sequence[Event | Exception]) -> dict[str, Arrival]:
+        """Return how errors and corrections came, by event_id: they are what a cycle starts from."""
+        now = self._ports.clock.now()
+        return {
+            event.event_id: Arrival(published_at=message.publish_time, collected_at=now, traceparent=_sender(message))
+            for message, event in zip(messages, found, strict=True)
+            if isinstance(event, SttError | SttCorrection)
+        }
 
     def _parse(self, message: Message) -> Event | Exception:
         try:
@@ -107,11 +134,17 @@ class Collector:
         return due
 
 
-def _outcome(found: Event | Exception, failure: Exception | None) -> Outcome:
+def _sender(message: Message) -> str | None:
+    sender = sender_of(message.attributes)
+    return sender.traceparent if sender is not None else None
+
+
+def _outcome(found: Event | Exception, failure: Exception | None, arrivals: Mapping[str, Arrival]) -> Outcome:
     if isinstance(found, Exception):
         return Outcome(error=found)
     if failure is None:
-        return Outcome(found.event_id)
+        arrival = arrivals.get(found.event_id)
+        return Outcome(found.event_id, report=arrived(found, arrival) if arrival is not None else None)
     # Also where the write met something malformed: that is no fault of the event, which is delivered again.
     error = Retryable(f"event {found.event_id}: its batch was not written: {failure}")
     error.__cause__ = failure

@@ -15,7 +15,7 @@ def build() -> tuple[Ports, Collector]:
     """Build the handler at the first request."""
     from shared.audio_source import AudioSource
 
-    ports = ports_from_env()
+    ports = ports_from_env("collector")
     return ports, Collector(ports, AudioSource(allowed_prefixes=ports.settings.audio_prefixes).check)
 
 

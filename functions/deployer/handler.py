@@ -7,6 +7,7 @@ event, in this order. Before any new move the last one is completed. A message a
 from collections.abc import Callable
 from functools import partial
 
+from functions.cycle_trace import handled
 from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
 from functions.runtime import Ports
 from shared import keys
@@ -22,6 +23,7 @@ from shared.events import (
     CandidateAccepted,
     CandidateInconclusive,
     CandidateRejected,
+    Event,
     PersonCommand,
     PinRequested,
     PromoteRequested,
@@ -69,6 +71,11 @@ def handle(message: Message, ports: Ports) -> str:
     """
     event = parse_event(message, expect=HANDLED)
     bind(event_id=event.event_id)
+    with handled(ports, message, event, _traced(ports, event)):
+        return _answer(ports, event)
+
+
+def _answer(ports: Ports, event: Event) -> str:
     if _completed_before(ports, event.event_id):
         return "alias unchanged: already applied"
     if isinstance(event, CandidateAccepted):
@@ -81,6 +88,20 @@ def handle(message: Message, ports: Ports) -> str:
 def handler(ports: Ports) -> Callable[[Message], str]:
     """Return `handle` with its ports bound."""
     return lambda message: handle(message, ports)
+
+
+def _traced(ports: Ports, event: Event) -> int | None:
+    """Return the version, which has its cycle's number, in whose trace an event is handled; None = nothing comes of it."""
+    if isinstance(event, CandidateAccepted):
+        return event.cycle
+    if not isinstance(event, PersonCommand) or not ports.traces.on:
+        return None
+    named: int | None = getattr(event, "version", None)
+    production = find_production(ports.store) if named is None else None
+    if production is None:
+        return named
+    done = production.applied(event.event_id)
+    return done.version if done is not None else production.canary.version if production.canary is not None else production.stable
 
 
 def _on_command(ports: Ports, event: PersonCommand) -> str:
@@ -205,6 +226,7 @@ def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Pro
         ports.publish_all(decision.events)
         return f"alias unchanged: {decision.reason}"
     last = decision.state.moves[-1]
+    ports.traces.note(move=last.kind, version=last.version)
     complete(ports, last)
     return f"{last.kind} {version_name(last.version)}: {decision.reason}"
 

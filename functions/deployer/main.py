@@ -13,7 +13,7 @@ from functions.runtime import Ports, ports_from_env
 @cache
 def build() -> Ports:
     """Build the ports at the first request."""
-    return ports_from_env()
+    return ports_from_env("deployer")
 
 
 @functions_framework.http

@@ -11,13 +11,16 @@ from shared.clock import Clock
 from shared.config import Settings
 
 
-def launch_deps() -> LaunchDeps:
+def launch_deps(function: str) -> LaunchDeps:
     """Build the real ports and the configured trainer launcher.
+
+    Args:
+        function: whose they are.
 
     Raises:
         BadSettings: the environment is not complete.
     """
-    ports = ports_from_env()
+    ports = ports_from_env(function)
     prefixes = (*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/")
     return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), open_trainers(ports.settings, ports.clock))
 

@@ -41,6 +41,7 @@ class Draft:
         rows: in the order of a dataset: taken over, then fresh by time and id.
         traffic: what they tell of it.
         counted: of the events that count for a trigger, each once.
+        oldest: when the oldest error of the ledger occurred.
         recordings: how many there are among the errors: by digest where the audio is known, else by address, of which one may be the other.
         repeated: hashes of the digests that more than one row has.
     """
@@ -48,6 +49,7 @@ class Draft:
     rows: Spool[Row]
     traffic: Traffic
     counted: Totals
+    oldest: datetime | None
     recordings: int
     repeated: set[int]
 
@@ -111,7 +113,7 @@ def draft(
     for _, row in merge(*runs, key=_order):
         rows.add(row)
         digests.extend(hash(digest) for digest in (digest_of(row),) if digest is not None)
-    return Draft(rows, made.traffic, made.counted, distinct(made.recordings), repeated(digests))
+    return Draft(rows, made.traffic, made.counted, made.ledger.oldest, distinct(made.recordings), repeated(digests))
 
 
 def _past(ports: Ports, number: int, window: Window, learned: frozenset[int], drafted: dict[int, Spool[Row]]) -> Spool[Row]:
@@ -147,6 +149,7 @@ class _Made:
     def __init__(self, window: Window, learned: frozenset[int], now: datetime, pin: Pin | None) -> None:
         self.traffic = Traffic()
         self.counted = Totals()
+        self.ledger = Totals()
         self.recordings = array("q")
         self._cycles = list(window.datasets)
         self._learned = learned
@@ -166,6 +169,7 @@ class _Made:
         rows = join(events, earlier, self._learned, self._cycles, self._now)
         counting = {row.event_id for row in rows if _counts(row)}
         self.counted += ledger.count_events(event for event in events if event.event_id in counting)
+        self.ledger += ledger.count_events(events)
         self.traffic += traffic_of(rows)
         self.recordings.extend(map(hash, recordings_of(rows)))
         if self._pin is not None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from functions.cycle_trace import handled, is_next
 from functions.launcher import decide
-from functions.launcher.opening import LaunchDeps, announce_result, carry_on, relaunch, request_cycle
+from functions.launcher.opening import LaunchDeps, announce_result, carry_on, cycle_to_open, relaunch, request_cycle
 from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.launcher.trainers import TrainerRun
 from shared import keys, ledger
@@ -11,6 +12,7 @@ from shared.bus import Message
 from shared.cas import apply_with_cas
 from shared.cycle import CODEC, Status
 from shared.events import (
+    Event,
     FinetuneApproved,
     FinetuneCancelled,
     FinetuneRequested,
@@ -41,6 +43,11 @@ def handle(message: Message, deps: LaunchDeps) -> str:
     """
     event = parse_event(message, expect=HANDLED)
     bind(event_id=event.event_id, cycle=getattr(event, "cycle", None))
+    with handled(deps.ports, message, event, _traced(deps, event)):
+        return _answer(deps, event)
+
+
+def _answer(deps: LaunchDeps, event: Event) -> str:
     if isinstance(event, ThresholdCrossed | FinetuneRequested):
         return request_cycle(deps, event)
     if isinstance(event, FinetuneApproved):
@@ -55,6 +62,20 @@ def handle(message: Message, deps: LaunchDeps) -> str:
 def handler(deps: LaunchDeps) -> Callable[[Message], str]:
     """Return `handle` with its dependencies bound."""
     return lambda message: handle(message, deps)
+
+
+def _traced(deps: LaunchDeps, event: Event) -> int | None:
+    """Return the cycle in whose trace an event is handled, as far as it can be told before; None = nothing comes of it."""
+    if isinstance(event, TrainingCompleted) or not deps.ports.traces.on:
+        return None
+    if isinstance(event, FinetuneApproved | FinetuneCancelled):
+        return _target(deps, event)
+    if isinstance(event, FinetuneRequested):
+        return cycle_to_open(deps.ports)
+    if isinstance(event, ThresholdCrossed) and not is_next(deps.ports, event.cycle):
+        return None
+    named: int | None = getattr(event, "cycle", None)
+    return named
 
 
 def _target(deps: LaunchDeps, event: FinetuneApproved | FinetuneCancelled) -> int | None:

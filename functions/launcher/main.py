@@ -14,7 +14,7 @@ from functions.push import serve
 @cache
 def build() -> LaunchDeps:
     """Build the ports at the first request."""
-    return launch_deps()
+    return launch_deps("launcher")
 
 
 @functions_framework.http

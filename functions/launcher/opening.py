@@ -19,8 +19,8 @@ from functions.launcher.lineage import read_lineage
 from functions.launcher.seal import seal
 from functions.launcher.sets import write_spec
 from functions.launcher.spending import read_spends
-from functions.launcher.states import find_state, recent_states
-from functions.launcher.trainers import NoCapacity, Refused, TrainerLauncher, TrainerRun
+from functions.launcher.states import find_state, recent_states, running_cycle
+from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
 from shared import keys, ledger
 from shared.audio_source import AudioSource
@@ -34,6 +34,7 @@ from shared.training import TrainingResult, completed_event, document_bytes, par
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)
 """A refusal stands no longer than this, however late its brake opens: an operator may have changed the policy."""
+_OUTCOMES = {Started: "started", NoCapacity: "no capacity", Refused: "refused"}
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,15 @@ def _force(state: CycleState | None, *, event: FinetuneRequested, now: datetime)
     return Decision(moved.model_copy(update={"forced": True}), reason=reason)
 
 
+def cycle_to_open(ports: Ports) -> int:
+    """Return the cycle that a request made now is about: the running one, else the one that it would open."""
+    running = running_cycle(ports)
+    if running is not None:
+        return running.cycle
+    head = ledger.read_head(ports.store)
+    return head + 1 if find_state(ports, head) is not None else head
+
+
 def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: ThresholdCrossed | FinetuneRequested) -> str:
     ports = deps.ports
     forced = isinstance(event, FinetuneRequested)
@@ -111,7 +121,8 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
         return f"cycle {cycle} stays declined until {declined.not_before.isoformat(timespec='seconds')}"
     if ports.settings.cannot_train:  # before anything is sealed, so that nothing collected is used up
         return _decline(ports, cycle, event, _untrainable(ports.settings.cannot_train, forced=forced))
-    trigger = exact_trigger(ports, cycle, states, forced=forced)
+    with ports.traces.span("count", cycle):
+        trigger = exact_trigger(ports, cycle, states, forced=forced)
     if not trigger.should_trigger:
         return _decline(ports, cycle, event, trigger)
     policy = ports.settings.policy
@@ -150,9 +161,12 @@ def carry_on(deps: LaunchDeps, cycle: int) -> None:
     if state is None or state.status != Status.PREPARING:
         return
     ledger.move_head(ports.store, cycle)
-    sealed = seal(ports, deps.audio, cycle)
-    write_spec(ports, deps.audio, cycle, sealed, read_lineage(ports))
-    _launch(deps, state)
+    with ports.traces.span("seal", cycle):
+        sealed = seal(ports, deps.audio, cycle)
+    with ports.traces.span("write spec", cycle):
+        write_spec(ports, deps.audio, cycle, sealed, read_lineage(ports))
+    with ports.traces.span("start trainer", cycle, attributes={"attempt": state.attempt}):
+        _launch(deps, state)
 
 
 def _launch(deps: LaunchDeps, state: CycleState) -> None:
@@ -160,6 +174,7 @@ def _launch(deps: LaunchDeps, state: CycleState) -> None:
     ports = deps.ports
     run = TrainerRun(state.cycle, state.attempt, f"{ports.store.uri}/{keys.spec(state.cycle)}", state.since)
     outcome = deps.trainers.start(run)
+    ports.traces.note(outcome=_OUTCOMES[type(outcome)])
     now = ports.clock.now()
     key = keys.state(state.cycle)
     if isinstance(outcome, NoCapacity):

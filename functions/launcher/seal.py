@@ -2,15 +2,19 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from heapq import merge
 from operator import itemgetter
 
+from functions.cycle_trace import OLDEST, harmless
 from functions.launcher.drafting import PLACED_ROWS, Draft, draft
 from functions.launcher.lineage import read_lineage
 from functions.launcher.past import past_of_seal
 from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
 from shared import keys, ledger
+from shared.arrivals import choose, report_span
 from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.dataset import Row
@@ -39,21 +43,51 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> LinesObject[Row]:
     present = find_dataset(ports, cycle)
     if present is not None:
         return present
-    rows = rows_of_seal(ports, audio, cycle)
-    return create_lines(ports.store, keys.dataset(cycle), rows, lines_of(Row, what=keys.dataset(cycle)))
+    seal_before(ports, audio, cycle)
+    tell_reports(ports, cycle)
+    made = make_dataset(ports, audio, cycle)
+    key = keys.dataset(cycle)
+    metadata = {OLDEST: made.oldest.isoformat()} if made.oldest is not None else None
+    return create_lines(ports.store, key, made.rows, lines_of(Row, what=key), metadata=metadata)
 
 
-def rows_of_seal(ports: Ports, audio: AudioSource, cycle: int) -> Spool[Row]:
-    """Return what a seal writes; every dataset before it that is missing is sealed."""
+def seal_before(ports: Ports, audio: AudioSource, cycle: int) -> None:
+    """Seal every dataset before a cycle's that is missing."""
     if cycle > ledger.FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
+
+
+def tell_reports(ports: Ports, cycle: int) -> None:
+    """Tell some of a dataset's reports in its cycle's trace, before it is there: whoever follows a crash tells the same ones again."""
+    if not ports.traces.on:
+        return
+    with harmless("what led to a cycle"):
+        for report in choose(ledger.read_arrivals(ports.store, cycle)):
+            ports.traces.past(report_span(cycle, report))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A dataset that is not written.
+
+    Attributes:
+        rows: what it holds.
+        oldest: when the oldest error of its ledger occurred.
+    """
+
+    rows: Spool[Row]
+    oldest: datetime | None
+
+
+def make_dataset(ports: Ports, audio: AudioSource, cycle: int) -> Made:
+    """Return what a seal writes; every dataset before it is there."""
     window = read_window(ports, cycle)
     drafted = draft(ports, window, read_lineage(ports).learned, pin=audio.pin)
     split_key = read_split_key(ports)
     form = lines_of(Row, what=keys.dataset(cycle))
     rows = Spool(form, _one_of_each(drafted))
     places = past_of_seal(ports, window, split_key).places(rows, wants_split)
-    return Spool(form, (in_split(row, splits, split_key) for row, splits in zip(rows, places, strict=True)))
+    return Made(Spool(form, (in_split(row, splits, split_key) for row, splits in zip(rows, places, strict=True))), drafted.oldest)
 
 
 def _one_of_each(drafted: Draft) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from functions.runtime import Ports, ports_from_env
 @cache
 def build() -> tuple[Ports, Notifier]:
     """Build the handler at the first request."""
-    ports = ports_from_env()
+    ports = ports_from_env("notifier")
     return ports, Notifier(ports.store, read_webhooks())
 
 

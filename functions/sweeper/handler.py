@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from functions.crossing import announce_crossing
+from functions.cycle_trace import at_work
 from functions.launcher import decide as launch
 from functions.launcher.opening import LaunchDeps, announce_result, carry_on, relaunch
 from functions.launcher.spending import read_spends
@@ -105,6 +106,15 @@ def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
     if need == Need.NOTHING:
         return []
     log(f"cycle {state.cycle} needs: {need}", cycle=state.cycle, reason=why)
+    with at_work(ports, str(need), state.cycle):
+        why = _do(deps, state, need, why=why, over=over)
+    return [f"cycle {state.cycle}: {need} ({why})"]
+
+
+def _do(deps: LaunchDeps, state: CycleState, need: Need, *, why: str, over: str) -> str:
+    """Do what a cycle needs; return why in the end."""
+    ports = deps.ports
+    now = ports.clock.now()
     key = keys.state(state.cycle)
     if need == Need.FIND_CAPACITY:
         apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_retry_capacity(found, now))
@@ -120,7 +130,7 @@ def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
         announce_result(ports, state.cycle)
     if need == Need.ANNOUNCE_VERDICT:
         ports.publish_all([judged_event(ports.store.get(keys.report(state.cycle)).data)])
-    return [f"cycle {state.cycle}: {need} ({why})"]
+    return why
 
 
 def _look_at_budget(ports: Ports, state: CycleState) -> str:

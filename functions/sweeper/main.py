@@ -14,7 +14,7 @@ from functions.sweeper.handler import handler
 @cache
 def build() -> LaunchDeps:
     """Build the ports at the first request."""
-    return launch_deps()
+    return launch_deps("sweeper")
 
 
 @functions_framework.http

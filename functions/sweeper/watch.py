@@ -46,7 +46,9 @@ def _watch(ports: Ports, subject: Subject) -> str:
         return Decision(decided, () if command is None else (command,), f"{verdict.action}: {verdict.reason}")
 
     decision = apply_with_cas(ports.store, keys.watch(subject.version), CODEC, decide)
-    ports.publish_all(decision.events)
+    if decision.events:
+        with ports.traces.span(f"watch {subject.kind}", subject.version):
+            ports.publish_all(decision.events)
     return f"{subject.kind} {decision.reason}" if decision.events else ""
 
 

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from functions.cycle_trace import handled
 from functions.runtime import Ports
 from functions.validator.announce import judged_event
 from functions.validator.closure import close_errors, count_fates, recheck
@@ -59,6 +60,11 @@ def handle(message: Message, ports: Ports) -> str:
     bind(event_id=event.event_id, cycle=getattr(event, "cycle", None))
     if not isinstance(event, TrainingCompleted):
         return "no candidate: the launcher's"
+    with handled(ports, message, event, event.cycle):
+        return _completed(ports, event)
+
+
+def _completed(ports: Ports, event: TrainingCompleted) -> str:
     state = _begin(ports, event)
     if state is None or state.attempt != event.attempt:
         return f"cycle {event.cycle}: attempt {event.attempt} is not the present one"
@@ -96,7 +102,9 @@ def _begin(ports: Ports, event: TrainingCompleted) -> CycleState | None:
 
 def _judge(ports: Ports, event: TrainingCompleted) -> bytes:
     """Compute the verdict, write what it rests on and then the report, once; return the winner's report."""
-    report, closed = judge(ports, event.cycle)
+    with ports.traces.span("judge", event.cycle):
+        report, closed = judge(ports, event.cycle)
+        ports.traces.note(outcome=report.outcome)
     create(ports.store, keys.closure(event.cycle), lines_bytes(closed), content_type="application/x-ndjson")
     return create(ports.store, keys.report(event.cycle), dump_report(report)).data
 

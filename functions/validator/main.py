@@ -13,7 +13,7 @@ from functions.validator.handler import handler
 @cache
 def build() -> Ports:
     """Build the ports at the first request."""
-    return ports_from_env()
+    return ports_from_env("validator")
 
 
 @functions_framework.http

@@ -28,6 +28,7 @@ from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.machine import Machine
 from shared.normalisation import BASIC
 from shared.objectstore import ObjectStore
+from shared.tracing import OFF, Traces
 from shared.training import (
     HEARD_ROLES,
     TRAINING_ROLES,
@@ -66,6 +67,7 @@ class Outside:
     machine: Machine | None
     preemption: Preemption
     heartbeat_s: float = 20.0
+    traces: Traces = OFF
 
 
 @dataclass(frozen=True)

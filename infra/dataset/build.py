@@ -4,7 +4,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from functions.launcher.seal import rows_of_seal
+from functions.launcher.seal import make_dataset, seal_before
 from functions.launcher.states import find_state
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
@@ -47,7 +47,8 @@ def build_next(ports: Ports, audio: AudioSource) -> tuple[int, Spool[Row]]:
     cycle = ledger.read_head(dry.store)
     while (state := find_state(dry, cycle)) is not None and state.ended:
         cycle += 1  # the head is about to move past a cycle that has ended
-    rows = rows_of_seal(dry, audio, cycle)
+    seal_before(dry, audio, cycle)
+    rows = make_dataset(dry, audio, cycle).rows
     if not len(rows):
         raise Refused(f"cycle {cycle}: expected collected events, found none; see `retune status`")
     return cycle, rows
@@ -84,7 +85,7 @@ def build_from(offer: Offer, policy: Policy, clock: Clock) -> Spool[Row]:
         for clip in offer.clips
     ]
     ledger.append(store, events, "offered")
-    return Spool(ROWS, (_heard(row, audio, policy) for row in rows_of_seal(ports, audio, ledger.FIRST_CYCLE)))
+    return Spool(ROWS, (_heard(row, audio, policy) for row in make_dataset(ports, audio, ledger.FIRST_CYCLE).rows))
 
 
 def _heard(row: Row, audio: AudioSource, policy: Policy) -> Row:

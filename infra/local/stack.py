@@ -3,6 +3,7 @@
 .retune/buckets/<bucket>   objects; they outlive the stack
 .retune/work               trainers started by the launcher
 .retune/logs               what functions said
+.retune/traces.jsonl       spans of functions and trainers, where traces are wanted
 .retune/env.json           how to talk to the running stack; gone when none runs
 .retune/lock               held while one runs
 """
@@ -64,6 +65,7 @@ class StackConfig:
         gcs_port, pubsub_port, rest_port, console_port: 0 = any free one. The emulator speaks gRPC and REST on `pubsub_port`.
         project, bucket, calls: names of the project, of Retune's bucket, and of the bucket that holds the calls' audio.
         environ: more variables for functions and trainers; its PYTHONPATH goes first.
+        traces: append the spans of functions and trainers to a file.
     """
 
     directory: Path = Path(".retune")
@@ -78,6 +80,7 @@ class StackConfig:
     bucket: str = "retune-local"
     calls: str = "retune-calls"
     environ: Mapping[str, str] = field(default_factory=dict)
+    traces: bool = False
 
 
 class Stack:
@@ -107,6 +110,7 @@ class Stack:
             policy=self.config.policy,
             work_dir=self.directory / "work",
             count_interval_s=1.0,
+            traces_file=self.directory / "traces.jsonl" if self.config.traces else None,
         )
         self._running = ExitStack()
 

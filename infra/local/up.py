@@ -72,6 +72,8 @@ def _introduce(stack: Stack, tell: Tell) -> None:
     tell('# in another terminal:  eval "$(retune env)"  and then  retune status')
     tell(f"# the console:         {stack.console}")
     tell(f"# the functions' log:   {stack.functions_log}")
+    if stack.config.traces:
+        tell(f"# the traces:          retune trace --file {stack.settings.traces_file}")
     if stack.config.pubsub == "emulator":
         tell("# Google's emulator forgets messages, and numbers them from 1 each time: ask for a cycle with `retune trigger`,")
         tell("# since a bare message may have the id of one that was answered before")

@@ -75,6 +75,10 @@ run "default" {
     error_message = "Secret: expected the trainer alone to read the language model's key."
   }
   assert {
+    condition     = length(google_project_iam_member.traces) == 0 && alltrue([for function in module.function : !contains(keys(function.environment), "OTEL_EXPORTER_OTLP_ENDPOINT")])
+    error_message = "Traces: expected none, and nobody who may write any."
+  }
+  assert {
     condition     = length(google_kms_crypto_key_iam_member.agents) == 0 && length(google_storage_bucket_iam_member.audio) == 0
     error_message = "Default: expected neither a customer's key nor anybody else's bucket."
   }

@@ -39,13 +39,21 @@ signal.pause()
 
 
 @contextmanager
-def running(folder: Path, *, policy: Policy = POLICY, pubsub: Literal["embedded", "emulator"] = "embedded") -> Iterator[Stack]:
+def running(
+    folder: Path,
+    *,
+    policy: Policy = POLICY,
+    pubsub: Literal["embedded", "emulator"] = "embedded",
+    traces: bool = False,
+    trainer: str = _TRAINER,
+) -> Iterator[Stack]:
     """Run a stack whose `python -m trainer` is the tests' own; this process's Google clients talk to it meanwhile."""
     shadow = folder / "shadow"
     (shadow / "trainer").mkdir(parents=True, exist_ok=True)
     (shadow / "trainer" / "__init__.py").touch()
-    (shadow / "trainer" / "__main__.py").write_text(_TRAINER)
-    config = StackConfig(directory=folder / "stack", policy=policy, pubsub=pubsub, tick_s=1.0, environ={"PYTHONPATH": str(shadow)})
+    (shadow / "trainer" / "__main__.py").write_text(trainer)
+    environ = {"PYTHONPATH": str(shadow)}
+    config = StackConfig(directory=folder / "stack", policy=policy, pubsub=pubsub, tick_s=1.0, environ=environ, traces=traces)
     with Stack(config) as stack, variables_set(stack.env):
         yield stack
 

@@ -214,10 +214,10 @@ def test_events_that_are_too_old_for_retune_are_given_up_and_counted(tmp_path: P
 
 def test_what_the_publisher_refuses_for_good_does_not_hold_up_the_rest() -> None:
     class Picky(MemoryPublisher):
-        def publish(self, topic: str, data: bytes, *, type: str, v: str) -> Any:  # noqa: A002
+        def publish(self, topic: str, data: bytes, **attributes: str) -> Any:
             if b"u-1" in data:
                 raise ValueError("too large")
-            return super().publish(topic, data, type=type, v=v)
+            return super().publish(topic, data, **attributes)
 
     publisher = Picky()
     with reporter_with(publisher) as reporter:

@@ -96,11 +96,24 @@ def test_settings_survive_the_way_through_the_environment() -> None:
         work_dir=Path("/var/retune"),
         count_interval_s=2.5,
         linger_s=0.0,
+        otlp_endpoint="http://collector:4318",
+        traces_file=Path("/var/retune/traces.jsonl"),
     )
     environ = settings.to_env()
     assert Settings.from_env(environ) == settings
     assert set(environ) == set(VARIABLES.values())
     assert json.loads(environ["RETUNE_POLICY"]) == {"min_error_cases": 7, "validation": {"suites": {"numbers": {"margin": 0.02}}}}
+
+
+def test_where_traces_go_is_told_to_others_only_where_they_go_somewhere() -> None:
+    settings = Settings.from_env({**LEAST, "OTEL_EXPORTER_OTLP_ENDPOINT": "", "RETUNE_TRACES_FILE": ""})
+    assert (settings.otlp_endpoint, settings.traces_file) == ("", None)
+    assert {"OTEL_EXPORTER_OTLP_ENDPOINT", "RETUNE_TRACES_FILE"} & settings.to_env().keys() == set()
+
+
+def test_an_endpoint_of_traces_that_is_no_address_is_refused() -> None:
+    (problem,) = problems({**LEAST, "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"})
+    assert problem.startswith("OTEL_EXPORTER_OTLP_ENDPOINT: ")
 
 
 def test_a_prefix_with_a_comma_would_not_survive_and_is_refused() -> None:

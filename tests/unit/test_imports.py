@@ -11,11 +11,13 @@ from functions.wiring import OPTIONAL, READS
 from infra.bundle import ROOT
 
 TRAINER_ONLY = {"torch", "transformers", "peft", "soundfile"}
+TRACES = {"opentelemetry.sdk", "opentelemetry.exporter"}
+"""Loaded only where traces are on."""
 LATER = {"google.cloud.compute_v1", "google.cloud.storage", "google.cloud.pubsub_v1", "grpc", "scipy"}
 """Loaded at the first request that needs them."""
 STATISTICS = {"numpy", "scipy", "jiwer", "rapidfuzz"}
 FUNCTIONS = (*READS, *OPTIONAL)
-FORBIDDEN = {function: TRAINER_ONLY | LATER | (set() if function == "validator" else STATISTICS) for function in FUNCTIONS}
+FORBIDDEN = {function: TRAINER_ONLY | TRACES | LATER | (set() if function == "validator" else STATISTICS) for function in FUNCTIONS}
 PROGRAM = "import functions.{function}.main, json, sys; print(json.dumps(sorted(sys.modules)))"
 
 
@@ -55,12 +57,16 @@ def test_a_functions_entry_point_loads_nothing_that_it_may_not_need(function: st
 BUILT = "import functions.{function}.main as main, json, sys; main.build(); print(json.dumps(sorted(sys.modules)))"
 
 
+def built(function: str, **environ: str) -> set[str]:
+    settings = {"RETUNE_BUCKET": "gs://bucket", "GOOGLE_CLOUD_PROJECT": "project", "RETUNE_AUDIO_PREFIXES": "gs://calls", **environ}
+    command = [sys.executable, "-c", BUILT.format(function=function)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60, check=True)
+    return set(json.loads(done.stdout))
+
+
 @pytest.mark.parametrize("function", READS)
 def test_the_first_request_of_a_function_loads_no_more_than_its_ports(function: str) -> None:
-    environ = {"RETUNE_BUCKET": "gs://bucket", "GOOGLE_CLOUD_PROJECT": "project", "RETUNE_AUDIO_PREFIXES": "gs://calls"}
-    command = [sys.executable, "-c", BUILT.format(function=function)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=True)
-    modules = set(json.loads(done.stdout))
+    modules = built(function)
     assert {"google.cloud.storage", "google.cloud.pubsub_v1"} <= modules
     assert (FORBIDDEN[function] - LATER | {"google.cloud.compute_v1", "scipy"}) & modules == set()
 
@@ -78,3 +84,8 @@ def test_a_console_loads_pubsub_only_where_somebody_may_act_and_else_has_nothing
     assert publisher == ("PubSubBus" if people else "Silent")
     assert ("google.cloud.pubsub_v1" in modules) == bool(people)
     assert (TRAINER_ONLY | LATER | STATISTICS) & set(early) == set()
+
+
+def test_where_traces_are_on_the_first_request_loads_their_sdk() -> None:
+    modules = built("deployer", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    assert modules >= TRACES

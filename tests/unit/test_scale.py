@@ -11,7 +11,7 @@ from functions.launcher.counting import exact_trigger
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
 from functions.launcher.opening import LaunchDeps
-from functions.launcher.seal import read_split_key, rows_of_seal, seal
+from functions.launcher.seal import make_dataset, read_split_key, seal
 from functions.launcher.states import recent_states
 from functions.launcher.window import read_window
 from functions.runtime import Ports
@@ -148,7 +148,7 @@ def test_the_memory_of_a_seal_does_not_grow_with_its_ledger_as_its_rows_do(monke
     def peak(events: int) -> int:
         bucket = Bucket(Size(events, 3, compacted=True))
         tracemalloc.start()
-        rows = rows_of_seal(bucket.ports, bucket.audio, bucket.size.open_cycle)
+        rows = make_dataset(bucket.ports, bucket.audio, bucket.size.open_cycle).rows
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(rows) >= events

@@ -25,7 +25,7 @@ Retune = Callable[..., Result]
 
 def command_line(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
     monkeypatch.setattr(infra.train_cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
-    monkeypatch.setattr(infra.train_cli, "launch_deps", lambda: world.deps)
+    monkeypatch.setattr(infra.train_cli, "launch_deps", lambda _: world.deps)
     return lambda *arguments: CliRunner().invoke(infra.cli.app, ["train", *arguments])
 
 

@@ -16,6 +16,7 @@ from functions.launcher.trainers import TrainerRun
 from shared.candidates import image_digest
 from shared.config import KEY_SECRET, Settings
 from shared.machine import Machine
+from shared.tracing import ENDPOINT_VARIABLE
 
 LONGEST_TASK_S = 3600
 LIMITS = {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "1"}
@@ -34,6 +35,7 @@ def build_job(settings: Settings, run: TrainerRun) -> dict[str, Any]:
         "GOOGLE_CLOUD_PROJECT": settings.project,
         "RETUNE_IMAGE_DIGEST": image_digest(settings.trainer_image),
         **MACHINE.to_env(),
+        **({ENDPOINT_VARIABLE: settings.otlp_endpoint} if settings.otlp_endpoint else {}),
     }
     environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in told.items()]
     if gold is not None:

@@ -37,6 +37,7 @@ def render_user_data(settings: Settings, run: TrainerRun, machine: Machine) -> s
         "project": settings.project,
         "key_variable": gold.api_key_env if gold else "",
         "key_secret": KEY_SECRET,
+        "otlp_endpoint": settings.otlp_endpoint,
         "topic": TRAINING_EVENTS,
         "event_id": derived_event_id("TrainingFailed", f"machine {run.name}", f"attempt-{run.attempt}"),
     }

@@ -8,6 +8,11 @@ output "uri" {
   value       = google_cloudfunctions2_function.this.service_config[0].uri
 }
 
+output "environment" {
+  description = "Its environment variables."
+  value       = var.environment
+}
+
 output "name" {
   description = "Its name, and that of the Cloud Run service behind it."
   value       = google_cloudfunctions2_function.this.name

@@ -69,10 +69,18 @@ class EventMessage:
     Attributes:
         type: attribute `type`.
         data: UTF-8 JSON object, `event_id` and `occurred_at` included.
+        traceparent: attribute `traceparent`: the span that it was reported in; None = none.
     """
 
     type: str
     data: bytes
+    traceparent: str | None = None
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What is published beside the data."""
+        told = {} if self.traceparent is None else {"traceparent": self.traceparent}
+        return {"type": self.type, "v": SCHEMA_VERSION, **told}
 
 
 @dataclass(frozen=True)

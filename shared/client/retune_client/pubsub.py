@@ -4,9 +4,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Protocol
 
-from retune_client.events import SCHEMA_VERSION, EventMessage
+from retune_client.events import EventMessage
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +17,8 @@ PUBLISH_TIMEOUT_S = 30.0
 class Publisher(Protocol):
     """The part of `google.cloud.pubsub_v1.PublisherClient` that is used."""
 
-    def publish(self, topic: str, data: bytes, *, type: str, v: str) -> Future[str]:  # noqa: A002  # the attribute's name on the wire
-        """Begin to publish to the full topic name; the future tells how it went."""
+    def publish(self, topic: str, data: bytes, **attributes: str) -> Future[str]:
+        """Begin to publish to the full topic name, with attributes `type`, `v` and maybe `traceparent`; the future tells how it went."""
         ...
 
 
@@ -67,7 +68,7 @@ class Flight:
         for message in messages:
             if client is not None and broken is None:
                 try:
-                    future = client.publish(topic, message.data, type=message.type, v=SCHEMA_VERSION)
+                    future = _publish(client, topic, message)
                 except (TypeError, ValueError) as error:
                     log.warning("the publisher refused an event for good: %s", type(error).__name__)
                     self.refused += 1
@@ -100,6 +101,16 @@ class Flight:
             landed = self._open == 0
         if landed:
             self._on_landed()
+
+
+def _publish(client: Publisher, topic: str, message: EventMessage) -> Future[str]:
+    try:
+        return client.publish(topic, message.data, **message.attributes)
+    except TypeError:
+        if message.traceparent is None:
+            raise
+    # A publisher of the service's own may know no other attributes than the first two: an event matters more than its trace.
+    return client.publish(topic, message.data, **replace(message, traceparent=None).attributes)
 
 
 def _opened(publisher: Callable[[], Publisher]) -> tuple[Publisher | None, Exception | None]:

@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,7 @@ from retune_client.outbox import Outbox, OutboxConfig
 from retune_client.pubsub import Publisher, google_publisher
 from retune_client.sampling import Sampler, TrafficWindow
 from retune_client.spool import Spool
+from retune_client.tracing import current_traceparent
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,14 @@ class ErrorReporter:
             reference_provenance: whose word the reference is; a person's when not told.
         """
         self._put(
-            lambda: error_event(utterance, self._stamp(), error_type=error_type, reference=reference, provenance=reference_provenance)
+            lambda: _traced(
+                error_event(utterance, self._stamp(), error_type=error_type, reference=reference, provenance=reference_provenance)
+            )
         )
 
     def report_correction(self, utterance_id: str, reference: str, *, reference_provenance: Provenance = "human") -> None:
         """Report what was really said in an utterance that was or will be reported or sampled."""
-        self._put(lambda: correction_event(utterance_id, reference, self._stamp(), provenance=reference_provenance))
+        self._put(lambda: _traced(correction_event(utterance_id, reference, self._stamp(), provenance=reference_provenance)))
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Publish now what waits, traffic counts and spool included; tell whether all of it was published within `timeout` seconds."""
@@ -234,3 +237,8 @@ class ErrorReporter:
                 self._own = google_publisher()
             publisher: Publisher = self._own
             return publisher
+
+
+def _traced(message: EventMessage) -> EventMessage:
+    """Let a message name the caller's span: the thread that publishes it has another."""
+    return replace(message, traceparent=current_traceparent())

@@ -169,13 +169,14 @@ def chunks(messages: Iterable[EventMessage]) -> list[list[EventMessage]]:
 
 
 def _line(message: EventMessage) -> bytes:
-    return json.dumps({"type": message.type, "data": message.data.decode()}).encode() + b"\n"
+    told = {} if message.traceparent is None else {"traceparent": message.traceparent}
+    return json.dumps({"type": message.type, "data": message.data.decode(), **told}).encode() + b"\n"
 
 
 def _parse(line: bytes) -> EventMessage | None:
     try:
         row = json.loads(line)
-        return EventMessage(str(row["type"]), str(row["data"]).encode())
+        return EventMessage(str(row["type"]), str(row["data"]).encode(), row.get("traceparent"))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -79,7 +79,7 @@ class MemoryPublisher:
         self.gate = threading.Event()
         self.gate.set()
 
-    def publish(self, topic: str, data: bytes, *, type: str, v: str) -> Future[str]:  # noqa: A002  # as in Pub/Sub's publisher
+    def publish(self, topic: str, data: bytes, **attributes: str) -> Future[str]:
         """Keep the message, or fail."""
         self.attempted.set()
         self.gate.wait()
@@ -87,7 +87,7 @@ class MemoryPublisher:
         if self.away:
             future.set_exception(ConnectionError("Pub/Sub is away"))
         else:
-            self.messages.append(Published(topic, data, {"type": type, "v": v}))
+            self.messages.append(Published(topic, data, attributes))
             future.set_result(str(len(self.messages)))
         return future
 
