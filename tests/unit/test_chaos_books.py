@@ -166,6 +166,7 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
         lambda books: outside(books, publishes=(*books.outside.publishes, Publish("m1", STT_ERRORS, "e-lost"))),
         lambda books: outside(books, publishes=(*books.outside.publishes, Publish("m2", "finetune-triggers", None))),
         lambda books: replace(books, ledgers={}),
+        lambda books: replace(books, ledgers={}, sealed={4: books.ledgers[4]}),  # behind a seal: nobody will read it
         lambda books: replace(books, quarantine=()),
     ],
     "everything_is_consumed_once": [
@@ -269,6 +270,7 @@ SPOILT: dict[str, list[Callable[[Books], Books]]] = {
         lambda books: outside(books, machines=("retune-trainer-000001-1",)),
         lambda books: outside(books, machines=("retune-trainer-000004-1",)),
         lambda books: outside(state(books, 3, status=Status.ACCEPTED), machines=("retune-trainer-000003-1",)),
+        lambda books: outside(state(books, 3, status=Status.TRAINING, attempt=2), machines=("retune-trainer-000003-1",)),
     ],
     "the_log_is_whole": [
         lambda books: replace(books, log=books.log[1:]),

@@ -62,8 +62,18 @@ def _ignore_the_running_cycle() -> None:
     patch("functions.launcher.handler.request_cycle", open_anyway).start()
 
 
+def _end_no_machines() -> None:
+    patch("functions.sweeper.handler._reap", lambda _deps: []).start()
+
+
+def _trust_what_is_known_of_the_head() -> None:
+    patch.object(ledger.KnownHead, "read", ledger.KnownHead.last).start()
+
+
 DEFECTS: Mapping[str, Defect] = {
     "collector acknowledges before the write": Defect("every_report_is_in_its_place", _acknowledge_before_the_write),
+    "collector does not look at the head again": Defect("every_report_is_in_its_place", _trust_what_is_known_of_the_head),
     "deployer skips verification": Defect("every_move_was_justified", _deploy_without_verification),
     "launcher ignores the running cycle": Defect("cycles_ran_one_by_one", _ignore_the_running_cycle),
+    "sweeper ends no machines": Defect("no_machine_is_left", _end_no_machines),
 }

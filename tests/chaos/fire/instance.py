@@ -64,6 +64,7 @@ class Work:
         beats, beat_s: signs of life before the work is done, and the real time before each.
         better: the candidate is.
         fails: why it gives up instead; empty = it does not.
+        stays: its machine is still there when it is done.
     """
 
     run: TrainerRun
@@ -71,6 +72,7 @@ class Work:
     beat_s: float
     better: bool = True
     fails: str = ""
+    stays: bool = False
 
 
 def function_process(place: Place, compute: str, defects: tuple[str, ...], line: Connection) -> None:
@@ -114,6 +116,9 @@ def trainer_process(place: Place, work: Work, line: Connection) -> None:
         line.send(("said", f"gives up, {error}"))
     except RetuneError as error:
         line.send(("unexpected", repr(error)))
+    if work.stays:
+        line.send(("done", "is done, and its machine stays"))
+        threading.Event().wait()
     os._exit(0)  # without waiting for the clients' threads: what is done is done
 
 

@@ -39,12 +39,14 @@ class Life:
 
     Attributes:
         begin, end: of its trainer's work, in the order of what was observed; None = not yet.
+        idle: its trainer does nothing any more.
     """
 
     run: TrainerRun
     process: BaseProcess
     begin: int | None = None
     end: int | None = None
+    idle: bool = False
 
 
 class BurningCompute(Compute):
@@ -67,7 +69,6 @@ class BurningCompute(Compute):
         self._tell = tell
         self._lives: dict[Key, Life] = {}
         self._past: list[Life] = []
-        self._frozen: set[Key] = set()
         self._observed = 0
         self._threads: list[threading.Thread] = []
 
@@ -86,7 +87,7 @@ class BurningCompute(Compute):
     def working(self) -> bool:
         """Some trainer may still do something."""
         with self._lock:
-            return any(life.process.is_alive() and key not in self._frozen for key, life in self._lives.items())
+            return any(life.process.is_alive() and not life.idle for life in self._lives.values())
 
     def harm(self, how: str) -> str:
         """Do one of HARMS to the VM that was made last; return its name, or an empty text where there is none."""
@@ -98,7 +99,7 @@ class BurningCompute(Compute):
             pid = life.process.pid
             if pid is not None and life.process.is_alive():
                 os.kill(pid, HARMS[how])
-                self._frozen.update([key] if how == "hang" else [])
+                life.idle = life.idle or how == "hang"
         if how == "preempt":
             life.process.join(NOTICE_S)
             life.process.kill()
@@ -148,9 +149,14 @@ class BurningCompute(Compute):
     def _end_life(self, key: Key, life: Life) -> None:
         """Note the end of a life, once. The lock is held."""
         if self._lives.get(key) is life:
+            self._end_work(life)
+            self._past.append(self._lives.pop(key))
+
+    def _end_work(self, life: Life) -> None:
+        """Note the end of a trainer's work, once. The lock is held."""
+        if life.end is None:
             self._observed += 1
             life.end = self._observed
-            self._past.append(self._lives.pop(key))
 
     def _follow(self, key: Key, life: Life, line: Connection) -> None:
         """Hear what a trainer says until it is gone; then its machine is gone, too."""
@@ -164,6 +170,10 @@ class BurningCompute(Compute):
                     if life.end is None:
                         self._observed += 1
                         life.begin = self._observed
+            if kind == "done":
+                with self._lock:
+                    life.idle = True
+                    self._end_work(life)
             if kind == "unexpected":
                 self.unexpected.append(text)
             self._tell(f"{life.run.name} in {key[0]}: {text or kind}")

@@ -69,7 +69,7 @@ class Burned:
 
 def burn(plan: Plan, folder: Path) -> Burned:
     """Run a plan in an empty folder."""
-    with BurningStack(folder, POLICIES[plan.policy], plan.seed, plan.defects) as stack:
+    with BurningStack(folder, POLICIES[plan.policy], plan.seed, plan.defects, plan.stays) as stack:
         return _Run(plan, stack).outcome()
 
 
@@ -142,7 +142,8 @@ class _Run:
             if self._rests():
                 return
         moving = {state.cycle: str(state.status) for state in self._moving()}
-        self._breach("everything_comes_to_rest", f"after {self.plan.rounds} ticks: cycles {moving}, messages {self._waiting()}")
+        found = f"cycles {moving}, messages {self._waiting()}, machines {self._machines()}"
+        self._breach("everything_comes_to_rest", f"after {self.plan.rounds} ticks: {found}")
 
     def _round(self) -> None:
         """Let five minutes pass and the sweeper look; wait while handlers and trainers are at work, not for what backs off."""
@@ -151,10 +152,14 @@ class _Run:
         wait_until(lambda: not self.stack.at_work, WORK_S)
 
     def _rests(self) -> bool:
-        return not self._moving() and not self._waiting()
+        return not self._moving() and not self._waiting() and not self._machines()
 
     def _waiting(self) -> dict[str, int]:
         return {name: count for name, count in self.stack.waiting.items() if count}
+
+    def _machines(self) -> list[str]:
+        """Return the machines that are there: once nothing moves, the next tick ends what nobody wants."""
+        return [name for _, name in self.stack.compute.names()]
 
     def _states(self) -> list[CycleState]:
         listed = (info.key for info in self.stack.store.list(keys.CYCLES))
@@ -191,7 +196,7 @@ class _Run:
             announced=frozenset(parse_event(message).event_id for message in stack.bus.published(MODEL_EVENTS)),
             waiting=self._waiting(),
             dead=stack.dead,
-            machines=tuple(name for _, name in stack.compute.names()),
+            machines=tuple(self._machines()),
             spans=stack.compute.spans(),
             clocks_agree=self.plan.clocks_agree,
         )

@@ -54,6 +54,7 @@ class Plan:
         acts: in order.
         defects: planted in the functions, of `tests.chaos.fire.defects.DEFECTS`.
         rounds: so many ticks are waited for everything to come to rest.
+        stays: share of the trainers that are done whose machine does not go by itself: the sweeper must end it.
     """
 
     seed: int
@@ -62,6 +63,7 @@ class Plan:
     acts: tuple[Act, ...]
     defects: tuple[str, ...] = ()
     rounds: int = MOST_ROUNDS
+    stays: float = 0.2
 
     @property
     def clocks_agree(self) -> bool:

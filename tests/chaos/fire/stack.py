@@ -67,6 +67,7 @@ class BurningStack:
         policy: the operator's numbers.
         seed: of what troubles strike, and of how trainers fare.
         defects: planted in every function.
+        stays: share of the trainers that are done whose machine does not go by itself.
 
     Attributes:
         clock: everybody's.
@@ -79,8 +80,9 @@ class BurningStack:
         restarts: how often each process was killed.
     """
 
-    def __init__(self, folder: Path, policy: Policy, seed: int, defects: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, policy: Policy, seed: int, defects: tuple[str, ...] = (), stays: float = 0.0) -> None:
         self._folder = folder
+        self._stays = stays
         self._defects = defects
         self._rng = random.Random(seed)
         self._running = ExitStack()
@@ -257,7 +259,8 @@ class BurningStack:
     def _start_trainer(self, run: TrainerRun) -> tuple[BaseProcess, Connection]:
         rng = self._rng
         fails = rng.choice(("store_unavailable", "internal")) if rng.random() < 0.1 else ""
-        work = Work(run, beats=rng.randint(1, 4), beat_s=rng.uniform(0.1, 0.5), better=rng.random() < 0.8, fails=fails)
+        beats, beat_s, better = rng.randint(1, 4), rng.uniform(0.1, 0.5), rng.random() < 0.8
+        work = Work(run, beats, beat_s, better, fails, stays=rng.random() < self._stays)
         return _fork(trainer_process, self._place(TRAINER), work)
 
     def _kill_all(self) -> None:
