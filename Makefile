@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos mutations fuzz bench bench-trainer bench-collector bench-scale schemas bundles policy infra inventory inputs pages site clean
+.PHONY: help install demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos mutations fuzz bench bench-trainer bench-collector bench-scale schemas bundles policy infra inventory inputs pages site clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -27,6 +27,9 @@ $(VENV312)/.installed: pyproject.toml constraints.txt shared/client/pyproject.to
 	$(PYTHON312) -m venv $(VENV312)
 	$(VENV312)/bin/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[local,dev]"
 	touch $@
+
+## make install   only make .venv, as every other command does where it is not there yet
+install: $(VENV)/.installed
 
 ## make demo      the whole loop on this machine: errors in, a better model out (about five minutes)
 demo: $(VENV)/.installed

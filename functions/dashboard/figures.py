@@ -34,6 +34,7 @@ class Threshold(Frozen):
         has, wants: in words, with units.
         share: of what is wanted, at most 1.
         off: the policy does not use it.
+        counted: both are numbers of events: so many of so many.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Threshold(Frozen):
     wants: str
     share: float
     off: bool = False
+    counted: bool = False
 
 
 def thresholds(totals: Totals, metrics: Mapping[str, float | int | None], policy: Policy, now: datetime) -> tuple[Threshold, ...]:
@@ -61,7 +63,7 @@ def thresholds(totals: Totals, metrics: Mapping[str, float | int | None], policy
         Threshold(
             name="Age of the oldest error",
             has=oldest,
-            wants="no limit" if policy.max_age_s is None else f"{policy.max_age_s / 3600:.1f} h",
+            wants="none" if policy.max_age_s is None else f"{policy.max_age_s / 3600:.1f} h",
             share=0.0 if policy.max_age_s is None else min(age_s / policy.max_age_s, 1.0),
             off=policy.max_age_s is None,
         ),
@@ -69,7 +71,7 @@ def thresholds(totals: Totals, metrics: Mapping[str, float | int | None], policy
 
 
 def _count(name: str, has: int, wants: int) -> Threshold:
-    return Threshold(name=name, has=str(has), wants=str(wants), share=min(has / wants, 1.0))
+    return Threshold(name=name, has=str(has), wants=str(wants), share=min(has / wants, 1.0), counted=True)
 
 
 class WerPoint(Frozen):

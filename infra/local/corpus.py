@@ -6,6 +6,7 @@ band, noise and echo, with names that the baseline never heard. That shift is wh
 
 import argparse
 import json
+import sys
 import time
 import zlib
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ def write_corpus(out: Path, *, clean: int, noisy: int, callers_count: int, seed:
     """Write `out`/clean/*.wav, `out`/noisy/*.wav and `out`/transcripts.jsonl; one random stream a clip, so counts do not matter."""
     people = callers(callers_count)
     conditions = [(Domain.CLEAN, "clean", clean), (Domain.CALL_CENTRE, "noisy", noisy)]
-    started, done, total = time.monotonic(), 0, clean + noisy
+    started, done, total, terminal = time.monotonic(), 0, clean + noisy, sys.stdout.isatty()
     out.mkdir(parents=True, exist_ok=True)
     (out / DEMO_MARK).write_text(json.dumps({"clean": clean, "noisy": noisy, "callers": callers_count, "seed": seed}), encoding="utf-8")
     with (out / "transcripts.jsonl").open("w", encoding="utf-8") as transcripts:
@@ -183,8 +184,9 @@ def write_corpus(out: Path, *, clean: int, noisy: int, callers_count: int, seed:
                 row = {"file": file, "text": utterance.text, "speaker_id": utterance.caller.speaker_id, "condition": condition}
                 transcripts.write(json.dumps(row) + "\n")
                 done += 1
-                print(f"\r{done}/{total} clips, {time.monotonic() - started:.1f} s", end="", flush=True)
-    print()
+                if terminal:
+                    print(f"\r{done}/{total} clips", end="", flush=True)
+    print(("\r" if terminal else "") + f"clips in {out}: {total}, made in {time.monotonic() - started:.1f} s")
 
 
 def main() -> None:

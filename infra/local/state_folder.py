@@ -70,7 +70,8 @@ def read_env(directory: Path) -> dict[str, str]:
     except FileNotFoundError:
         text = None
     if text is None:
-        raise Unreachable(f"{directory.absolute()}: expected a running stack, found none: run `retune up` in another terminal")
+        advice = "run `retune up` in another terminal, or name the folder of the one that runs: --dir"
+        raise Unreachable(f"{directory.absolute()}: expected a running stack, found none: {advice}")
     variables: dict[str, str] = json.loads(text)
     return variables
 

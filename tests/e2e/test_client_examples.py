@@ -147,6 +147,7 @@ def test_a_batch_job_writes_transcripts_and_reports_what_a_person_wrote_otherwis
     calls = speech(tmp_path / "speech")
     for path, said in calls:
         path.with_suffix(".reference.txt").write_text(said + "\n")
+    (tmp_path / "speech" / "empty.wav").touch()
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "batch_job.py"), str(tmp_path / "speech")],
         env=environment({"PYTHONPATH": os.pathsep.join([str(ROOT / "shared" / "client"), os.environ.get("PYTHONPATH", "")])}),
@@ -156,6 +157,7 @@ def test_a_batch_job_writes_transcripts_and_reports_what_a_person_wrote_otherwis
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "empty.wav is left out: recording: expected an audio file" in done.stderr
     heard = {path.relative_to(tmp_path / "speech").as_posix(): path.with_suffix(".txt").read_text().strip() for path, _ in calls}
     truth = {path.relative_to(tmp_path / "speech").as_posix(): text for path, text in calls}
     wrong = {name for name in truth if heard[name] != truth[name]}

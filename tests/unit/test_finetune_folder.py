@@ -56,9 +56,15 @@ def test_one_of_the_conditions_may_be_absent(tmp_path: Path, only: str) -> None:
     assert list(read(make(tmp_path, f"{only}/a.wav"))) == [f"{only}/a.wav"]
 
 
-def test_a_folder_without_either_is_refused(tmp_path: Path) -> None:
-    assert "found only a.wav" in refusal(make(tmp_path, "a.wav"))
-    assert "no such folder" in refusal(tmp_path / "absent")
+def test_without_either_all_of_it_is_noisy_and_that_is_said(tmp_path: Path) -> None:
+    found = read_folder(make(tmp_path, "a.wav", "ana/b.mp3", a_dot_txt="hello", ana__b_dot_txt="you"))
+    assert [(clip.utterance_id, clip.condition) for clip in found.clips] == [("a.wav", "noisy"), ("ana/b.mp3", "noisy")]
+    assert "taken for noisy" in only_warning(found)
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "absent") == f"audio folder {tmp_path / 'absent'}: expected a folder, found none"
+    assert "found a file" in refusal(make(tmp_path, "a.wav") / "a.wav")
 
 
 def test_audio_may_lie_anywhere_where_conditions_do_not_matter(tmp_path: Path) -> None:
@@ -71,7 +77,8 @@ def test_audio_may_lie_anywhere_where_conditions_do_not_matter(tmp_path: Path) -
 
 
 def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
-    assert "found none" in refusal(make(tmp_path, "clean/a.m4a"))
+    assert "files in clean, found none" in refusal(make(tmp_path, "clean/a.m4a"))
+    assert "files in it, found none" in refusal(make(tmp_path / "flat", "a.m4a"))
 
 
 @pytest.mark.parametrize(

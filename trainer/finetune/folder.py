@@ -1,6 +1,6 @@
 """A folder of audio with transcripts: what is in it, and what about it does not add up.
 
-DIR/clean/*.wav, DIR/noisy/*.wav        .wav .flac .mp3 .ogg, sub-folders included; one of the two may be absent
+DIR/clean/*.wav, DIR/noisy/*.wav        .wav .flac .mp3 .ogg, sub-folders included; one of the two may be absent, or both: all is noisy then
 DIR/transcripts.jsonl, .csv or .tsv     columns file and text, and speaker_id where it is known
 DIR/noisy/call.txt                      or a text beside each file
 """
@@ -81,13 +81,15 @@ def read_folder(folder: Path, *, anywhere: bool = False) -> AudioFolder:
 
     Args:
         folder: of the form above.
-        anywhere: audio may lie anywhere in it, not only in `clean` and `noisy`.
+        anywhere: conditions do not matter: audio is read wherever it lies, and nothing is said where it lies in neither of their folders.
 
     Raises:
         BadFolder: there is no audio, a table cannot be read, or two sources contradict each other.
     """
+    if not folder.is_dir():
+        raise BadFolder(f"audio folder {folder}: expected a folder, found {'a file' if folder.exists() else 'none'}")
     found = _Findings()
-    audio, texts = _list_files(folder, _whole(folder) if anywhere else _conditions(folder), found)
+    audio, texts = _list_files(folder, [folder] if anywhere else _conditions(folder, found), found)
     table = _read_table(folder, found)
     rows = _match_rows(table, audio, found)
     beside = _texts_beside(texts, audio, found)
@@ -127,20 +129,14 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
 
 
-def _conditions(folder: Path) -> list[Path]:
-    """Return the folders of the conditions."""
+def _conditions(folder: Path, found: _Findings) -> list[Path]:
+    """Return the folders of the conditions; where there is none, all is one condition."""
     present = [folder / condition for condition in CONDITIONS if (folder / condition).is_dir()]
     if not present:
-        inside = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
-        seen = "no such folder" if inside is None else f"only {some(inside) or 'nothing'}"
-        raise BadFolder(f"audio folder {folder}: expected the folders clean and noisy, or one of them, found {seen}")
-    return present
-
-
-def _whole(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise BadFolder(f"audio folder {folder}: expected a folder, found none")
-    return [folder]
+        found.warnings.append(
+            "there are no folders clean and noisy: all files are taken for noisy. What lies in clean is guarded against forgetting"
+        )
+    return present or [folder]
 
 
 def _list_files(folder: Path, roots: Sequence[Path], found: _Findings) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -164,7 +160,7 @@ def _list_files(folder: Path, roots: Sequence[Path], found: _Findings) -> tuple[
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         found.warnings.append(f"{len(others)} files are no {' '.join(sorted(AUDIO_SUFFIXES))} and are not read ({listed}): {some(others)}")
     if not audio:
-        where = " and ".join(root.name for root in roots)
+        where = " and ".join(root.name for root in roots if root != folder) or "it"
         raise BadFolder(f"audio folder {folder}: expected {' '.join(sorted(AUDIO_SUFFIXES))} files in {where}, found none")
     return audio, texts
 

@@ -18,13 +18,17 @@ LOW_CONFIDENCE = float(os.environ.get("LOW_CONFIDENCE", "0.6"))
 
 
 def work(folder: Path, reporter: ErrorReporter, router: ModelRouter[Recogniser], recordings: Recordings) -> int:
-    """Transcribe every recording; return how many were reported as errors."""
+    """Transcribe every recording that is one; return how many were reported as errors."""
     errors = 0
     for path in sorted(folder.rglob("*.wav")):
         name, recording = path.relative_to(folder).as_posix(), path.read_bytes()
         session = path.parent.relative_to(folder).as_posix()
         served = router.choose(session)
-        heard = served.model.transcribe(recording)
+        try:
+            heard = served.model.transcribe(recording)
+        except ValueError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
         path.with_suffix(".txt").write_text(heard.text + "\n")
         utterance = Utterance(
             utterance_id=name,

@@ -42,12 +42,12 @@ app = FastAPI(title="Speech to text", lifespan=lifespan)
 
 
 @app.post("/transcriptions")
-async def transcribe(request: Request, session_id: str) -> dict[str, str | float]:
+async def transcribe(request: Request, session_id: str) -> dict[str, str | int | float]:
     """Transcribe the audio file in the body."""
     return await run_in_threadpool(_transcribe, request.app, await request.body(), session_id)
 
 
-def _transcribe(app: FastAPI, recording: bytes, session_id: str) -> dict[str, str | float]:
+def _transcribe(app: FastAPI, recording: bytes, session_id: str) -> dict[str, str | int | float]:
     name = uuid.uuid4().hex
     served = app.state.router.choose(session_id)  # retune
     try:
