@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
+from functions.cycle_trace import OLDEST
 from functions.launcher.seal import read_split_key
 from functions.launcher.states import newest_states
 from functions.runtime import Ports
@@ -164,7 +165,7 @@ def _apply(ports: Ports, step: Step, by: str) -> bool:
                 step.key,
                 step.data,
                 if_generation_match=info.generation,
-                metadata={name: value for name, value in info.metadata.items() if name == ledger.TOTALS},
+                metadata={name: value for name, value in info.metadata.items() if name in {ledger.TOTALS, OLDEST}},
                 content_type=info.content_type,
             )
     except (Conflict, NotFound):

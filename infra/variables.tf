@@ -55,6 +55,7 @@ variable "traces" {
   description = "Send spans of functions and trainers to Cloud Trace: one trace a cycle, from the error to the deployment."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "trainer_launcher" {

@@ -27,7 +27,7 @@ run "traces" {
     error_message = "Trainer: expected its own account to send its spans."
   }
   assert {
-    condition     = alltrue([for name, function in module.function : function.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://telemetry.googleapis.com" if name != "dashboard"])
+    condition     = alltrue([for name, function in module.function : lookup(function.environment, "OTEL_EXPORTER_OTLP_ENDPOINT", "") == "https://telemetry.googleapis.com" if name != "dashboard"])
     error_message = "Functions: expected each to be told where its spans go."
   }
   assert {

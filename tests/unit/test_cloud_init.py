@@ -305,3 +305,11 @@ def test_a_machine_that_may_not_delete_itself_stops(tmp_path: Path) -> None:
     machine.program("systemctl", "")
     assert machine.run("end.sh") == 0
     assert machine.called("systemctl") == [["poweroff"]]
+
+
+def test_the_trainer_is_told_where_its_spans_go_and_by_default_nowhere() -> None:
+    settings = google_settings().model_copy(update={"otlp_endpoint": "https://telemetry.googleapis.com"})
+    written = {entry["path"]: entry["content"] for entry in yaml.safe_load(render_user_data(settings, RUN, MACHINE))["write_files"]}
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=https://telemetry.googleapis.com\n" in written["/etc/retune/trainer.env"]
+    assert "--env OTEL_EXPORTER_OTLP_ENDPOINT " in written["/etc/retune/train.sh"]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=\n" in files()["/etc/retune/trainer.env"]

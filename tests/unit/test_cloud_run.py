@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from functions.launcher.cloud_run.job import build_job
 from functions.launcher.cloud_run.launcher import DELETE_S, START_S, CloudRunLauncher
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerRun
 from shared.config import Settings
@@ -79,6 +80,16 @@ def test_the_key_of_a_language_model_comes_from_its_secret(server: GoogleApi, la
         "name": "MISTRAL_KEY",
         "valueSource": {"secretKeyRef": {"secret": "retune-llm-key", "version": "latest"}},
     }
+
+
+def test_the_trainer_is_told_where_its_spans_go_where_they_go_somewhere() -> None:
+    def told(settings: Settings) -> dict[str, str]:
+        (container,) = build_job(settings, RUN)["template"]["template"]["containers"]
+        return {variable["name"]: variable["value"] for variable in container["env"]}
+
+    endpoint = "https://telemetry.googleapis.com"
+    assert told(SETTINGS.model_copy(update={"otlp_endpoint": endpoint}))["OTEL_EXPORTER_OTLP_ENDPOINT"] == endpoint
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in told(SETTINGS)
 
 
 def test_a_second_delivery_finds_the_job(server: GoogleApi, launch: Launch) -> None:

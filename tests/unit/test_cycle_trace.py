@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import infra.cli
 from infra.errors import REFUSED, UNREACHABLE
-from shared import keys
+from shared import keys, ledger
 from shared.bus import Outgoing
 from shared.cas import find
 from shared.cycle import Status
@@ -29,7 +29,7 @@ from shared.testing.clock import START
 from shared.tracing import SpanRef, cycle_root
 from tests.traced_world import PHASES, TracedWorld, at, spans_of, tree, write_spans
 from tests.unit.test_canary_in_memory import CANARY, serve
-from tests.world import BUCKET, POLICY, wrong
+from tests.world import BUCKET, POLICY, World, wrong
 
 TRACE = cycle_root(BUCKET, 1).trace_id
 ERRORS = range(60)
@@ -288,6 +288,19 @@ def test_nothing_that_was_said_and_no_address_of_audio_is_in_a_span(finished: li
         assert "fall back" not in text
         assert "call back" not in text
         assert "ana" not in text.replace("canary", "")
+
+
+def test_with_traces_off_the_ledger_and_the_messages_are_as_ever() -> None:
+    made = World(POLICY.model_copy(update={"min_error_cases": 5}))
+    made.install_model()
+    made.record_calls(range(5))
+    made.bus.publish(outgoing(builders.error(0), {"traceparent": call_of(0).traceparent}))
+    made.publish(*(builders.error(number) for number in range(1, 5)))
+    made.settle()
+    lines = [line for info in made.store.list(keys.ledger(1)) for line in made.store.get(info.key).data.splitlines()]
+    assert sorted(lines) == sorted(builders.error(number).model_dump_json(exclude_none=True).encode() for number in range(5))
+    assert all("traceparent" not in message.attributes for message in made.bus.published("finetune-triggers"))
+    assert ledger.read_arrivals(made.store, 1) == []
 
 
 class Failing(SpanExporter):

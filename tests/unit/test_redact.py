@@ -6,12 +6,14 @@ import json
 import pytest
 
 from infra.redact import NOWHERE, Target, prune_json, prune_lines, quarantined, redact_events
+from shared.arrivals import Arrival, with_arrival
 from shared.events import Event
 from shared.forgotten import Kind
 from shared.ledger import count_events
 from shared.messages import parse_stored
 from shared.splits import cluster_of
 from shared.testing import builders
+from shared.testing.clock import START
 
 KEY = b"a key that tests share"
 
@@ -22,6 +24,16 @@ def target(kind: Kind = "speaker", identity: str = "s7", *utterances: str) -> Ta
 
 def stored(*events: Event) -> bytes:
     return b"".join(event.model_dump_json(exclude_none=True).encode() + b"\n" for event in events)
+
+
+def test_how_a_report_came_goes_with_it_and_stays_with_others() -> None:
+    arrival = Arrival(published_at=START, collected_at=START, traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    theirs, other = (with_arrival(stored(builders.error(number)).strip(), arrival) + b"\n" for number in (7, 8))
+    data, found = redact_events(theirs + other, target("speaker", "s7"))
+    assert len(found) == 1
+    first, second = data.splitlines(keepends=True)
+    assert b"arrived" not in first
+    assert second == other
 
 
 def test_only_what_must_be_counted_is_left_of_events() -> None:
