@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, Field
 from shared import keys
 from shared.beginning import HEAD_LOST, traces_of_a_head
 from shared.cas import Codec, Decision, apply_with_cas, commit, create, find
-from shared.errors import Conflict, InvariantBroken, NotFound
+from shared.errors import Conflict, InvariantBroken, NotFound, Retryable
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.frozen import Frozen
 from shared.ids import new_token
@@ -208,8 +208,13 @@ class KnownHead:
 
 
 def _generation_of_head(store: ObjectStore) -> Generation | None:
+    info = _find_info(store, keys.HEAD)
+    return info.generation if info else None
+
+
+def _find_info(store: ObjectStore, key: str) -> ObjectInfo | None:
     try:
-        return store.stat(keys.HEAD).generation
+        return store.stat(key)
     except NotFound:
         return None
 
@@ -293,6 +298,7 @@ def read_events(store: ObjectStore, cycle: int) -> list[Event]:
     """Read every event of a ledger, each event_id once, in the order of their time and id.
 
     Raises:
+        Retryable: the dataset was sealed meanwhile, and what the ledger held is being collected: look for the dataset.
         InvariantBroken: the listing changed under ten tries (a compactor that runs wild).
     """
     for _ in range(READ_TRIES):
@@ -302,7 +308,11 @@ def read_events(store: ObjectStore, cycle: int) -> list[Event]:
         try:
             for name in names:
                 events |= {event.event_id: event for event in map(parse_stored, store.get(name).data.splitlines())}
-        except NotFound:
+        except NotFound as error:
+            if _find_info(store, keys.dataset(cycle)) is not None:
+                raise Retryable(
+                    f"ledger {cycle}: expected its events, found {keys.dataset(cycle)} sealed meanwhile and them gone"
+                ) from error
             continue
         return sorted(events.values(), key=lambda event: (event.occurred_at, event.event_id))
     raise InvariantBroken(f"ledger {cycle}: expected a stable listing within {READ_TRIES} tries, found names that vanish each time")

@@ -16,7 +16,7 @@ from shared.audio_source import AudioPin, AudioSource
 from shared.cas import create, find
 from shared.corpora import load_corpus
 from shared.dataset import Row, join
-from shared.errors import InvalidMessage, NotFound
+from shared.errors import InvalidMessage, NotFound, Retryable
 from shared.events import Event
 from shared.former import Fact
 from shared.gold import GoldRecord
@@ -111,14 +111,22 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> Sealed:
     """Seal every dataset up to `cycle` that is missing, in order, and return the last.
 
     The head has moved past `cycle` before this is called. No seal goes on while an earlier dataset is missing: a cycle
-    that was cancelled while it awaited approval left its ledger to whoever comes here.
+    that was cancelled while it awaited approval left its ledger to whoever comes here. Of two that seal at once the slower may find
+    the ledger collected as garbage: it takes the dataset of the faster.
     """
     present = find_dataset(ports, cycle)
     if present is not None:
         return present
     if cycle > ledger.FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
-    stored = create(ports.store, keys.dataset(cycle), _made(ports, audio, cycle), content_type="application/x-ndjson")
+    try:
+        made = _made(ports, audio, cycle)
+    except Retryable:
+        present = find_dataset(ports, cycle)
+        if present is None:
+            raise
+        return present
+    stored = create(ports.store, keys.dataset(cycle), made, content_type="application/x-ndjson")
     return Sealed(stored, parse_lines(Row, stored.data, what=stored.info.key))
 
 
