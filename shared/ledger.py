@@ -21,7 +21,7 @@ from shared import keys
 from shared.arrivals import Arrival, Arrived, arrived, find_arrival, with_arrival
 from shared.beginning import HEAD_LOST, traces_of_a_head
 from shared.cas import Codec, Decision, apply_with_cas, commit, create, find
-from shared.errors import Conflict, InvariantBroken, NotFound
+from shared.errors import Conflict, InvariantBroken, NotFound, Retryable
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.frozen import Frozen
 from shared.ids import new_token
@@ -211,8 +211,13 @@ class KnownHead:
 
 
 def _generation_of_head(store: ObjectStore) -> Generation | None:
+    info = _find_info(store, keys.HEAD)
+    return info.generation if info else None
+
+
+def _find_info(store: ObjectStore, key: str) -> ObjectInfo | None:
     try:
-        return store.stat(keys.HEAD).generation
+        return store.stat(key)
     except NotFound:
         return None
 
@@ -317,6 +322,7 @@ def fetch_events(store: ObjectStore, cycle: int) -> Spool[Event]:
     """Read every event of a ledger as it stands there, repeated ones as well, into little memory.
 
     Raises:
+        Retryable: the dataset was sealed meanwhile, and what the ledger held is being collected: look for the dataset.
         InvariantBroken: the listing changed under ten tries (a compactor that runs wild).
     """
     for _ in range(READ_TRIES):
@@ -327,7 +333,11 @@ def fetch_events(store: ObjectStore, cycle: int) -> Spool[Event]:
             for name in names:
                 for line in store.get(name).data.splitlines():
                     events.add_line(line)
-        except NotFound:
+        except NotFound as error:
+            if _find_info(store, keys.dataset(cycle)) is not None:
+                raise Retryable(
+                    f"ledger {cycle}: expected its events, found {keys.dataset(cycle)} sealed meanwhile and them gone"
+                ) from error
             continue
         return events
     raise InvariantBroken(f"ledger {cycle}: expected a stable listing within {READ_TRIES} tries, found names that vanish each time")

@@ -18,6 +18,7 @@ from shared.arrivals import choose, report_span
 from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.dataset import Row
+from shared.errors import Retryable
 from shared.line_objects import LinesObject, create_lines, lines_of
 from shared.placement import digest_of, in_split, one_of_each, wants_split, weighed
 from shared.scatter import Scatter
@@ -38,14 +39,21 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> LinesObject[Row]:
     """Seal every dataset up to `cycle` that is missing, in order, and return the last.
 
     The head has moved past `cycle` before this is called. No seal goes on while an earlier dataset is missing: a cycle
-    that was cancelled while it awaited approval left its ledger to whoever comes here.
+    that was cancelled while it awaited approval left its ledger to whoever comes here. Of two that seal at once the slower may find
+    the ledger collected as garbage: it takes the dataset of the faster.
     """
     present = find_dataset(ports, cycle)
     if present is not None:
         return present
     seal_before(ports, audio, cycle)
     tell_reports(ports, cycle)
-    made = make_dataset(ports, audio, cycle)
+    try:
+        made = make_dataset(ports, audio, cycle)
+    except Retryable:
+        present = find_dataset(ports, cycle)
+        if present is None:
+            raise
+        return present
     key = keys.dataset(cycle)
     metadata = {OLDEST: made.oldest.isoformat()} if made.oldest is not None else None
     return create_lines(ports.store, key, made.rows, lines_of(Row, what=key), metadata=metadata)

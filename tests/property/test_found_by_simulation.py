@@ -3,14 +3,18 @@
 import pytest
 
 from functions.launcher.handler import handle as launch
+from functions.launcher.seal import seal
 from functions.launcher.trainers import TrainerRun
 from functions.sweeper.handler import sweep
 from shared import keys
 from shared.cycle import Status
+from shared.dataset import Row
 from shared.errors import Retryable
 from shared.events import FinetuneRequested
+from shared.line_objects import LinesObject
 from shared.testing import builders
 from shared.testing.clock import START
+from tests.property.test_traces import Killed, die_at, force, ready
 from tests.world import POLICY, World, right, wrong
 
 
@@ -93,3 +97,27 @@ def test_a_machine_that_does_not_go_when_its_trainer_is_done_is_ended_while_the_
     assert world.trainers.list_names() == [run.name]
     assert f"{run.name} ended" in sweep(world.deps)
     assert world.trainers.list_names() == []
+
+
+def test_a_launcher_whose_ledger_is_collected_while_it_seals_takes_the_dataset_of_the_faster() -> None:
+    world = ready()
+    die_at(world.store, "put", keys.dataset(1))
+    with pytest.raises(Killed):
+        force(world)
+    segments = keys.segment(1, "").removesuffix(".jsonl")
+    faster: list[LinesObject[Row]] = []
+
+    def collect_it_first(operation: str, key: str) -> None:
+        if operation == "get" and key.startswith(segments):
+            world.store.delete(key)
+
+    def seal_and_collect_it_first(operation: str, key: str) -> None:
+        if operation == "get" and key.startswith(segments):
+            world.store.before = lambda _operation, _key: None
+            faster.append(seal(world.ports, world.audio, 1))
+            world.store.before = collect_it_first
+            collect_it_first(operation, key)
+
+    world.store.before = seal_and_collect_it_first
+    assert seal(world.ports, world.audio, 1).sha256 == faster[0].sha256
+    assert len(faster[0].rows) == 20

@@ -300,7 +300,7 @@ def test_with_traces_off_the_ledger_and_the_messages_are_as_ever() -> None:
     lines = [line for info in made.store.list(keys.ledger(1)) for line in made.store.get(info.key).data.splitlines()]
     assert sorted(lines) == sorted(builders.error(number).model_dump_json(exclude_none=True).encode() for number in range(5))
     assert all("traceparent" not in message.attributes for message in made.bus.published("finetune-triggers"))
-    assert ledger.read_arrivals(made.store, 1) == []
+    assert list(ledger.read_arrivals(made.store, 1)) == []
 
 
 class Failing(SpanExporter):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared import keys, ledger
 from shared.cas import commit, create, find
-from shared.errors import CorruptObject, InvariantBroken
+from shared.errors import CorruptObject, InvariantBroken, Retryable
 from shared.events import Event
 from shared.ledger import Index, Totals, count_events
 from shared.objectstore import ABSENT
@@ -218,6 +218,19 @@ def test_a_reader_whose_segments_vanish_lists_again() -> None:
     store = filled([error(1)], [error(2)])
     once(store, "get", keys.segment(1, "a"), lambda: ledger.compact(store, 1))
     assert len(ledger.read_events(store, 1)) == 2
+
+
+def test_a_reader_of_a_ledger_that_is_being_collected_is_sent_to_the_dataset() -> None:
+    store = filled(*([error(number)] for number in range(2 * ledger.READ_TRIES)))
+    store.put(keys.dataset(1), b"")
+
+    def one_step_ahead(operation: str, key: str) -> None:
+        if operation == "get" and key.startswith(keys.segment(1, "").removesuffix(".jsonl")):
+            store.delete(key)
+
+    store.before = one_step_ahead
+    with pytest.raises(Retryable, match=f"ledger 1: expected its events, found {keys.dataset(1)} sealed meanwhile and them gone"):
+        ledger.read_events(store, 1)
 
 
 def test_a_reader_that_is_shown_what_is_never_there_gives_up() -> None:
