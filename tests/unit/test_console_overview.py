@@ -65,6 +65,7 @@ def test_thresholds_are_shown_with_why_nothing_was_triggered(training: World) ->
     text = section(page, "next")
     assert "Nothing is triggered: cycle 5 is training: one cycle at a time; no threshold is reached" in text
     assert "Errors 34 of 40" in text
+    assert "; threshold: 15.0%" in text
     bars = page.one("section", id="next").all("progress")
     assert [bar.attributes["value"] for bar in bars] == ["0.8500", "0.0019"]
 
@@ -88,6 +89,7 @@ def test_progress_of_an_earlier_attempt_is_not_shown(training: World) -> None:
 
 def test_canary_and_stable_are_compared(canary: World) -> None:
     page = look(canary)
+    assert "Time left" not in section(page, "run"), "no trainer works any more"
     assert "v2 is stable; v4 serves 10% of the sessions" in section(page, "serving")
     text = section(page, "serving")
     counted = re.search(r"v4 (\d+) 320 [\d.]+% v2 (\d+) 2400", text)
