@@ -143,7 +143,7 @@ def test_a_handler_that_publishes_before_it_persists_is_found() -> None:
     assert "persist then publish: ModelDeployed was published while move 1 was not in the log" in told(smallest)
 
 
-def append_without_looking_at_the_head_again(store: ObjectStore, events: Sequence[Event], token: str, _: object = None) -> int:
+def append_without_looking_at_the_head_again(store: ObjectStore, events: Sequence[Event], token: str, *_: object) -> int:
     cycle = ledger.read_head(store)
     data = b"".join(event.model_dump_json(exclude_none=True).encode() + b"\n" for event in events)
     ledger._put_segment(store, keys.segment(cycle, token), data, {ledger.TOTALS: ledger.count_events(events).model_dump_json()})
