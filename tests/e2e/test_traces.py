@@ -45,8 +45,7 @@ def spans_in(posted: list[Posted]) -> list[tuple[str, Any]]:
 
 
 def _service(group: Any) -> str:
-    name: str = next(item.value.string_value for item in group.resource.attributes if item.key == "service.name")
-    return name
+    return str(next(item.value.string_value for item in group.resource.attributes if item.key == "service.name"))
 
 
 def test_spans_of_functions_and_trainer_are_one_trace_at_a_receiver_and_in_the_file(
