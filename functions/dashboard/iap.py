@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from shared.clock import Clock
 from shared.errors import Retryable, RetuneError
+from shared.log import log
 
 HEADER = "X-Goog-IAP-JWT-Assertion"
 ISSUER = "https://cloud.google.com/iap"
@@ -19,8 +20,8 @@ KEYS_URL = "https://www.gstatic.com/iap/verify/public_key"
 CLOCK_SKEW_S = 30
 MOST_CHARS = 8192
 KEEP_KEYS = timedelta(hours=1)
-ASK_AGAIN = timedelta(minutes=1)
-"""So long after the last look an assertion with an unknown key waits before the keys are asked for again."""
+ASK_AGAIN = timedelta(seconds=20)
+"""So long after they were last asked for, keys are not asked for again because of one that is unknown: nobody can make us ask each time."""
 FETCH_S = 5.0
 
 PublicKeys = Mapping[str, str]
@@ -101,18 +102,19 @@ class KeyRing:
             age = self._clock.now() - self._asked if self._asked is not None else None
             if age is None or age >= KEEP_KEYS or (wanted not in self._keys and age >= ASK_AGAIN):
                 self._ask()
+            if not self._keys:
+                raise Retryable("IAP's public keys: expected some, found none yet")
             return self._keys
 
     def _ask(self) -> None:
+        self._asked = self._clock.now()
         try:
             self._keys = self._fetch()
-        except Retryable:
-            if not self._keys:
-                raise
-        self._asked = self._clock.now()
+        except Retryable as error:
+            log(f"IAP's public keys are as they were: {error}", severity="WARNING")
 
 
-def fetch_keys() -> PublicKeys:
+def fetch_keys(url: str = KEYS_URL) -> PublicKeys:
     """Ask Google for IAP's public keys.
 
     Raises:
@@ -121,11 +123,11 @@ def fetch_keys() -> PublicKeys:
     import requests
 
     try:
-        answer = requests.get(KEYS_URL, timeout=FETCH_S)
+        answer = requests.get(url, timeout=FETCH_S)
         answer.raise_for_status()
         found = answer.json()
     except requests.RequestException as error:
-        raise Retryable(f"{KEYS_URL}: expected IAP's public keys, found {type(error).__name__}") from error
+        raise Retryable(f"{url}: expected IAP's public keys, found {type(error).__name__}") from error
     if not isinstance(found, dict) or not all(isinstance(part, str) for pair in found.items() for part in pair):
-        raise Retryable(f"{KEYS_URL}: expected a table of public keys, found something else")
+        raise Retryable(f"{url}: expected a table of public keys, found something else")
     return found

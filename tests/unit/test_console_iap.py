@@ -2,9 +2,12 @@
 
 import base64
 import json
+import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from functions.dashboard.iap import (
     AssertionRefused,
     KeyRing,
     PublicKeys,
+    fetch_keys,
     key_id,
     verified_address,
 )
@@ -153,15 +157,71 @@ def test_keys_are_asked_for_once_an_hour_and_sooner_for_a_new_one() -> None:
     assert google.asked == 3
 
 
-def test_known_keys_outlive_a_google_that_does_not_answer() -> None:
+def test_known_keys_outlive_a_google_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
     clock, google = FakeClock(), Google()
     ring = KeyRing(google, clock)
     ring.keys_for("k1")
     google.keys = None
     clock.advance(timedelta(days=1).total_seconds())
     assert ring.keys_for("k1") == KEYS
-    with pytest.raises(Retryable):
-        KeyRing(google, clock).keys_for("k1")
+    assert "are as they were" in capsys.readouterr().out
+
+
+def test_a_google_that_does_not_answer_is_not_asked_by_every_request(capsys: pytest.CaptureFixture[str]) -> None:
+    clock, google = FakeClock(), Google()
+    google.keys = None
+    ring = KeyRing(google, clock)
+    for _ in range(3):
+        with pytest.raises(Retryable, match="found none yet"):
+            ring.keys_for("k1")
+    assert google.asked == 1
+    google.keys = dict(KEYS)
+    clock.advance(ASK_AGAIN.total_seconds())
+    assert ring.keys_for("k1") == KEYS
+    assert "nobody answers" in capsys.readouterr().out
+
+
+class Page(BaseHTTPRequestHandler):
+    """Answers with what the address says."""
+
+    def do_GET(self) -> None:
+        status, body = {"/keys": (200, json.dumps(KEYS)), "/list": (200, "[1]"), "/numbers": (200, '{"k1": 1}'), "/text": (200, "no")}.get(
+            self.path, (503, "")
+        )
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_keys_are_a_table_of_names_and_texts(address: str) -> None:
+    assert fetch_keys(f"{address}/keys") == KEYS
+
+
+@pytest.mark.parametrize("path", ["/list", "/numbers", "/text", "/gone"])
+def test_whatever_else_answers_in_googles_place_is_tried_again_later(address: str, path: str) -> None:
+    with pytest.raises(Retryable, match=f"{path}: expected"):
+        fetch_keys(f"{address}{path}")
+
+
+def test_nobody_at_googles_address_is_tried_again_later() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(Retryable, match="found ConnectionError"):
+        fetch_keys(f"http://127.0.0.1:{port}/keys")
 
 
 def users(google: Google, *operators: str) -> IapUsers:
