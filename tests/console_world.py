@@ -5,6 +5,8 @@ import math
 import random
 import struct
 import wave
+from collections.abc import Collection
+from datetime import datetime
 from functools import partial
 from itertools import count
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from functions.dashboard.handler import Console
 from functions.push import body_of, quarantine
 from shared import keys
+from shared.backlog import Backlog
 from shared.policy import CanaryPolicy
 from shared.testing import builders
 from shared.training import Clip, EpochFigures, RunProgress, document_bytes
@@ -157,6 +160,15 @@ def _serve(made: World, rng: random.Random, numbers: "count[int]", minutes: int)
         made.settle()
 
 
+class Told:
+    """Tells of three dead letters in the first subscription that is asked about, and of none in the others."""
+
+    def look(self, subscriptions: Collection[str], now: datetime) -> tuple[Backlog, ...]:
+        names = sorted(subscriptions)
+        first = Backlog(subscription=names[0], waiting=3, oldest_s=10_800.0, at=now)
+        return (first, *(Backlog(subscription=name, waiting=0, oldest_s=None, at=now) for name in names[1:]))
+
+
 def console(made: World) -> Console:
     """Return the console of a world."""
-    return Console(made.ports, made.audio)
+    return Console(made.ports, made.audio, Told())

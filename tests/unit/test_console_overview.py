@@ -119,6 +119,15 @@ def test_error_types_and_confused_words_are_counted(training: World) -> None:
     assert "router rooter" in section(page, "confused")
 
 
+def test_dead_letters_are_shown_with_their_age_and_how_to_act(training: World) -> None:
+    shown = section(look(training), "refused")
+    assert "collector-stt-errors-dead 3 3 h" in shown
+    assert "Look with retune dlq list ; once the cause is mended retune dlq replay --all , or give them up with retune dlq drop" in shown
+    unasked = section(look(Console(training.ports, training.audio)), "refused")
+    assert "collector-stt-errors-dead" not in unasked
+    assert "retune dlq list" in unasked
+
+
 def test_no_text_of_others_gets_through(training: World) -> None:
     made = World(store=copy(training))
     state = training.state(5)
