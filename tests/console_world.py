@@ -171,4 +171,4 @@ class Told:
 
 def console(made: World) -> Console:
     """Return the console of a world."""
-    return Console(made.ports, made.audio, Told())
+    return Console(made.ports, made.audio, backlogs=Told())

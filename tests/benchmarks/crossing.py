@@ -3,7 +3,8 @@
 Everything is real but the trainer: Google's clients, the local Cloud Storage and Pub/Sub servers, collector, launcher and sweeper under
 functions-framework. In each repetition a new cycle collects: errors are published up to the threshold, the clock runs from the moment
 before the last of them is published until `ThresholdCrossed` arrives at a subscription of its own, the launcher opens the cycle
-(`awaiting_approval`, so that no trainer starts), and a person cancels it, which has the next cycle collect. After five cycles ledgers and
+(`awaiting_approval`, so that no trainer starts), and a person cancels it, which has the next cycle collect. A sample shows the collector
+that it does: its first write after a move goes into both ledgers, and whoever seals may count it there. After five cycles ledgers and
 states are taken away and the first cycle collects again: the exact count of a crossing looks at all earlier ledgers.
 
 What a double crossing is follows from functions/crossing.py. A crossing is a level, not an edge: whoever looks while it stands
@@ -182,6 +183,7 @@ class Bench:
         """Cross the threshold of the cycle that collects; return what came of it, and when its last error was published."""
         scenario, store = self._scenario, self._stack.store
         cycle = ledger.read_head(store)
+        self._settle_head(cycle)
         self._delay.seconds = scenario.latency_s
         errors = self._errors(cycle)
         before, last = errors[: -scenario.at_once], errors[-scenario.at_once :]
@@ -196,6 +198,11 @@ class Bench:
         self._delay.seconds = 0.0
         opened = self._end(cycle) if arrived is not None else 0
         return Repetition(cycle, None if arrived is None else arrived - since, ticked, opened), published
+
+    def _settle_head(self, cycle: int) -> None:
+        """Have the collector see that the head has moved: what it writes before may be consumed by the cycle that was opened."""
+        self._publish([builders.sample(cycle, at=SystemClock().now(), event_id=f"s{cycle}-{uuid.uuid4().hex}")])
+        until(lambda: ledger.count(self._stack.store, cycle).samples > 0, f"a sample in ledger {cycle}")
 
     def _errors(self, cycle: int) -> list[Event]:
         now = SystemClock().now()
