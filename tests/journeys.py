@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from flask import Request
@@ -127,9 +128,14 @@ class _Pulled:
 
 
 class Outside:
-    """What the service's two clients need of Pub/Sub and of the bucket, in a world."""
+    """What the service's two clients need of Pub/Sub and of the bucket, in a world.
+
+    Attributes:
+        followed: somebody has read the alias.
+    """
 
     def __init__(self, world: World) -> None:
+        self.followed = Event()
         self._world = world
 
     def publish(self, topic: str, data: bytes, **attributes: str) -> Future[str]:
@@ -138,6 +144,8 @@ class Outside:
         return future
 
     def read(self, key: str) -> bytes:
+        if key == keys.PRODUCTION:
+            self.followed.set()
         return self._world.store.get(key).data
 
     def download(self, key: str, path: Path) -> None:
@@ -175,9 +183,8 @@ def service(world: World, folder: Path) -> Iterator[ModelRouter[Recogniser]]:
     """Serve what production names."""
     outside = Outside(world)
     with ModelRouter(outside, folder, load, poll_s=3600.0, subscription="service", subscriber=outside) as router:
-        stable = world.production().stable
-        assert stable is not None
-        assert router.wait_for(stable, WAIT_S)
+        assert outside.followed.wait(WAIT_S)  # the router's thread has looked for the first time, and waits for news from here on
+        assert router.refresh().stable == world.production().stable
         yield router
 
 
