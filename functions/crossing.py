@@ -40,7 +40,7 @@ def find_declined(ports: Ports, cycle: int) -> Declined | None:
 
 
 def stable_version(ports: Ports) -> int | None:
-    """Return the version that is stable now, None before the first."""
+    """Return the version that is stable now; None before the first, and where the alias is lost: reports are collected all the same."""
     found = find(ports.store, keys.PRODUCTION)
     return registry.CODEC.parse(found.data).stable if found else None
 

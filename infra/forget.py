@@ -17,12 +17,12 @@ from functions.cycle_trace import OLDEST
 from functions.launcher.seal import read_split_key
 from functions.launcher.states import newest_states
 from functions.runtime import Ports
-from functions.views.production import read_production
 from infra import redact
 from infra.errors import Refused
 from infra.redact import Target
 from infra.traces import COPIED, Step, find_steps, taught_in, their_utterances
 from shared import keys, ledger
+from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, commit, find
 from shared.corpora import Corpus, CorpusClip
 from shared.cycle import Status
@@ -201,7 +201,7 @@ def _disturb_compactors(ports: Ports, done: Sequence[Step]) -> None:
 
 
 def _taught_models(ports: Ports, cycles: set[int]) -> Iterator[TaughtModel]:
-    production = read_production(ports)
+    production = find_production(ports.store)
     live = {production.stable, production.canary.version if production.canary else None} if production else set()
     for info in ports.store.list(keys.MODELS):
         if info.key.endswith("/manifest.json"):

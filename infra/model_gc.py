@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from functions.launcher.states import find_state, newest_states
 from functions.runtime import Ports
-from functions.views.production import read_production
 from infra.models import complete_versions
 from infra.people import Person, withdraw
 from shared import keys
+from shared.alias import find_production
 from shared.cas import find
 from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo
@@ -79,12 +79,12 @@ def _collect(ports: Ports, person: Person, fates: Iterable[Fate]) -> tuple[list[
 def plan(ports: Ports) -> tuple[Fate, ...]:
     """Return what the retention says of every model that has files."""
     models = [model for model in (_stored(ports, version) for version in complete_versions(ports)) if model.size_bytes]
-    return decide_gc(read_production(ports), models, _running(ports), ports.settings.policy.keep_models)
+    return decide_gc(find_production(ports.store), models, _running(ports), ports.settings.policy.keep_models)
 
 
 def plan_unfinished(ports: Ports, uploads: Uploads) -> list[Fate]:
     """Return what the retention says of models without a manifest."""
-    production, running, now = read_production(ports), _running(ports), ports.clock.now()
+    production, running, now = find_production(ports.store), _running(ports), ports.clock.now()
     return [decide_unfinished(production, _upload(ports, version, infos), running, now) for version, infos in uploads.items()]
 
 
@@ -130,7 +130,7 @@ def _bases_of_running(ports: Ports) -> set[int | None]:
 
 
 def _is_collected(ports: Ports, version: int) -> bool:
-    production = read_production(ports)
+    production = find_production(ports.store)
     return production is not None and version in production.collected
 
 

@@ -18,12 +18,13 @@ from typing import Any
 
 from functions.launcher.states import find_state
 from functions.runtime import Ports
-from functions.views.production import ModelView, find_model, read_moves, read_production
+from functions.views.production import ModelView, find_model, read_moves
 from infra.errors import Refused
 from infra.people import Answer, Person, promote
 from infra.processes import environment
 from infra.publish.mlflow_client import SCHEME, fetch
 from shared import keys, ledger
+from shared.alias import find_production
 from shared.cas import TRIES, create, find
 from shared.code_identity import code_identity
 from shared.cycle import CODEC, Status, open_cycle
@@ -91,7 +92,7 @@ def import_model(
         Refused: it is no such model, or a cycle is running.
         NoAnswer: the deployer did not move the alias in time.
     """
-    production = read_production(ports)
+    production = find_production(ports.store)
     first = find(ports.store, keys.manifest(0)) is None
     if not first:
         _refuse_while_running(ports)

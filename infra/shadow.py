@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from functions.runtime import Ports
-from functions.views.production import read_production
 from infra.errors import Refused
 from shared import ledger
+from shared.alias import find_production
 from shared.events import Event, SttCorrection, SttError, SttSample
 from shared.frozen import Frozen
 from shared.ids import version_name
@@ -38,7 +38,7 @@ def look(ports: Ports, version: int | None) -> ShadowReport:
     Raises:
         Refused: none was named, and none is on canary.
     """
-    production = read_production(ports)
+    production = find_production(ports.store)
     if version is None and (production is None or production.canary is None):
         raise Refused("expected a version on canary or in shadow, found none: begin one with `retune canary VERSION --percent 0`")
     wanted = version if version is not None else production.canary.version if production and production.canary else 0

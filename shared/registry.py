@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
+from shared import keys
 from shared.cas import Codec, Decision
 from shared.cycle import Status
 from shared.events import MAX_REASON_CHARS, CanaryEnded, CanaryStarted, Digest, ModelDeployed, ModelRolledBack, RegistryEvent
@@ -88,7 +89,7 @@ class Production(Frozen):
         return next((move for move in self.moves if move.cause == cause), None)
 
 
-CODEC: Codec[Production] = Codec(parse=lambda data: parse_document(Production, data, what="registry/production.json"), dump=document_bytes)
+CODEC: Codec[Production] = Codec(parse=lambda data: parse_document(Production, data, what=keys.PRODUCTION), dump=document_bytes)
 
 
 class Command(Frozen):

@@ -77,11 +77,13 @@ class FakeTrainers:
 class World:
     """The whole system in memory; `settle` delivers until nothing is due."""
 
-    def __init__(self, policy: Policy = POLICY, *, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self, policy: Policy = POLICY, *, store: MemoryStore | None = None, open_bus: Callable[[FakeClock], MemoryBus] = MemoryBus
+    ) -> None:
         self.clock = FakeClock()
         self.store = store or MemoryStore(BUCKET, clock=self.clock)
         self.calls = MemoryStore(builders.CALLS, clock=self.clock)
-        self.bus = MemoryBus(self.clock)
+        self.bus = open_bus(self.clock)
         self.audio = AudioSource(self.open_store, (builders.CALLS, f"{BUCKET}/corpora/"))
         self.trainers = FakeTrainers()
         self.outcomes: list[str] = []

@@ -15,8 +15,8 @@ from functions.deployer.handler import NO_REASON, decide_checked_rollback
 from functions.launcher import decide
 from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.runtime import Ports
-from functions.views.production import read_production
 from shared import ledger, registry
+from shared.alias import find_production
 from shared.bus import Outgoing
 from shared.cas import Decision
 from shared.cycle import CycleState
@@ -111,7 +111,7 @@ def promote(ports: Ports, asker: Asker, version: int, *, override: bool) -> Act 
     if evidence.refusal is not None:
         return _refused(evidence.refusal)
     command = _command(ports, asker)
-    decision = registry.decide_promote(read_production(ports), version, command, champion=evidence.champion, override=override)
+    decision = registry.decide_promote(find_production(ports.store), version, command, champion=evidence.champion, override=override)
     return _about_alias(ports, asker, {"promote": version, **({"override": True} if override else {})}, decision)
 
 
@@ -123,13 +123,13 @@ def canary(ports: Ports, asker: Asker, version: int, percent: int | None) -> Act
     if evidence.refusal is not None:
         return _refused(evidence.refusal)
     command = _command(ports, asker)
-    decision = registry.decide_canary(read_production(ports), version, share, command, champion=evidence.champion)
+    decision = registry.decide_canary(find_production(ports.store), version, share, command, champion=evidence.champion)
     return _about_alias(ports, asker, {"canary": version, "percent": share}, decision)
 
 
 def rollback(ports: Ports, asker: Asker, version: int | None, to: int | None = None) -> Act | Answer:
     """Withdraw a live version: the named one, else the canary, else the stable one; then the last good one serves, or the one in `to`."""
-    decision = decide_checked_rollback(ports, version, to, _command(ports, asker), read_production(ports))
+    decision = decide_checked_rollback(ports, version, to, _command(ports, asker), find_production(ports.store))
     return _about_alias(ports, asker, {"rollback": True if version is None else version, **({} if to is None else {"to": to})}, decision)
 
 
@@ -137,7 +137,7 @@ def withdraw(ports: Ports, asker: Asker, version: int, *, collect: bool = False)
     """Mark a version as one that never comes back by itself; with `collect` its files are about to be deleted."""
     if (refusal := check_exists(ports, version)) is not None:
         return _refused(refusal)
-    decision = decide_withdraw(read_production(ports), version, _command(ports, asker), collect=collect)
+    decision = decide_withdraw(find_production(ports.store), version, _command(ports, asker), collect=collect)
     return _about_alias(ports, asker, {"withdraw": version, **({"collect": True} if collect else {})}, decision)
 
 
@@ -145,7 +145,7 @@ def pin(ports: Ports, asker: Asker, version: int, *, pinned: bool) -> Act | Answ
     """Keep the files of a version whatever the retention says, or (`pinned` false) no longer."""
     if (refusal := check_exists(ports, version)) is not None:
         return _refused(refusal)
-    decision = decide_pin(read_production(ports), version, _command(ports, asker), pinned=pinned)
+    decision = decide_pin(find_production(ports.store), version, _command(ports, asker), pinned=pinned)
     return _about_alias(ports, asker, {"pin" if pinned else "unpin": version}, decision)
 
 
@@ -160,7 +160,7 @@ def find_cycle_answer(ports: Ports, cycle: int, event_id: str) -> Answer | None:
 
 def find_alias_answer(ports: Ports, event_id: str, told: str | None = None) -> Answer | None:
     """Return what a request did to the alias; None = nothing yet. A reason other than the one that was `told` is part of the answer."""
-    production = read_production(ports)
+    production = find_production(ports.store)
     applied = production.applied(event_id) if production else None
     if applied is None:
         return None

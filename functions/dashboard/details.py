@@ -6,11 +6,12 @@ from functions.acts.review import GoldReview, Said
 from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.views.cycle import CycleStory, read_cycle
-from functions.views.production import ModelView, find_model, newest_moves, read_production, role_of
+from functions.views.production import ModelView, find_model, newest_moves, role_of
 from functions.views.review import doubtful_gold
 from functions.views.run import RunView, read_run
 from functions.views.snapshot import Snapshot
 from shared import keys
+from shared.alias import find_production
 from shared.cas import find
 from shared.cases import Resolved
 from shared.cycle import CycleState
@@ -87,7 +88,7 @@ def read_cycle_details(live: Ports, cycle: int) -> CycleDetails:
     ports = replace(live, store=store)
     own = (keys.state, keys.report, keys.dataset, keys.declined, keys.result, keys.heartbeat, keys.progress, keys.manifest, keys.gold)
     store.prefetch([keys.PRODUCTION, keys.report_html(cycle), *(key(cycle) for key in own)])
-    production = read_production(ports)
+    production = find_production(ports.store)
     story = read_cycle(ports, cycle, _moves(ports, store, production))
     doubtful = doubtful_gold(ports, cycle)
     return CycleDetails(
@@ -111,7 +112,7 @@ def read_model_details(live: Ports, version: int) -> ModelDetails:
     ports = replace(live, store=store)
     own = (keys.manifest, keys.report, keys.resolved, *([keys.state, keys.spec] if version else []))
     store.prefetch([keys.PRODUCTION, *(key(version) for key in own)])
-    production = read_production(ports)
+    production = find_production(ports.store)
     moves = _moves(ports, store, production)
     resolved = find(store, keys.resolved(version))
     return ModelDetails(

@@ -13,7 +13,7 @@ from functions.dashboard.wording import ago, words
 from functions.launcher.spending import read_attempts, read_spends
 from functions.launcher.states import find_state
 from functions.runtime import Ports
-from functions.views.production import read_production
+from shared.alias import find_production
 from shared.cycle import CycleState
 from shared.errors import Refused
 from shared.frozen import Frozen
@@ -94,7 +94,7 @@ def read_offer(ports: Ports, verb: Verb, number: int) -> Offer:
         assert state is not None
         return _approval(ports, state) if verb == "approve" else _cancellation(ports, state)
     assert found.after is not None
-    before = read_production(ports) or Production()
+    before = find_production(ports.store) or Production()
     return _promotion(before, found.after, number) if verb == "promote" else _rollback(before, found.after, number)
 
 
@@ -148,7 +148,7 @@ def _override(ports: Ports, version: int, evidence: str, asker: Asker) -> Offer:
     if isinstance(found, Answer):
         return Offer(title=title_of("promote", version), refusal=found.text)
     assert found.after is not None
-    return _promotion(read_production(ports) or Production(), found.after, version, override=True, evidence=evidence)
+    return _promotion(find_production(ports.store) or Production(), found.after, version, override=True, evidence=evidence)
 
 
 def _rollback(before: Production, after: Production, version: int) -> Offer:

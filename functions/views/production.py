@@ -32,20 +32,11 @@ class ModelView(Frozen):
     manifest: ModelManifest
 
 
-def read_production(ports: Ports) -> Production | None:
-    """Return the production alias, None before the first promotion.
-
-    Raises:
-        InvariantBroken: it is lost.
-    """
-    return find_production(ports.store)
-
-
 def read_moves(ports: Ports) -> tuple[Move, ...]:
     """Return every move that the alias ever made, the oldest first: from the audit log, and the last from the alias itself."""
     stored = (ports.store.get(info.key) for info in ports.store.list(keys.REGISTRY_LOG))
     logged = {found.info.key: parse_document(Move, found.data, what=found.info.key) for found in stored}
-    return _together(logged.values(), read_production(ports))
+    return _together(logged.values(), find_production(ports.store))
 
 
 def newest_moves(ports: Ports, production: Production | None, most: int) -> tuple[Move, ...]:
@@ -70,7 +61,7 @@ def find_model(ports: Ports, version: int, moves: Sequence[Move]) -> ModelView:
     stored = find(ports.store, keys.manifest(version))
     if stored is None:
         raise NotFound(f"{version_name(version)}: expected {ports.store.uri}/{keys.manifest(version)}, found no such object")
-    production = read_production(ports) or Production()
+    production = find_production(ports.store) or Production()
     report = find(ports.store, keys.report(version))
     return ModelView(
         version=version,

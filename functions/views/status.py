@@ -10,9 +10,9 @@ from functions.sweeper.decide import SPENDS
 from functions.sweeper.verdict import subjects
 from functions.sweeper.watch import find_watch
 from functions.views.dead_letters import DeadLetters, read_dead_letters
-from functions.views.production import read_production
 from functions.views.run import RunView, read_run
 from shared import keys, ledger
+from shared.alias import find_production
 from shared.backlog import Backlogs
 from shared.cas import find
 from shared.cycle import CycleState
@@ -77,7 +77,7 @@ def look(ports: Ports, *, spends: bool = True, backlogs: Backlogs | None = None)
     head = ledger.read_head(ports.store)
     views = [view for view in (_view(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE) if view is not None]
     policy = ports.settings.policy
-    production = read_production(ports)
+    production = find_production(ports.store)
     running = next((view for view in views if not view.state.ended), None)
     watched = ((subject, find_watch(ports, subject.version)) for subject in subjects(production, policy.canary))
     return StatusReport(

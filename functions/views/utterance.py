@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pydantic import AwareDatetime
 
 from functions.runtime import Ports
-from functions.views.production import read_production
 from functions.views.scan import Bound, find_info, naming, scan, within
 from functions.views.snapshot import READ_THREADS
 from shared import keys, ledger
+from shared.alias import find_production
 from shared.cas import find
 from shared.cases import Closed
 from shared.dataset import Row
@@ -122,7 +122,7 @@ def _story(ports: Ports, utterance_id: str, cycles: range, found: _Found) -> Utt
         mentions=tuple(sorted(found.mentions, key=lambda mention: (mention.cycle, mention.at, mention.kind == "correction"))),
         verdicts=tuple(found.verdicts),
         resolved_by=resolved_by,
-        serves=resolved_by is not None and _serves(ports, read_production(ports), resolved_by),
+        serves=resolved_by is not None and _serves(ports, find_production(ports.store), resolved_by),
         first=cycles.start,
         last=cycles.stop - 1,
         left_out=tuple(sorted(set(cycles) - set(found.looked))),

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
-from functions.views.production import ModelView, read_production
+from functions.views.production import ModelView
 from infra import people, status
 from infra.coordinator.functions import Functions
 from infra.coordinator.quiet import logging_to
@@ -16,6 +16,7 @@ from infra.models import Convert, Imported, convert_with_trainer, import_model, 
 from infra.options import me
 from infra.people import Answer
 from shared import keys
+from shared.alias import find_production
 from shared.registry import Production
 from shared.training import ModelManifest, ObjectRef, sha256_hex
 from trainer.spec import fetch_model
@@ -34,7 +35,7 @@ class ModelDeployer:
     @property
     def production(self) -> Production:
         """What serves."""
-        return read_production(self._functions.ports) or Production()
+        return find_production(self._functions.ports.store) or Production()
 
     def print_status(self, console: Console | None = None) -> None:
         """Print every model, what serves, and the last move of the alias with its reason."""

@@ -56,6 +56,7 @@ OBJECTS = (
     Stored(keys.declined(12), "launcher", Declined),
     Stored(keys.dataset(12), "launcher, once", Row, lines=True),
     Stored(keys.told(12), "launcher, once", Told, lines=True),
+    Stored(keys.former(12), "launcher, once: what cycles up to this one say of recordings, so that their datasets are not read again"),
     Stored(keys.clips(12, "NAME"), "launcher, once", Clip, lines=True),
     Stored(keys.policy(12, "SHA256"), "launcher, once", Policy),
     Stored(keys.spec(12), "launcher, once", TrainingSpec),

@@ -1,5 +1,6 @@
 """Pages of docs/ that are made from the code say what it says, and the site builds without a warning."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from infra.pages.__main__ import write
 from infra.pages.all import DOCS, all_pages, owned
 from infra.pages.fields import field_table, meanings
 from infra.pages.site import with_paths
+from shared import keys
 from shared.events import EVENT_TYPES, SttSample
 from tests.stored import STORED
 
@@ -97,3 +99,22 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     assert "WARNING" not in built.stderr
     assert (tmp_path / "site" / "guides" / "deploy" / "index.html").is_file()
+
+
+NO_KEYS = {"padded", "beyond_cycle", "cycle_of"}
+"""Functions of `shared.keys` that return no object's key."""
+
+
+def test_every_object_that_has_a_key_stands_on_the_page() -> None:
+    known = [re.sub(r"[A-Z][A-Z0-9-]*|[0-9][0-9-]*", "[^/]+", stored.key) for stored in reference.OBJECTS]
+    makers = [made for made in vars(keys).values() if inspect.isfunction(made) and made.__module__ == keys.__name__]
+    found = {
+        made.__name__: made(*map(_example, inspect.signature(made).parameters.values())) for made in makers if made.__name__ not in NO_KEYS
+    }
+    files = {name: key for name, key in found.items() if not key.endswith("/")}
+    assert len(files) > 25
+    assert [name for name, key in files.items() if not any(re.fullmatch(each, key) for each in known)] == []
+
+
+def _example(parameter: inspect.Parameter) -> int | str:
+    return 12 if parameter.annotation is int else "any"
