@@ -52,6 +52,7 @@ from shared.messages import outgoing, parse_event
 from shared.policy import Policy
 from shared.pubsub import PubSubBus
 from shared.testing import builders
+from shared.training import document_bytes
 from tests.e2e.local_stack import CALLS, install_model
 
 DEADLINE_S = 30.0
@@ -177,6 +178,7 @@ class Bench:
         for prefix in ("ledger/", "cycles/"):
             for info in self._stack.store.list(prefix):
                 self._stack.store.delete(info.key)
+        self._stack.store.put(keys.HEAD, document_bytes(ledger.Head(cycle=ledger.FIRST_CYCLE)))  # without it a head would be lost
         return [_judged(repetition, published, heard[repetition.cycle]) for repetition, published in made]
 
     def _repeat(self) -> tuple[Repetition, float]:
@@ -201,8 +203,10 @@ class Bench:
 
     def _settle_head(self, cycle: int) -> None:
         """Have the collector see that the head has moved: what it writes before may be consumed by the cycle that was opened."""
-        self._publish([builders.sample(cycle, at=SystemClock().now(), event_id=f"s{cycle}-{uuid.uuid4().hex}")])
-        until(lambda: ledger.count(self._stack.store, cycle).samples > 0, f"a sample in ledger {cycle}")
+        now, name = SystemClock().now(), f"s{cycle}-{uuid.uuid4().hex}"
+        self._publish([builders.sample(0, at=now, event_id=name, utterance_id=name, audio_uri=f"{CALLS}/u0.wav")])
+        store = self._stack.store
+        until(lambda: name in {event.event_id for event in ledger.read_events(store, cycle)}, f"{name} in ledger {cycle}")
 
     def _errors(self, cycle: int) -> list[Event]:
         now = SystemClock().now()
