@@ -77,7 +77,7 @@ def up(  # noqa: PLR0917 - options of a command, given by name
     sample_errors: Annotated[int, typer.Option(min=0, help="Report so many errors of synthetic calls.")] = 0,
     pubsub: Annotated[Literal["embedded", "emulator"], typer.Option(help="Our own Pub/Sub, or Google's emulator.")] = "embedded",
     no_model: Annotated[bool, typer.Option("--no-model", help="Leave an empty bucket without the shipped model.")] = False,
-    tick_seconds: Annotated[float, typer.Option(min=0.1, help="Time between two sweeps.")] = 60.0,
+    tick_seconds: Annotated[float, typer.Option(min=0.1, help="Seconds between two ticks of the sweeper.")] = 60.0,
     gcs_port: Port = 0,
     pubsub_port: Port = 0,
     rest_port: Port = 0,

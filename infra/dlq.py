@@ -37,7 +37,7 @@ class DeadLetter(Frozen):
         subscription: whose function refused it.
         message_id: of the dead letter.
         original_id: the event's own id, or the one it has for the handlers.
-        dead_since: when it was given up.
+        dead_since: when Pub/Sub gave it up.
     """
 
     subscription: str

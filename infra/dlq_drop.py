@@ -1,4 +1,4 @@
-"""One refused message in full, and dead letters that are given up: each stays in quarantine with who gave it up, and why."""
+"""One refused message in full, and dead letters that a person drops: each stays in quarantine with who dropped it, and why."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ class RefusedMessage(Frozen):
 
 
 class Dropped(Frozen):
-    """A dead letter that was given up, and the object that keeps it."""
+    """A dead letter that was dropped, and the object that keeps it."""
 
     letter: DeadLetter
     key: str

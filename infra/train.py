@@ -107,7 +107,7 @@ def _answer(state: CycleState, before: set[str]) -> TrainAnswer:
     return TrainAnswer(cycle=state.cycle, attempt=state.attempt, trainer=name, status=state.status, reason=state.reason, text=text)
 
 
-def follow(ports: Ports, cycle: int, tell: Callable[[str], None], *, timeout_s: float, poll_s: float = POLL_S) -> TrainAnswer:
+def follow(ports: Ports, cycle: int, tell: Callable[[str], None], *, timeout_s: float) -> TrainAnswer:
     """Tell of every phase of a cycle's training until it is over.
 
     Args:
@@ -115,7 +115,6 @@ def follow(ports: Ports, cycle: int, tell: Callable[[str], None], *, timeout_s: 
         cycle: that trains.
         tell: takes one line of progress at a time.
         timeout_s: how long to follow.
-        poll_s: time between two looks.
 
     Raises:
         NoAnswer: it is not over by then; it goes on.
@@ -132,7 +131,7 @@ def follow(ports: Ports, cycle: int, tell: Callable[[str], None], *, timeout_s: 
             tell(line)
         return None if state.status in UNDER_WAY else state
 
-    retrying = Retrying(retry=retry_if_result(lambda seen: seen is None), wait=wait_fixed(poll_s), stop=stop_after_delay(timeout_s))
+    retrying = Retrying(retry=retry_if_result(lambda seen: seen is None), wait=wait_fixed(POLL_S), stop=stop_after_delay(timeout_s))
     try:
         state = retrying(look)
     except RetryError as error:

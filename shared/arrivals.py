@@ -81,8 +81,8 @@ def report_span(cycle: int, report: Arrived) -> PastSpan:
     )
 
 
-def choose(reports: Iterable[Arrived], at_most: int = TOLD) -> list[Arrived]:
-    """Return some reports, evenly over the time in which they came, each once: the first and the last are among them.
+def choose(reports: Iterable[Arrived]) -> list[Arrived]:
+    """Return at most `TOLD` reports, evenly over the time in which they came, each once: the first and the last are among them.
 
     Of many, those are looked at whose ids have the least checksums: the same whoever asks again, and no more are held.
     """
@@ -98,9 +98,9 @@ def choose(reports: Iterable[Arrived], at_most: int = TOLD) -> list[Arrived]:
     for report in sorted([*sample, *ends], key=_when):
         first.setdefault(report.event_id, report)
     inorder = list(first.values())
-    if len(inorder) <= at_most:
+    if len(inorder) <= TOLD:
         return inorder
-    return [inorder[place * (len(inorder) - 1) // (at_most - 1)] for place in range(at_most)]
+    return [inorder[place * (len(inorder) - 1) // (TOLD - 1)] for place in range(TOLD)]
 
 
 def _when(report: Arrived) -> tuple[datetime, str]:

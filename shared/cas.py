@@ -114,12 +114,11 @@ def create(
     key: str,
     data: bytes,
     *,
-    metadata: Mapping[str, str] | None = None,
     content_type: str = "application/json",
 ) -> StoredObject:
     """Create `key` if it is absent and return what stands there: ours, or the earlier winner's."""
     try:
-        info = commit(store, key, data, if_generation_match=ABSENT, metadata=metadata, content_type=content_type)
+        info = commit(store, key, data, if_generation_match=ABSENT, content_type=content_type)
     except Conflict:
         return store.get(key)
     return StoredObject(info, data)

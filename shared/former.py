@@ -1,6 +1,6 @@
 """What is known of recordings, and how that of many cycles is kept in few objects. Pure.
 
-The firewall between the splits forgets nothing, so that it asks every cycle there ever was. What lies behind the window of consume-once
+The wall between the splits forgets nothing, so that it asks every cycle there ever was. What lies behind the window of consume-once
 does not change any more: `cycles/N/former.jsonl` holds what all of some cycles up to N say, keyed hashes alone. How many depends on N: one
 that ends in three zeros holds a thousand cycles, in two a hundred, in one ten, any other its own alone. So ten thousand cycles are read
 from at most 37 objects, each written once.

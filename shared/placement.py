@@ -120,17 +120,12 @@ def in_split(row: Row, splits: frozenset[Split], split_key: bytes) -> Row:
 
 
 def as_member(row: Row, split_key: bytes) -> Member:
-    """Return a row as the firewall between the splits sees it."""
+    """Return a row as the wall between the splits sees it."""
     return member(split_key, utterance_id=row.utterance_id, audio=row.audio, speaker=row.speaker, session=row.session)
 
 
-def uses_of(rows: Iterable[Row], split_key: bytes) -> list[tuple[frozenset[str], Split]]:
-    """Return the identities of every row that has a split, and the split."""
-    return [(as_member(row, split_key).identities, row.split) for row in rows if row.split is not None and row.set_aside is None]
-
-
 def clip_member(item: Clip, split_key: bytes) -> Member:
-    """Return a clip as the firewall sees it; its cluster counts as a speaker, which it is in every corpus."""
+    """Return a clip as the wall sees it; its cluster counts as a speaker, which it is in every corpus."""
     recording = member(split_key, utterance_id=item.utterance_id, audio=item.audio, speaker=None).recording
     return Member(recording=recording, company=frozenset({item.cluster}), cluster=item.cluster, spoken=True)
 

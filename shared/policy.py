@@ -126,7 +126,7 @@ class Policy(Frozen):
         max_attempt_s: a machine of Google's ends after so long, whatever it does; the next attempt goes on from the checkpoint.
         preparing_lease_s: how long a cycle may stand still in `preparing` before the sweeper carries it on.
         heartbeat_timeout_s: silence of a trainer that counts as an interruption.
-        decline_backoff_s: how long a recorded refusal stands before the same crossing is looked at again.
+        decline_backoff_s: how long a decline stands before the same crossing is looked at again.
         dev_share, holdout_share: shares of the speakers.
         holdout_cap: newest utterances of the holdout in use.
         keep_models: `retune models gc` leaves so many of the newest models, whatever became of them.

@@ -33,6 +33,8 @@ _TRANSIENT = (
     google_errors.Unknown,
 )
 _MALFORMED = (google_errors.InvalidArgument, google_errors.OutOfRange)
+MAX_OUTSTANDING = 100
+"""How many messages `subscribe` fetches ahead of the handlers' answers."""
 _ACK_BATCH = 1000  # a request holds 512 KiB, an ack id about 200 bytes
 
 
@@ -69,19 +71,17 @@ class PubSubBus:
     quota set to nothing) pass as they are.
     """
 
-    def __init__(self, project: str, *, timeout_s: float = 30.0, pull_wait_s: float = 5.0, max_outstanding: int = 100) -> None:
+    def __init__(self, project: str, *, timeout_s: float = 30.0, pull_wait_s: float = 5.0) -> None:
         """Name the project; nothing is contacted.
 
         Args:
             project: the project that holds topics and subscriptions.
             timeout_s: the longest that any call takes, retries included.
             pull_wait_s: how long `pull` waits for a first message.
-            max_outstanding: how many messages `subscribe` fetches ahead of the handlers' answers.
         """
         self._project = project
         self._timeout_s = timeout_s
         self._pull_wait_s = pull_wait_s
-        self._max_outstanding = max_outstanding
         self._lock = threading.Lock()
         self._publisher_client: Any = None
         self._subscriber_client: Any = None
@@ -156,7 +156,7 @@ class PubSubBus:
         A subscription that does not exist shows when the stream opens: as an error in the log and from `close`.
         """
         name = self._subscription(subscription)
-        flow = pubsub_v1.types.FlowControl(max_messages=self._max_outstanding)
+        flow = pubsub_v1.types.FlowControl(max_messages=MAX_OUTSTANDING)
         callback = partial(_handle, name, handler)
         future = self._subscriber().subscribe(name, callback, flow_control=flow, await_callbacks_on_shutdown=True)
         running = PubSubSubscription(name, future, self._forget)

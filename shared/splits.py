@@ -1,4 +1,4 @@
-"""The firewall between what trains and what judges: no speaker, session, recording or utterance is in two splits. Pure.
+"""The wall between what trains and what judges: no speaker, session, recording or utterance is in two splits. Pure.
 
 Everything that can tie an utterance to another one is an *identity*: its speaker, its session, the digest of its audio, its own id. An
 identity is known by its keyed hash alone. The first split that an identity is used in is its split for ever: what was trained on never
@@ -22,7 +22,7 @@ from shared.policy import Policy
 
 Split = Literal["train", "dev", "holdout"]
 Assignments: TypeAlias = Mapping[str, frozenset[Split]]
-"""Identity -> the split it is in; more than one where data from before the firewall is at odds with itself."""
+"""Identity -> the split it is in; more than one where data from before the wall is at odds with itself."""
 
 SPEAKER = "speaker:"
 
@@ -76,7 +76,7 @@ class Member:
 def member(
     split_key: bytes, *, utterance_id: str | None, audio: AudioPin | None, speaker: str | None, session: str | None = None
 ) -> Member:
-    """Return what is known of an utterance, as the firewall sees it.
+    """Return what is known of an utterance, as the wall sees it.
 
     Args:
         split_key: key of the hash.

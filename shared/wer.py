@@ -39,9 +39,9 @@ class ErrorCounts:
         )
 
 
-def count_word_errors(reference: str, hypothesis: str, normaliser: Normaliser = BASIC) -> ErrorCounts:
+def count_word_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """Count the word errors of one utterance; both texts are normalised here."""
-    return count_word_errors_batch([reference], [hypothesis], normaliser)[0]
+    return count_word_errors_batch([reference], [hypothesis])[0]
 
 
 def count_word_errors_batch(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = BASIC) -> list[ErrorCounts]:
@@ -56,9 +56,9 @@ def count_word_errors_batch(references: Sequence[str], hypotheses: Sequence[str]
     return _count_batch(jiwer.process_words, references, hypotheses, normaliser)
 
 
-def count_char_errors(reference: str, hypothesis: str, normaliser: Normaliser = BASIC) -> ErrorCounts:
+def count_char_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """Count the character errors of one utterance, the spaces between words included; both texts are normalised here."""
-    return count_char_errors_batch([reference], [hypothesis], normaliser)[0]
+    return count_char_errors_batch([reference], [hypothesis])[0]
 
 
 def count_char_errors_batch(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = BASIC) -> list[ErrorCounts]:

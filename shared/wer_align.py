@@ -27,9 +27,9 @@ class WordOp(NamedTuple):
 Alignment = tuple[WordOp, ...]
 
 
-def align_words(reference: str, hypothesis: str, normaliser: Normaliser = BASIC) -> Alignment:
+def align_words(reference: str, hypothesis: str) -> Alignment:
     """Align one transcript with its reference; both texts are normalised here."""
-    return align_words_batch([reference], [hypothesis], normaliser)[0]
+    return align_words_batch([reference], [hypothesis])[0]
 
 
 def align_words_batch(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = BASIC) -> list[Alignment]:

@@ -1,6 +1,5 @@
 """The validator's tests: is the candidate better on traffic, and is it no worse than a margin on a suite."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
@@ -10,10 +9,8 @@ import numpy as np
 from shared.rates import Interval
 from shared.wer_stats import (
     ClusterTotals,
-    PairedUtterance,
     SignFlip,
     cluster_t_interval,
-    cluster_totals,
     effective_sd,
     sign_flip_test,
     t_quantile,
@@ -95,17 +92,6 @@ class Sampling:
     mean_change: float
 
 
-def compare(utterances: Sequence[PairedUtterance], *, alpha: float, seed: int, wanted_gain: float = 0.0) -> Superiority | NotTestable:
-    """Compare two models on paired utterances; see `compare_totals`."""
-    changes = [abs(row.candidate_errors - row.base_errors) for row in utterances if row.candidate_errors != row.base_errors]
-    sampling = Sampling(
-        utterances=len(utterances),
-        largest_weight=max((row.weight for row in utterances), default=0.0),
-        mean_change=float(np.mean(changes)) if changes else 0.0,
-    )
-    return compare_totals(cluster_totals(utterances), sampling, alpha=alpha, seed=seed, wanted_gain=wanted_gain)
-
-
 def compare_totals(
     totals: ClusterTotals, sampling: Sampling, *, alpha: float, seed: int, wanted_gain: float = 0.0
 ) -> Superiority | NotTestable:
@@ -141,11 +127,6 @@ def compare_totals(
         short_of_gain=cluster_t_interval(totals.beyond_gain(wanted_gain), totals.words, 1 - 2 * alpha).low > 0.0,
         sd_d=effective_sd(totals.deltas, totals.words, sampling.utterances),
     )
-
-
-def non_inferiority(utterances: Sequence[PairedUtterance], *, margin: float, alpha: float) -> NonInferiority | NotTestable:
-    """Compare two models on a suite's paired utterances; see `non_inferiority_of_totals`."""
-    return non_inferiority_of_totals(cluster_totals(utterances), len(utterances), margin=margin, alpha=alpha)
 
 
 def non_inferiority_of_totals(totals: ClusterTotals, utterances: int, *, margin: float, alpha: float) -> NonInferiority | NotTestable:

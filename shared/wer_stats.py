@@ -87,13 +87,6 @@ def cluster_totals(utterances: Iterable[PairedUtterance]) -> ClusterTotals:
     return ClusterTotals(words=table[:, 0], base_errors=table[:, 1], candidate_errors=table[:, 2])
 
 
-def utterance_totals(utterances: Iterable[PairedUtterance]) -> ClusterTotals:
-    """Return the weighted words and errors of each utterance, as if each were a cluster of its own, in the given order."""
-    rows = [(row.weight * row.words, row.weight * row.base_errors, row.weight * row.candidate_errors) for row in utterances]
-    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    return ClusterTotals(words=table[:, 0], base_errors=table[:, 1], candidate_errors=table[:, 2])
-
-
 @dataclass(frozen=True)
 class SignFlip:
     """Result of the cluster sign-flip test.

@@ -66,9 +66,9 @@ def put_whole(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def read_blocks(file: BinaryIO, length: int, *, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+def read_blocks(file: BinaryIO, length: int) -> Iterator[bytes]:
     """Yield the next `length` bytes of `file` in blocks, fewer where the file ends early."""
     left = length
-    while left > 0 and (block := file.read(min(left, block_bytes))):
+    while left > 0 and (block := file.read(min(left, BLOCK_BYTES))):
         left -= len(block)
         yield block

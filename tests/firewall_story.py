@@ -1,4 +1,4 @@
-"""Stories of cycles told to the firewall: who reports, what people bring, and what was trained on and judged, in plain names."""
+"""Stories of cycles told to the wall between the splits: who reports, what people bring, and what was trained on and judged, in plain names."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -109,7 +109,7 @@ class Life:
         self.untold.append(report)
 
     def bring(self, item: Brought) -> None:
-        """Add a clip as `retune suite add` and `retune replay add` do: not where the firewall refuses it."""
+        """Add a clip as `retune suite add` and `retune replay add` do: not where the wall refuses it."""
         ports = self.world.ports
         made = CorpusClip(
             utterance_id=f"{item.corpus}-{item.number}-{item.speaker}",

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 SAMPLE_RATE_HZ = 16_000
 MU_LAW = 255.0
+EDGE = 0.15
+"""Of the cutoff frequency: over this share above it a low pass fades out."""
 SPEED_OF_DECAY = math.log(1000.0)  # 60 dB is a factor of 1000 in amplitude
 
 Audio = npt.NDArray[np.float32]
@@ -75,11 +77,11 @@ def add_noise(audio: Audio, noise: Audio, snr_db: float) -> Audio:
     return (audio + noise * gain).astype(np.float32)
 
 
-def low_pass(audio: Audio, cutoff_hz: float, edge: float = 0.15) -> Audio:
-    """Keep what lies below `cutoff_hz`; above, the gain falls to 0 as a squared sine within the share `edge`. Same shape, 16 kHz."""
+def low_pass(audio: Audio, cutoff_hz: float) -> Audio:
+    """Keep what lies below `cutoff_hz`; above, the gain falls to 0 as a squared sine within the share `EDGE`. Same shape, 16 kHz."""
     size = _fast_size(audio.size)
     frequency = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE_HZ)
-    fall = np.clip((1.0 - frequency / cutoff_hz) / edge + 1.0, 0.0, 1.0)
+    fall = np.clip((1.0 - frequency / cutoff_hz) / EDGE + 1.0, 0.0, 1.0)
     passed: Audio = np.fft.irfft(np.fft.rfft(audio, size) * np.square(np.sin(np.pi / 2 * fall)), size)[: audio.size].astype(np.float32)
     return passed
 

@@ -13,14 +13,12 @@ AHEAD = 3
 """Batches that are decoded before they are needed: more would only fill the memory."""
 
 
-def prefetched(
-    batches: Iterable[list[Key]], load: Callable[[Key], Item], *, threads: int = THREADS, ahead: int = AHEAD
-) -> Iterator[tuple[list[Key], list[Item]]]:
+def prefetched(batches: Iterable[list[Key]], load: Callable[[Key], Item], *, ahead: int = AHEAD) -> Iterator[tuple[list[Key], list[Item]]]:
     """Yield each batch with what `load` makes of its members, in order; what `load` raises is raised when its batch is due.
 
     Whoever stops early waits for the few loads that have begun, no more.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="prefetch")
     waiting: deque[tuple[list[Key], list[Future[Item]]]] = deque()
     try:
         for batch in batches:

@@ -161,27 +161,26 @@ def store_cycle(
     base: ObjectRef,
     config: TrainingConfig,
     *,
-    cycle: int = 1,
     gold: GoldConfig | None = None,
 ) -> TrainingSpec:
-    """Store the clips, the spec and a state in which attempt 1 of the cycle may begin."""
+    """Store the clips, the spec of cycle 1, and a state in which its attempt 1 may begin."""
     stored = []
     for (name, role), clips in sets.items():
         data = lines_bytes(clips)
-        store.put(keys.clips(cycle, name), data)
-        stored.append(ClipSet(name=name, role=role, ref=ObjectRef(key=keys.clips(cycle, name), sha256=sha256_hex(data)), clips=len(clips)))
+        store.put(keys.clips(1, name), data)
+        stored.append(ClipSet(name=name, role=role, ref=ObjectRef(key=keys.clips(1, name), sha256=sha256_hex(data)), clips=len(clips)))
     spec = TrainingSpec(
-        cycle=cycle,
+        cycle=1,
         created_at=START,
         base=BaseModelRef(version=0, manifest=base),
-        dataset=ObjectRef(key=keys.dataset(cycle), sha256="0" * 64),
+        dataset=ObjectRef(key=keys.dataset(1), sha256="0" * 64),
         sets=tuple(stored),
         config=config,
         gold=gold,
         audio_prefixes=(AUDIO_STORE,),
-        policy=ObjectRef(key=keys.policy(cycle, "1" * 64), sha256="1" * 64),
+        policy=ObjectRef(key=keys.policy(1, "1" * 64), sha256="1" * 64),
     )
-    store.put(keys.spec(cycle), document_bytes(spec))
-    state = open_cycle(cycle, Status.PREPARING, at=START, by="test", cause="test", reason="test")
-    store.put(keys.state(cycle), CODEC.dump(state))
+    store.put(keys.spec(1), document_bytes(spec))
+    state = open_cycle(1, Status.PREPARING, at=START, by="test", cause="test", reason="test")
+    store.put(keys.state(1), CODEC.dump(state))
     return spec

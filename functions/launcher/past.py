@@ -1,7 +1,7 @@
 """All that is known of recordings, however much it is: asked for what hangs together with the rows or the clips at hand.
 
 What is known of an identity follows from facts, corpora and rows that have it, and from those that share another identity with these, and
-so on; nothing else has a say (`shared.splits`). So the firewall looks at one group of them after another.
+so on; nothing else has a say (`shared.splits`). So the wall looks at one group of them after another.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -15,7 +15,6 @@ from shared.cycle import CycleState
 from shared.dataset import Row
 from shared.errors import NotFound
 from shared.frozen import Frozen
-from shared.ids import version_name
 from shared.registry import Move
 from shared.training import TrainingResult, parse_document
 from shared.verdict import SetNumbers, ValidationReport, parse_report
@@ -76,11 +75,6 @@ def set_text(each: SetNumbers) -> str:
     return (
         f"{each.name}: WER {percent(base)} -> {percent(candidate)}{change}; {each.utterances} utterances, {each.clusters} speakers or calls"
     )
-
-
-def verdict_text(report: ValidationReport) -> str:
-    """Return the verdict and why, in one sentence."""
-    return f"{report.outcome} beside {version_name(report.base_version)}: {'; '.join(report.reasons)}"
 
 
 def move_text(move: Move) -> str:

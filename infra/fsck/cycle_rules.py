@@ -8,7 +8,6 @@ from infra.fsck.books import Books, Problem
 from shared import keys
 from shared.cycle import MOVES, STARTS, Status
 
-FINAL = frozenset(status for status, after in MOVES.items() if not after) | {Status.DEPLOYED}
 VERDICTS = frozenset({Status.ACCEPTED, Status.REJECTED, Status.INCONCLUSIVE})
 
 

@@ -192,19 +192,6 @@ def read_model(store: ObjectStore, version: int, *, full: bool = False) -> Model
     return Model(manifest, sha256_hex(stored.data), unsafe or next((problem for problem in problems if problem), None))
 
 
-def incomplete(store: ObjectStore, versions: Iterable[int | None]) -> str | None:
-    """Return what is wrong with the first of these models that is not complete, to the last byte; None = nothing."""
-    for version in versions:
-        if version is not None:
-            try:
-                problem = read_model(store, version, full=True).problem
-            except (NotFound, CorruptObject) as error:
-                problem = str(error)
-            if problem:
-                return f"v{version}: {problem}"
-    return None
-
-
 def _problem(store: ObjectStore, key: str, file: FileDigest, *, full: bool) -> str | None:
     try:
         info = store.stat(key)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from infra.finetune import DEMO_MARK
-from infra.local.speech import Synthesiser, Voice, synthesiser, variants, voices, write_wav
+from infra.local.speech import Voice, synthesiser, variants, voices, write_wav
 from trainer.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
 
 # Timbres that only the baseline's training hears; no caller has one of them.
@@ -142,10 +142,6 @@ def make_utterance(
     rng: np.random.Generator,
     domain: Domain,
     caller: Caller,
-    *,
-    text: str | None = None,
-    line: Line | None = None,
-    voice_box: Synthesiser | None = None,
 ) -> Utterance:
     """Let `caller` say something in `domain`.
 
@@ -153,17 +149,14 @@ def make_utterance(
         rng: draws the text, the speed and the disturbance.
         domain: the office's good line or the call centre's telephone.
         caller: who speaks.
-        text: what to say instead of a drawn sentence.
-        line: the telephone line; by default the call centre's.
-        voice_box: speaks instead of the process's synthesiser.
     """
-    said = make_text(rng, domain) if text is None else text
+    said = make_text(rng, domain)
     speed_wpm = caller.speed_wpm + int(rng.integers(-8, 9))
-    speech = set_level((voice_box or synthesiser()).speak(said, caller.voice, speed_wpm, caller.pitch))
+    speech = set_level(synthesiser().speak(said, caller.voice, speed_wpm, caller.pitch))
     if domain is Domain.CLEAN:
         audio = set_level(add_noise(speech, white_noise(rng, speech.size), rng.uniform(25.0, 45.0)))
     else:
-        audio = through_telephone(speech, rng, line or Line())
+        audio = through_telephone(speech, rng, Line())
     return Utterance(said, audio, caller, domain)
 
 

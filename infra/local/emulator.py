@@ -29,11 +29,6 @@ def find_emulator() -> Path | None:
     return None
 
 
-def emulator_available() -> bool:
-    """Tell whether the emulator can be started here."""
-    return find_emulator() is not None
-
-
 class PubSubEmulator:
     """The emulator on a port of 127.0.0.1; it speaks gRPC and REST there, and forgets everything when it is closed.
 

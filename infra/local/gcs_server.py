@@ -14,6 +14,7 @@ from infra.local.gcs_wire import Body, BrokenBody, Request, Response
 from shared.clock import Clock
 
 _logger = logging.getLogger(__name__)
+LOOPBACK = "127.0.0.1"
 _CLOSE_S = 5.0
 
 
@@ -24,14 +25,12 @@ class GcsServer:
 
     Args:
         root: the folder; a bucket is a folder in it.
-        host: the interface to listen on.
         port: 0 = any free one; a server that is started again listens on the same one.
         clock: gives times and generations.
     """
 
-    def __init__(self, root: Path, host: str = "127.0.0.1", port: int = 0, *, clock: Clock | None = None) -> None:
+    def __init__(self, root: Path, port: int = 0, *, clock: Clock | None = None) -> None:
         self._root = root
-        self._host = host
         self._port = port
         self._clock = clock
         self._http: _HttpServer | None = None
@@ -39,12 +38,12 @@ class GcsServer:
     @property
     def url(self) -> str:
         """Address without a trailing slash, as `STORAGE_EMULATOR_HOST` wants it."""
-        return f"http://{self._host}:{self._port}"
+        return f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> Self:
         """Listen and serve in the background."""
         self._root.mkdir(parents=True, exist_ok=True)
-        self._http = _HttpServer((self._host, self._port), GcsApi(self._root, self._clock))
+        self._http = _HttpServer((LOOPBACK, self._port), GcsApi(self._root, self._clock))
         self._port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, args=(0.05,), name="gcs-server", daemon=True).start()
         return self

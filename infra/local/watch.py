@@ -74,10 +74,9 @@ def news(before: View, after: View) -> list[News]:
 class Watcher:
     """Tells what happens in a store from the moment it is entered."""
 
-    def __init__(self, store: ObjectStore, tell: Callable[[News], None], interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, store: ObjectStore, tell: Callable[[News], None]) -> None:
         self._store = store
         self._tell = tell
-        self._interval_s = interval_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -92,7 +91,7 @@ class Watcher:
         self._look_again()
 
     def _run(self) -> None:
-        while not self._ended.wait(self._interval_s):
+        while not self._ended.wait(INTERVAL_S):
             self._look_again()
 
     def _look_again(self) -> None:

@@ -36,7 +36,7 @@ class Assumptions(Frozen):
         preemptions_per_h: of a machine at work.
         approve_after_h, promote_after_h: how long a person takes to approve a cycle, and to promote a version, where the policy asks one.
         look_again: a refused cycle is looked at again once it has collected so much longer, relative; in production every few minutes.
-        resolution_s: time between two sweeps, shorter while a trainer is at work; in production a minute.
+        resolution_s: time between two ticks, shorter while a trainer is at work; in production a minute.
     """
 
     wer: Annotated[float, Field(gt=0, lt=0.9)] = PRIOR_WER
@@ -83,7 +83,7 @@ MEANING: Mapping[str, str] = {
     "approve_after_h": "hours until a person approves a cycle, where the policy asks one",
     "promote_after_h": "hours until a person promotes a version, where the policy asks one",
     "look_again": "a refused cycle is looked at again once it has collected so much longer (every few minutes in production)",
-    "resolution_s": "seconds between two sweeps (60 in production)",
+    "resolution_s": "seconds between two ticks (60 in production)",
 }
 RECORDED_TELLS = frozenset({"report_rate", "corrected_share", "sample_rate", "reviewed_share", "speakers", "words"})
 """What a recorded history shows itself, so that these are not used with one."""

@@ -1,4 +1,4 @@
-"""Tries policies one after the other on the same calls: hour after hour of reports, sweeps and people's answers."""
+"""Tries policies one after the other on the same calls: hour after hour of reports, ticks and people's answers."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -107,7 +107,7 @@ class _Run:
         return self._outcome()
 
     def _step_s(self) -> float:
-        """Return the time to the next sweep: shorter while a trainer is at work, whose end something waits for."""
+        """Return the time to the next tick: shorter while a trainer is at work, whose end something waits for."""
         longest_s = self._trial.assumptions.resolution_s
         return min(longest_s, WHILE_TRAINING_S) if self._world.trainers.list_names() else longest_s
 

@@ -52,7 +52,7 @@ class World:
         self.bus = MemoryBus(clock)
         self.calls = calls
         self.refused = 0
-        # one count for each sweep is enough: nothing is decided in between
+        # one count for each tick is enough: nothing is decided in between
         settings = Settings(
             bucket=BUCKET,
             project="simulated",

@@ -51,9 +51,9 @@ def message(event: Event, *, message_id: str = "1", at: datetime = START) -> Mes
     return Message(sent.data, sent.attributes, message_id, at)
 
 
-def typed(text: str, *, message_id: str = "1", at: datetime = START) -> Message:
+def typed(text: str, *, message_id: str = "1") -> Message:
     """Return what a person published with `gcloud pubsub topics publish --message`."""
-    return Message(text.encode(), {}, message_id, at)
+    return Message(text.encode(), {}, message_id, START)
 
 
 def pin(number: int) -> AudioPin:

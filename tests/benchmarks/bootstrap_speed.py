@@ -18,10 +18,11 @@ import jiwer
 import numpy as np
 from scipy.stats import bootstrap
 
+from shared.testing.paired import utterance_totals
 from shared.testing.two_models import Traffic, simulate
 from shared.wer import count_word_errors_batch
 from shared.wer_classic import paired_bootstrap
-from shared.wer_stats import PairedUtterance, cluster_totals, utterance_totals
+from shared.wer_stats import PairedUtterance, cluster_totals
 
 ROUNDS = 5
 DRAWS = 10_000

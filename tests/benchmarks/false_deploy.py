@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.testing.paired import compare, utterance_totals
 from shared.testing.two_models import Traffic, simulate
 from shared.wer_classic import paired_bootstrap
-from shared.wer_compare import NotTestable, Superiority, compare
+from shared.wer_compare import NotTestable, Superiority
 from shared.wer_power import Holdout, SeenSpread, pool_spreads, smallest_gain
-from shared.wer_stats import ClusterTotals, PairedUtterance, cluster_totals, effective_sd, utterance_totals
+from shared.wer_stats import ClusterTotals, PairedUtterance, cluster_totals, effective_sd
 
 ALPHA = 0.05
 TRIALS = 800

@@ -15,8 +15,6 @@ from shared.errors import CommitUnknown, Conflict, Retryable, RetuneError
 from shared.objectstore import Generation, ObjectInfo, ObjectStore, StoredObject
 from tests.chaos.schedule import FAULTS, Fault
 
-SIDES = ("crash before", "crash after")
-
 
 class Crash(BaseException):
     """The process is dead: no `except Exception` of the product sees it, and nothing is acknowledged."""

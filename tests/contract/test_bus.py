@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infra.local.emulator import PubSubEmulator, emulator_available
+from infra.local.emulator import PubSubEmulator, find_emulator
 from infra.local.pubsub_server import PubSubServer
 from shared.bus import Bus, Message, Outgoing, Received
 from shared.clock import SystemClock
@@ -112,7 +112,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
-    if not emulator_available() and os.environ.get("RETUNE_REQUIRE_EMULATOR") != "1":
+    if find_emulator() is None and os.environ.get("RETUNE_REQUIRE_EMULATOR") != "1":
         pytest.skip("the Pub/Sub emulator is not installed")
     with PubSubEmulator() as emulator:
         yield emulator.target

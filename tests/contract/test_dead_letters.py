@@ -22,7 +22,7 @@ from functions.collector.handler import Collector
 from functions.runtime import Ports
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.fsck.command import fsck
-from infra.local.emulator import PubSubEmulator, emulator_available
+from infra.local.emulator import PubSubEmulator, find_emulator
 from infra.local.gcs_server import GcsServer
 from infra.local.pubsub_server import PubSubServer
 from shared import keys, ledger
@@ -53,7 +53,7 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[str]:
         with PubSubServer(MemoryBus(SystemClock(), PROJECT)) as server:
             yield server.grpc_target
         return
-    if not emulator_available() and os.environ.get("RETUNE_REQUIRE_EMULATOR") != "1":
+    if find_emulator() is None and os.environ.get("RETUNE_REQUIRE_EMULATOR") != "1":
         pytest.skip("the Pub/Sub emulator is not installed")
     with PubSubEmulator() as emulator:
         yield emulator.target

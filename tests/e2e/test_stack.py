@@ -17,7 +17,7 @@ import infra.cli
 import infra.dlq
 from functions.launcher.local import LocalLauncher
 from infra.errors import Unreachable
-from infra.local.emulator import emulator_available
+from infra.local.emulator import find_emulator
 from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import read_env
 from infra.processes import ROOT
@@ -34,7 +34,7 @@ Kind = Literal["embedded", "emulator"]
 @pytest.fixture(params=["embedded", pytest.param("emulator", marks=pytest.mark.emulator)])
 def kind(request: pytest.FixtureRequest) -> Kind:
     found: Kind = request.param
-    if found == "emulator" and not emulator_available():
+    if found == "emulator" and find_emulator() is None:
         if os.environ.get("RETUNE_REQUIRE_EMULATOR") == "1":
             pytest.fail("RETUNE_REQUIRE_EMULATOR=1: expected gcloud's Pub/Sub emulator, found none")
         pytest.skip("gcloud's Pub/Sub emulator is not installed")

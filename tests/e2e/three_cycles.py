@@ -15,9 +15,10 @@ from infra.local.baseline import MODEL_DIR, TRAINING
 from infra.local.corpus import Caller, Domain, Utterance, callers, make_utterance
 from shared.clock import SystemClock
 from shared.suites import DEFAULT_MARGIN
+from shared.testing.paired import non_inferiority
 from shared.training import SetRole, TrainingConfig
 from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
-from shared.wer_compare import NonInferiority, non_inferiority
+from shared.wer_compare import NonInferiority
 from shared.wer_stats import PairedUtterance
 from trainer.data import UsableClip
 from trainer.export import export

@@ -1,4 +1,4 @@
-"""The firewall between the splits: one history a gap, with speakers whose hash is known."""
+"""The wall between the splits: one history a gap, with speakers whose hash is known."""
 
 from itertools import count
 

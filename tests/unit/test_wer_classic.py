@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, kstest, norm
 
+from shared.testing.paired import utterance_totals
 from shared.testing.two_models import Traffic, simulate
 from shared.wer_align import Alignment, align_words
 from shared.wer_classic import error_segments, mapsswe, mcnemar, mcnemar_of, paired_bootstrap
-from shared.wer_stats import ClusterTotals, PairedUtterance, cluster_totals, utterance_totals
+from shared.wer_stats import ClusterTotals, PairedUtterance, cluster_totals
 
 REFERENCE = "it was the best of times it was the worst of times it was"
 """The example of D. Jurafsky, J. H. Martin, Speech and Language Processing, on the matched-pairs test, after Gillick and Cox."""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.testing.paired import compare, non_inferiority
 from shared.testing.two_models import Traffic, raised_chance, simulate
-from shared.wer_compare import NonInferiority, NotTestable, Superiority, compare, non_inferiority
+from shared.wer_compare import NonInferiority, NotTestable, Superiority
 from shared.wer_stats import (
     ClusterTotals,
     PairedUtterance,

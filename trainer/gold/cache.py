@@ -23,6 +23,7 @@ class AnswerCache:
     """Answers in an object store, one object each.
 
     Args:
+        store: where they lie.
         prefix: goes before every key, with its slash, as `shared.keys.GOLD_ANSWERS`.
     """
 

@@ -36,6 +36,7 @@ class Endpoint:
     """One endpoint; safe to use from many threads.
 
     Args:
+        config: how to ask.
         key: as `find_key` gives it.
         monotonic: a clock in seconds.
 

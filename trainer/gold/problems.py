@@ -96,6 +96,7 @@ class GoldUnavailable(RetuneError):  # noqa: N818
     """The endpoint cannot be asked: the run stops, since no transcript may stand in for gold. A person must look.
 
     Args:
+        problem: what is wrong.
         config: how it was asked.
         before: words before the explanation of the problem, with a space at their end.
     """

@@ -10,6 +10,8 @@ from infra.local.pubsub_server.push import PushWorker
 from infra.local.pubsub_server.rest_api import RestApi
 from shared.testing.memory_bus import MemoryBus
 
+LOOPBACK = "127.0.0.1"
+
 
 class PubSubServer:
     """Serves a MemoryBus to Google's clients (`PUBSUB_EMULATOR_HOST=grpc_target`) and to gcloud (`rest_url`).
@@ -18,30 +20,29 @@ class PubSubServer:
     that runs by itself: nobody tells a waiting call that a settable one was moved.
     """
 
-    def __init__(self, bus: MemoryBus, *, host: str = "127.0.0.1", grpc_port: int = 0, rest_port: int = 0, push_parallel: int = 8) -> None:
+    def __init__(self, bus: MemoryBus, *, grpc_port: int = 0, rest_port: int = 0, push_parallel: int = 8) -> None:
         """Bind both ports (0: any free one); nothing is served before `start`.
 
         Raises:
             OSError, RuntimeError: a port is taken.
         """
-        self._host = host
         self._api = PubSubApi(bus.engine)
         with ExitStack() as undo:
-            self._rest = RestApi(self._api, host, rest_port)
+            self._rest = RestApi(self._api, LOOPBACK, rest_port)
             undo.callback(self._rest.close)
-            self._grpc = GrpcApi(self._api, host, grpc_port)
+            self._grpc = GrpcApi(self._api, LOOPBACK, grpc_port)
             undo.pop_all()
         self._push = PushWorker(bus.engine, parallel=push_parallel)
 
     @property
     def grpc_target(self) -> str:
         """Host and port for PUBSUB_EMULATOR_HOST."""
-        return f"{self._host}:{self._grpc.port}"
+        return f"{LOOPBACK}:{self._grpc.port}"
 
     @property
     def rest_url(self) -> str:
         """URL for CLOUDSDK_API_ENDPOINT_OVERRIDES_PUBSUB, which needs the slash at its end."""
-        return f"http://{self._host}:{self._rest.server_port}/"
+        return f"http://{LOOPBACK}:{self._rest.server_port}/"
 
     def start(self) -> Self:
         """Serve and deliver until `close`."""

@@ -24,7 +24,7 @@ locals {
       filter = "jsonPayload.function=\"sweeper\" AND severity<\"ERROR\""
     }
     quarantined = {
-      title  = "Malformed message set aside"
+      title  = "Malformed message quarantined"
       filter = "jsonPayload.message=\"quarantined: malformed\""
     }
   }
@@ -97,7 +97,7 @@ resource "google_monitoring_alert_policy" "log" {
 }
 
 resource "google_monitoring_alert_policy" "dead_letters" {
-  display_name          = "Retune: messages were given up"
+  display_name          = "Retune: dead letters"
   combiner              = "OR"
   severity              = "ERROR"
   notification_channels = local.channels

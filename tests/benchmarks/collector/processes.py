@@ -1,7 +1,6 @@
 """The benchmark's processes: helpers that speak in lines, functions under functions-framework, and what a process has used."""
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -137,8 +136,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def threads_of(variables: Mapping[str, str]) -> int:
-    """Return how many requests a function handles at once."""
-    return int(variables.get("THREADS", (os.cpu_count() or 1) * 4))
