@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from shared.spool import Blocks, Form, Spool
+from shared.spool import LINES, Blocks, Form, Spool, placed
 
 if TYPE_CHECKING:
     from numpy import int32
@@ -19,15 +19,6 @@ MOST = 8_000
 """Items that are held at once; those that hang together are never parted, however many they are."""
 
 Item = TypeVar("Item")
-
-
-def _parse_placed(line: bytes) -> tuple[int, bytes]:
-    place, _, rest = line.partition(b" ")
-    return int(place), rest
-
-
-PLACED_LINES: Form[tuple[int, bytes]] = Form(dump=lambda placed: b"%d %b" % placed, parse=_parse_placed)
-"""A line with its place among all."""
 
 
 class Scatter(Generic[Item]):
@@ -68,7 +59,7 @@ class Scatter(Generic[Item]):
             return
         buckets = _buckets(self._names, self._counts, self._wanted, MOST)
         blocks = Blocks()
-        spools = [Spool(PLACED_LINES, blocks=blocks) for _ in range(int(buckets.max()) + 1)]
+        spools = [Spool(placed(LINES), blocks=blocks) for _ in range(int(buckets.max()) + 1)]
         for number, (bucket, line) in enumerate(zip(buckets.tolist(), self._items.lines(), strict=True)):
             if bucket >= 0:
                 spools[bucket].add((number, line))

@@ -9,6 +9,8 @@ from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, Generic, TypeVar
 
+from shared.errors import CorruptObject
+
 BLOCK_BYTES = 1 << 16
 IN_MEMORY_BYTES = 1 << 20
 """What blocks take in memory before they go into a file."""
@@ -27,6 +29,20 @@ class Form(Generic[Item]):
 
     dump: Callable[[Item], bytes]
     parse: Callable[[bytes], Item]
+
+
+LINES: Form[bytes] = Form(dump=bytes, parse=bytes)
+"""Lines that are written already."""
+
+
+def placed(form: Form[Item]) -> Form[tuple[int, Item]]:
+    """Return the form of items with their places among others."""
+
+    def parse(line: bytes) -> tuple[int, Item]:
+        place, _, rest = line.partition(b" ")
+        return int(place), form.parse(rest)
+
+    return Form(dump=lambda pair: b"%d %b" % (pair[0], form.dump(pair[1])), parse=parse)
 
 
 class Blocks:
@@ -76,8 +92,14 @@ class Spool(Generic[Item]):
         return self._number
 
     def __iter__(self) -> Iterator[Item]:
+        """Yield the items. Raises CorruptObject, with the number of the line, where its form does."""
         items = tuple(self._items)
-        yield from map(self._form.parse, self._written())
+        number = 0
+        try:
+            for number, line in enumerate(self._written(), 1):  # noqa: B007 - named by what it raises
+                yield self._form.parse(line)
+        except CorruptObject as error:
+            raise CorruptObject(f"line {number} of {error}") from error
         yield from items
 
     @property

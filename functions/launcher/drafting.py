@@ -24,7 +24,7 @@ from shared.line_objects import lines_of
 from shared.placement import PinOutcome, Traffic, digest_of, pinned, traffic_of, unpinned
 from shared.scatter import Scatter, distinct, repeated
 from shared.splits import audio_digest
-from shared.spool import Blocks, Form, Spool
+from shared.spool import Blocks, Form, Spool, placed
 
 PIN_THREADS = 16
 FRESH = -1
@@ -132,10 +132,7 @@ def _past(ports: Ports, number: int, window: Window, learned: frozenset[int], dr
 
 
 _Placed: TypeAlias = tuple[int, Row]
-PLACED_ROWS: Form[_Placed] = Form(
-    dump=lambda placed: b"%d %b" % (placed[0], _ROWS.dump(placed[1])),
-    parse=lambda line: (int(line.partition(b" ")[0]), _ROWS.parse(line.partition(b" ")[2])),
-)
+PLACED_ROWS: Form[_Placed] = placed(_ROWS)
 
 
 def _order(placed: _Placed) -> tuple[Any, ...]:
@@ -174,8 +171,8 @@ class _Made:
         self.recordings.extend(map(hash, recordings_of(rows)))
         if self._pin is not None:
             rows = pinned(rows, _pins(rows, self._pin))
-        placed = ((FRESH if row.origin == "fresh" else first[row.event_id], row) for row in rows)
-        return Spool(PLACED_ROWS, placed, blocks=self._blocks)
+        run = ((FRESH if row.origin == "fresh" else first[row.event_id], row) for row in rows)
+        return Spool(PLACED_ROWS, run, blocks=self._blocks)
 
 
 def recordings_of(rows: Iterable[Row]) -> set[str]:

@@ -52,5 +52,5 @@ def test_a_line_of_another_kind_is_named_when_it_is_read() -> None:
     store.put(KEY, lines_bytes(LINES[:1]) + b'\n{"speaker": "ana"}\n')
     lines = iter(get_lines(store, KEY, lines_of(Told, what=KEY)).rows)
     assert next(lines) == LINES[0], "an empty line is none"
-    with pytest.raises(CorruptObject, match=KEY):
+    with pytest.raises(CorruptObject, match=f"line 2 of {KEY}: expected a valid Told"):
         next(lines)
