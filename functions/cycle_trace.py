@@ -7,9 +7,9 @@ from datetime import datetime
 from functions.runtime import Ports
 from shared import keys
 from shared.bus import Message
-from shared.cas import find
+from shared.cas import find, find_info
 from shared.cycle import CODEC, ENDED, CycleState
-from shared.errors import NotFound, RetuneError
+from shared.errors import RetuneError
 from shared.events import Event
 from shared.log import TRACE, bind, log
 from shared.tracing import ROOT, Attribute, Moment, PastSpan, cycle_root
@@ -92,8 +92,6 @@ def whole_cycle(state: CycleState, oldest: datetime | None) -> PastSpan:
 
 def find_oldest(ports: Ports, cycle: int) -> datetime | None:
     """Return when the oldest error of a cycle occurred; None where its dataset does not tell."""
-    try:
-        text = ports.store.stat(keys.dataset(cycle)).metadata.get(OLDEST)
-    except NotFound:
-        return None
+    info = find_info(ports.store, keys.dataset(cycle))
+    text = info.metadata.get(OLDEST) if info is not None else None
     return datetime.fromisoformat(text) if text else None

@@ -102,9 +102,7 @@ def _commit(
 
 def _read_back(store: ObjectStore, key: str) -> ObjectInfo | None:
     try:
-        return store.stat(key)
-    except NotFound:
-        return None
+        return find_info(store, key)
     except Retryable as error:
         raise CommitUnknown(f"{key}: written, and the read-back failed: {error}") from error
 
@@ -128,6 +126,14 @@ def find(store: ObjectStore, key: str) -> StoredObject | None:
     """Read an object that may not exist."""
     try:
         return store.get(key)
+    except NotFound:
+        return None
+
+
+def find_info(store: ObjectStore, key: str) -> ObjectInfo | None:
+    """Read what a listing would tell of an object that may not exist."""
+    try:
+        return store.stat(key)
     except NotFound:
         return None
 

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, Field
 from shared import keys
 from shared.arrivals import Arrival, Arrived, arrived, find_arrival, with_arrival
 from shared.beginning import HEAD_LOST, traces_of_a_head
-from shared.cas import Codec, Decision, apply_with_cas, commit, create, find
+from shared.cas import Codec, Decision, apply_with_cas, commit, create, find, find_info
 from shared.errors import Conflict, InvariantBroken, NotFound, Retryable
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.frozen import Frozen
@@ -211,15 +211,8 @@ class KnownHead:
 
 
 def _generation_of_head(store: ObjectStore) -> Generation | None:
-    info = _find_info(store, keys.HEAD)
+    info = find_info(store, keys.HEAD)
     return info.generation if info else None
-
-
-def _find_info(store: ObjectStore, key: str) -> ObjectInfo | None:
-    try:
-        return store.stat(key)
-    except NotFound:
-        return None
 
 
 def append(
@@ -334,7 +327,7 @@ def fetch_events(store: ObjectStore, cycle: int) -> Spool[Event]:
                 for line in store.get(name).data.splitlines():
                     events.add_line(line)
         except NotFound as error:
-            if _find_info(store, keys.dataset(cycle)) is not None:
+            if find_info(store, keys.dataset(cycle)) is not None:
                 raise Retryable(
                     f"ledger {cycle}: expected its events, found {keys.dataset(cycle)} sealed meanwhile and them gone"
                 ) from error

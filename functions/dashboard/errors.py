@@ -11,10 +11,9 @@ from typing import Generic, TypeVar
 from pydantic import AwareDatetime
 
 from functions.dashboard.figures import Confused, ErrorTypes, confused_words, count_error_types, error_types
-from functions.views.scan import find_info
 from functions.views.snapshot import READ_THREADS, Snapshot
 from shared import keys
-from shared.cas import find
+from shared.cas import find, find_info
 from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.training import EvaluationRow, TrainingResult, parse_document, parse_lines

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from functions.deployer.decide import check_base, check_files, check_report, check_state
 from functions.runtime import Ports
 from shared import keys
-from shared.cas import find
+from shared.cas import find, find_info
 from shared.cycle import CODEC as STATES
-from shared.errors import CorruptObject, NotFound
+from shared.errors import CorruptObject
 from shared.forgotten import became
 from shared.ids import version_name
-from shared.objectstore import ObjectInfo
 from shared.training import ModelManifest, parse_document, sha256_hex
 from shared.verdict import parse_report
 
@@ -72,12 +71,5 @@ def check_model(ports: Ports, version: int) -> str | None:
         manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(version))
     except CorruptObject as error:
         return str(error)
-    found = {file.name: _stat(ports, file.key(keys.model(version))) for file in manifest.files}
+    found = {file.name: find_info(ports.store, file.key(keys.model(version))) for file in manifest.files}
     return check_files(manifest, found)
-
-
-def _stat(ports: Ports, key: str) -> ObjectInfo | None:
-    try:
-        return ports.store.stat(key)
-    except NotFound:
-        return None

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from functions.views.snapshot import READ_THREADS
-from shared.errors import NotFound
 from shared.objectstore import ObjectInfo, ObjectStore
 
 
@@ -22,14 +21,6 @@ class Bound:
 
     size_bytes: int
     objects: int
-
-
-def find_info(store: ObjectStore, key: str) -> ObjectInfo | None:
-    """Return what a listing would tell of an object, None where there is none."""
-    try:
-        return store.stat(key)
-    except NotFound:
-        return None
 
 
 def within(found: Mapping[int, Collection[ObjectInfo]], bound: Bound | None) -> tuple[int, ...]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pydantic import AwareDatetime
 
 from functions.runtime import Ports
-from functions.views.scan import Bound, find_info, naming, scan, within
+from functions.views.scan import Bound, naming, scan, within
 from functions.views.snapshot import READ_THREADS
 from shared import keys, ledger
 from shared.alias import find_production
-from shared.cas import find
+from shared.cas import find, find_info
 from shared.cases import Closed
 from shared.dataset import Row
 from shared.errors import NotFound, Retryable
