@@ -14,6 +14,7 @@ from shared.bus import Message
 from shared.cas import find
 from shared.events import ThresholdCrossed
 from shared.frozen import Frozen
+from shared.head import read_head
 from shared.ids import derived_event_id
 from shared.policy import Evidence, TriggerDecision, thresholds_reached
 from shared.training import parse_document
@@ -55,7 +56,7 @@ def announce_crossing(ports: Ports, *, seen_by: Message | None = None, tell: Cal
         seen_by: the report after which somebody looks; None = a tick.
         tell: called with the cycle, within the announcement's span.
     """
-    cycle = ledger.read_head(ports.store)
+    cycle = read_head(ports.store)
     now = ports.clock.now()
     if find(ports.store, keys.state(cycle)) is not None:
         return None

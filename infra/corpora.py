@@ -14,10 +14,11 @@ from functions.runtime import Ports
 from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, prepare, some
 from infra.errors import Refused
 from infra.overlay import Overlay
-from shared import keys, ledger
+from shared import keys
 from shared.corpora import CorpusClip, Crossing, Wall, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
 from shared.dataset import Row
 from shared.errors import Conflict
+from shared.head import FIRST_CYCLE, read_head
 from shared.objectstore import Generation, ObjectStore
 from shared.splits import History, audio_digest
 from shared.stores import open_store
@@ -66,7 +67,7 @@ def wall_to_training(ports: Ports) -> Wall:
 
 
 def _datasets(ports: Ports) -> Iterator[tuple[int, Iterable[Row]]]:
-    for cycle in range(ledger.FIRST_CYCLE, ledger.read_head(ports.store) + 1):
+    for cycle in range(FIRST_CYCLE, read_head(ports.store) + 1):
         sealed = find_dataset(ports, cycle)
         if sealed is not None:
             yield cycle, sealed.rows
@@ -85,7 +86,7 @@ def wall_to_judging(ports: Ports) -> Wall:
 def _past(ports: Ports, *, replay: bool = True) -> History:
     """Return who was trained on and who judged, also in the newest cycle; what a launcher would keep of it for later is forgotten."""
     dry = replace(ports, store=Overlay(ports.store, ports.clock))
-    window = read_window(dry, ledger.read_head(dry.store) + 1)
+    window = read_window(dry, read_head(dry.store) + 1)
     return read_past(dry, window, read_split_key(dry), replay=replay).whole
 
 

@@ -12,8 +12,8 @@ from functions.launcher.states import find_state, recent_states
 from functions.runtime import Ports
 from infra.overlay import Overlay
 from infra.wording import when
-from shared import ledger
 from shared.frozen import Frozen
+from shared.head import read_head
 from shared.policy import TriggerDecision
 
 
@@ -35,7 +35,7 @@ class Explanation(Frozen):
 def explain(ports: Ports, *, forced: bool) -> Explanation:
     """Decide as the launcher would at this moment; writes nothing."""
     dry = replace(ports, store=Overlay(ports.store, ports.clock))
-    cycle = ledger.read_head(dry.store)
+    cycle = read_head(dry.store)
     while (state := find_state(dry, cycle)) is not None and state.ended:
         cycle += 1  # the head is about to move past a cycle that has ended
     decision = exact_trigger(dry, cycle, recent_states(dry, cycle), forced=forced)

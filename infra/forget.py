@@ -21,9 +21,10 @@ from infra import redact
 from infra.errors import Refused
 from infra.redact import Target
 from infra.traces import COPIED, Step, find_steps, taught_in, their_utterances
-from shared import keys, ledger
+from shared import keys
 from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, commit, find
+from shared.compaction import touch_index
 from shared.corpora import Corpus, CorpusClip
 from shared.cycle import Status
 from shared.errors import Conflict, NotFound, Retryable
@@ -31,6 +32,7 @@ from shared.forgotten import CODEC, ForgetRun, Forgotten, Kind, Redaction, recor
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.suites import Change, write_suite
+from shared.totals import TOTALS
 from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
 from shared.verdict import parse_report
 
@@ -165,7 +167,7 @@ def _apply(ports: Ports, step: Step, by: str) -> bool:
                 step.key,
                 step.data,
                 if_generation_match=info.generation,
-                metadata={name: value for name, value in info.metadata.items() if name in {ledger.TOTALS, OLDEST}},
+                metadata={name: value for name, value in info.metadata.items() if name in {TOTALS, OLDEST}},
                 content_type=info.content_type,
             )
     except (Conflict, NotFound):
@@ -197,7 +199,7 @@ def _disturb_compactors(ports: Ports, done: Sequence[Step]) -> None:
     """Have a compactor that read a segment before it was emptied lose its write: its part would bring the text back."""
     for cycle in {keys.cycle_of(step.key) for step in done if step.place == "ledger"}:
         with suppress(Conflict):  # it was faster: the next look finds its part
-            ledger.touch_index(ports.store, cycle)
+            touch_index(ports.store, cycle)
 
 
 def _taught_models(ports: Ports, cycles: set[int]) -> Iterator[TaughtModel]:

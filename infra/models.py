@@ -23,13 +23,14 @@ from infra.errors import Refused
 from infra.people import Answer, Person, promote
 from infra.processes import environment
 from infra.publish.mlflow_client import SCHEME, fetch
-from shared import keys, ledger
+from shared import keys
 from shared.alias import find_production
 from shared.cas import TRIES, create, find
 from shared.code_identity import code_identity
 from shared.cycle import CODEC, Status, open_cycle
 from shared.errors import Conflict, NotFound
 from shared.frozen import Frozen
+from shared.head import begin_head, move_head, read_head
 from shared.ids import version_name
 from shared.training import FileDigest, ModelManifest, digest_folder, document_bytes
 from trainer.upload import upload_files
@@ -136,7 +137,7 @@ def show_model(ports: Ports, version: int) -> ModelView:
 
 
 def _refuse_while_running(ports: Ports) -> None:
-    head = ledger.read_head(ports.store)
+    head = read_head(ports.store)
     for cycle in (head, head - 1):
         state = find_state(ports, cycle)
         if state is not None and not state.ended:
@@ -157,13 +158,13 @@ def _claim_number(ports: Ports) -> int:
     """Take the number of the cycle that collects: its state opens as ended, and the head moves past it."""
     for _ in range(TRIES):
         _refuse_while_running(ports)
-        cycle = ledger.begin(ports.store)
+        cycle = begin_head(ports.store)
         cause = f"import-{uuid.uuid4().hex}"
         reason = "imported; nothing was measured"
         state = open_cycle(cycle, Status.INCONCLUSIVE, at=ports.clock.now(), by=BY, cause=cause, reason=reason)
         winner = CODEC.parse(create(ports.store, keys.state(cycle), document_bytes(state)).data)
         if winner.ended:
-            ledger.move_head(ports.store, cycle)
+            move_head(ports.store, cycle)
         if winner.opened_by == cause:
             return cycle
     raise Conflict(f"import: expected a free cycle number within {TRIES} tries, found each taken; try again")

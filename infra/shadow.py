@@ -8,6 +8,7 @@ from shared import ledger
 from shared.alias import find_production
 from shared.events import Event, SttCorrection, SttError, SttSample
 from shared.frozen import Frozen
+from shared.head import FIRST_CYCLE, read_head
 from shared.ids import version_name
 from shared.normalisation import normalise
 from shared.wer import count_word_errors_batch, pooled_wer
@@ -42,8 +43,8 @@ def look(ports: Ports, version: int | None) -> ShadowReport:
     if version is None and (production is None or production.canary is None):
         raise Refused("expected a version on canary or in shadow, found none: begin one with `retune canary VERSION --percent 0`")
     wanted = version if version is not None else production.canary.version if production and production.canary else 0
-    head = ledger.read_head(ports.store)
-    numbers = range(max(head - 1, ledger.FIRST_CYCLE), head + 1)
+    head = read_head(ports.store)
+    numbers = range(max(head - 1, FIRST_CYCLE), head + 1)
     return count_shadow([event for number in numbers for event in ledger.read_events(ports.store, number)], wanted)
 
 

@@ -7,7 +7,7 @@ from functions.runtime import Ports
 from functions.views.utterance import UtteranceStory, read_utterance
 from infra.errors import Refused
 from infra.wording import when
-from shared import ledger
+from shared.head import FIRST_CYCLE, read_head
 from shared.ids import version_name
 
 
@@ -17,7 +17,7 @@ def tell(ports: Ports, utterance_id: str) -> UtteranceStory:
     Raises:
         Refused: nothing is known of such an utterance.
     """
-    story = read_utterance(ports, utterance_id, range(ledger.FIRST_CYCLE, ledger.read_head(ports.store) + 1))
+    story = read_utterance(ports, utterance_id, range(FIRST_CYCLE, read_head(ports.store) + 1))
     if not story.known:
         raise Refused(
             f"utterance {utterance_id}: expected an event about it, found none; it was never reported, was refused "

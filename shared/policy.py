@@ -11,9 +11,9 @@ from shared.cycle import CycleState, Status
 from shared.events import Rate
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
-from shared.ledger import Totals
 from shared.rates import wilson_lower_bound
 from shared.sizing import BINDING_CYCLES, Measured, Sizing, size_next
+from shared.totals import Totals
 from shared.training import TrainingConfig
 from shared.wer_power import Holdout
 

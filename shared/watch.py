@@ -13,8 +13,8 @@ from pydantic import AwareDatetime
 
 from shared.cas import Codec
 from shared.frozen import Frozen
-from shared.ledger import Totals
 from shared.sequential import Counts, Pair
+from shared.totals import Totals
 from shared.training import document_bytes, parse_document
 
 MOST_INTERVALS = 512

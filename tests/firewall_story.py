@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from functions.launcher.seal import read_split_key
 from infra.corpora import wall_to_judging, wall_to_training
-from shared import keys, ledger
+from shared import keys
 from shared.audio_source import AudioPin
 from shared.cas import find
 from shared.corpora import CorpusClip, Newcomer, crossings
+from shared.head import read_head
 from shared.splits import audio_digest
 from shared.testing import builders
 from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines
@@ -135,7 +136,7 @@ class Life:
 
     def force(self, *, accepted: bool) -> None:
         """Force a cycle; check what it trains and judges on; let it be accepted or cancelled."""
-        cycle = ledger.read_head(self.world.store)
+        cycle = read_head(self.world.store)
         self.world.type("finetune-triggers", '{"force": true}')
         self.world.settle()
         stored = find(self.world.store, keys.spec(cycle))

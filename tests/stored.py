@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 from infra.forget import forget
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
+from shared.compaction import compact
 from shared.gold import AcousticScores, GoldRecord
 from shared.policy import CanaryPolicy
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
+from shared.totals import TOTALS
 from shared.training import Heartbeat, document_bytes, lines_bytes
 from tests.world import BUCKET, POLICY, World, wrong
 
@@ -40,7 +42,7 @@ def write(release: str) -> None:
         path = folder / info.key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(store.get(info.key).data)
-        kept = {name: value for name, value in info.metadata.items() if name == ledger.TOTALS}
+        kept = {name: value for name, value in info.metadata.items() if name == TOTALS}
         if kept:
             metadata[info.key] = kept
     (folder / METADATA).write_text(json.dumps(metadata, indent=1))
@@ -95,7 +97,7 @@ def history() -> World:
     made.settle()
     made.publish(builders.sample(91))
     made.settle()
-    ledger.compact(made.store, 5)
+    compact(made.store, 5)
     made.publish(builders.error(92))
     made.settle()
     made.type("model-commands", '{"pin": 1, "by": "ana"}')

@@ -15,7 +15,7 @@ from functions.deployer.handler import NO_REASON, decide_checked_rollback
 from functions.launcher import decide
 from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.runtime import Ports
-from shared import ledger, registry
+from shared import registry
 from shared.alias import find_production
 from shared.bus import Outgoing
 from shared.cas import Decision
@@ -23,6 +23,7 @@ from shared.cycle import CycleState
 from shared.errors import Refused
 from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
 from shared.frozen import Frozen
+from shared.head import read_head
 from shared.ids import version_name
 from shared.registry import Command, Production
 from shared.retention import decide_pin, decide_withdraw
@@ -200,7 +201,7 @@ def _opened_answer(ports: Ports, event_id: str) -> Answer | None:
 
 
 def _declined_answer(ports: Ports, event_id: str) -> Answer | None:
-    head = ledger.read_head(ports.store)
+    head = read_head(ports.store)
     for cycle in (head, head - 1):
         declined = find_declined(ports, cycle)
         if declined is not None and declined.cause == event_id:

@@ -19,6 +19,7 @@ from shared.errors import Refused
 from shared.events import SttCorrection
 from shared.frozen import Frozen
 from shared.gold import ReviewItem
+from shared.head import read_head
 from shared.ids import derived_event_id
 from shared.normalisation import normalise
 
@@ -56,7 +57,7 @@ class GoldReview:
         Raises:
             Refused: there is none.
         """
-        head = ledger.read_head(self.ports.store)
+        head = read_head(self.ports.store)
         for number in [self.cycle] if self.cycle is not None else range(head, max(0, head - LOOK_BACK), -1):
             if find(self.ports.store, keys.gold(number)) is not None:
                 return number
@@ -66,7 +67,7 @@ class GoldReview:
     @cached_property
     def corrections(self) -> tuple[Said, ...]:
         """What people have said since, in the order of time; whatever else they corrected is among it."""
-        later = range(self.number + 1, ledger.read_head(self.ports.store) + 1)
+        later = range(self.number + 1, read_head(self.ports.store) + 1)
         return tuple(said for number in later for said in _said_in(self.ports, number))
 
     @cached_property

@@ -16,6 +16,7 @@ from shared.arrivals import Arrival, Arrived, arrived, report_span
 from shared.bus import Message
 from shared.errors import Retryable
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
+from shared.head import KnownHead
 from shared.ids import new_token
 from shared.log import bind
 from shared.messages import parse_event
@@ -57,7 +58,7 @@ class Collector:
         self._check_uri = check_uri
         self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="collector")
         self._commit = GroupCommit(self._take_batch, self._pool, max_items=MAX_EVENTS, linger_s=ports.settings.linger_s)
-        self._head = ledger.KnownHead()
+        self._head = KnownHead()
         self._lock = threading.Lock()
         self._next_count: datetime | None = None
 
@@ -77,7 +78,7 @@ class Collector:
 
     def __call__(self, message: Message) -> str:
         """Make one report durable by itself, where the head stands now; see `collect`."""
-        (outcome,) = self._take([message], ledger.KnownHead())
+        (outcome,) = self._take([message], KnownHead())
         outcome.settle()
         return (self._count(message, outcome.report) if self._is_time_to_count() else None) or "collected"
 
@@ -94,7 +95,7 @@ class Collector:
     def _take_batch(self, messages: Sequence[Message]) -> list[Outcome]:
         return self._take(messages, self._head)
 
-    def _take(self, messages: Sequence[Message], head: ledger.KnownHead) -> list[Outcome]:
+    def _take(self, messages: Sequence[Message], head: KnownHead) -> list[Outcome]:
         """Make reports durable by one write; a malformed one is no fault of the others."""
         found = [self._parse(message) for message in messages]
         events = [event for event in found if isinstance(event, Event)]

@@ -10,10 +10,10 @@ from pydantic import AwareDatetime
 from shared import keys
 from shared.cycle import CycleState, Status
 from shared.frozen import Frozen
-from shared.ledger import Totals
 from shared.policy import Policy
 from shared.rates import Interval
 from shared.registry import Move
+from shared.totals import Totals
 from shared.training import EvaluationRow
 from shared.verdict import Outcome, ValidationReport
 from shared.watch import Watch

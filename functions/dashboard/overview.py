@@ -26,11 +26,12 @@ from functions.views.production import newest_moves
 from functions.views.run import RunView
 from functions.views.snapshot import Snapshot
 from functions.views.status import StatusReport, look
-from shared import keys, ledger
+from shared import keys
 from shared.backlog import Backlogs
 from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
+from shared.head import FIRST_CYCLE, read_head
 from shared.policy import Evidence, TriggerDecision, decide_trigger
 from shared.verdict import ValidationReport, parse_report
 
@@ -93,10 +94,10 @@ def read_overview(live: Ports, *, newest: int = SHOWN_CYCLES, before: int | None
 def _read(live: Ports, newest: int, before: int | None) -> Overview:
     store = Snapshot(live.store)
     ports = replace(live, store=store)
-    head = ledger.read_head(store)
+    head = read_head(store)
     top = min(head, before - 1) if before is not None else head
-    window = range(top, max(top - newest, ledger.FIRST_CYCLE - 1), -1)
-    here = [number for number in (head, head - 1) if number >= ledger.FIRST_CYCLE]
+    window = range(top, max(top - newest, FIRST_CYCLE - 1), -1)
+    here = [number for number in (head, head - 1) if number >= FIRST_CYCLE]
     with ThreadPoolExecutor(2) as pool:  # side by side: a page waits for the store, hardly for its own work
         refusals = pool.submit(read_refusals, store, ports.clock.now())
         types = pool.submit(read_error_types, store, window[: TYPED_CYCLES + 1], TYPED_CYCLES)
@@ -114,7 +115,7 @@ def _read(live: Ports, newest: int, before: int | None) -> Overview:
         decision=decision,
         thresholds=thresholds(status.collected, decision.metrics, ports.settings.policy, status.at),
         cycles=tuple(states.values()),
-        older=window[-1] - 1 if window and window[-1] > ledger.FIRST_CYCLE else None,
+        older=window[-1] - 1 if window and window[-1] > FIRST_CYCLE else None,
         points=wer_points(reports, states),
         parts=slice_lines(reports),
         verdict=verdict,

@@ -8,8 +8,8 @@ from functions.dashboard.audio import DATASET, audio_address
 from functions.runtime import Ports
 from functions.views.scan import Bound
 from functions.views.utterance import Mention, UtteranceStory, read_utterance
-from shared import ledger
 from shared.frozen import Frozen
+from shared.head import FIRST_CYCLE, read_head
 
 if TYPE_CHECKING:
     from shared.diffs import Word
@@ -53,12 +53,12 @@ def read_utterance_details(ports: Ports, utterance_id: str, before: int | None) 
         utterance_id: whose story.
         before: the cycles below this one are looked at, `LOOKED_CYCLES` of them; None = up to the newest.
     """
-    end = ledger.read_head(ports.store) + 1
+    end = read_head(ports.store) + 1
     stop = min(before or end, end)
-    first = max(stop - LOOKED_CYCLES, ledger.FIRST_CYCLE)
+    first = max(stop - LOOKED_CYCLES, FIRST_CYCLE)
     return UtteranceDetails(
         story=read_utterance(ports, utterance_id, range(first, stop), BOUND),
-        older=first if first > ledger.FIRST_CYCLE else None,
+        older=first if first > FIRST_CYCLE else None,
         newer=min(stop + LOOKED_CYCLES, end) if stop < end else None,
     )
 

@@ -12,10 +12,11 @@ from functions.launcher.seal import read_split_key
 from functions.launcher.spending import read_costs
 from functions.launcher.window import read_window
 from functions.runtime import Ports
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.cycle import CycleState
 from shared.dataset import Row, judging_stratum, reported_again
+from shared.head import FIRST_CYCLE
 from shared.placement import as_member, tells
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
 from shared.scatter import distinct
@@ -136,7 +137,7 @@ class _Foreseen:
 
 def read_measured(ports: Ports, before: int, stable: int | None) -> tuple[Measured, ...]:
     """Return what the verdicts of the newest cycles measured on their holdouts, newest first."""
-    oldest = max(before - LOOK_BACK, ledger.FIRST_CYCLE)
+    oldest = max(before - LOOK_BACK, FIRST_CYCLE)
     found = (find(ports.store, keys.report(number)) for number in range(before - 1, oldest - 1, -1))
     newest = islice((stored for stored in found if stored is not None), MEASURED_CYCLES)
     return tuple(seen for stored in newest for seen in _measured(parse_report(stored.data), stable))

@@ -19,12 +19,13 @@ from shared.audio_source import AudioPin
 from shared.dataset import Row, join
 from shared.errors import InvalidMessage, NotFound
 from shared.events import Event, SttCorrection, Utterance
-from shared.ledger import EVENT_LINES, Totals
+from shared.ledger import EVENT_LINES
 from shared.line_objects import lines_of
 from shared.placement import PinOutcome, Traffic, digest_of, pinned, traffic_of, unpinned
 from shared.scatter import Scatter, distinct, repeated
 from shared.splits import audio_digest
 from shared.spool import Blocks, Form, Spool, placed
+from shared.totals import Totals, count_events
 
 PIN_THREADS = 16
 FRESH = -1
@@ -165,8 +166,8 @@ class _Made:
         events = ledger.in_order(given for _, given in group if not isinstance(given, _Earlier))
         rows = join(events, earlier, self._learned, self._cycles, self._now)
         counting = {row.event_id for row in rows if _counts(row)}
-        self.counted += ledger.count_events(event for event in events if event.event_id in counting)
-        self.ledger += ledger.count_events(events)
+        self.counted += count_events(event for event in events if event.event_id in counting)
+        self.ledger += count_events(events)
         self.traffic += traffic_of(rows)
         self.recordings.extend(map(hash, recordings_of(rows)))
         if self._pin is not None:

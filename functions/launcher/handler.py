@@ -7,7 +7,7 @@ from functions.launcher import decide
 from functions.launcher.opening import LaunchDeps, announce_result, carry_on, cycle_to_open, relaunch, request_cycle
 from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.launcher.trainers import TrainerRun
-from shared import keys, ledger
+from shared import keys
 from shared.bus import Message
 from shared.cas import apply_with_cas
 from shared.cycle import CODEC, Status
@@ -21,6 +21,7 @@ from shared.events import (
     TrainingFailed,
     TrainingPreempted,
 )
+from shared.head import begin_head, move_head
 from shared.log import bind
 from shared.messages import parse_event
 
@@ -88,7 +89,7 @@ def _target(deps: LaunchDeps, event: FinetuneApproved | FinetuneCancelled) -> in
 
 
 def _approve(deps: LaunchDeps, event: FinetuneApproved) -> str:
-    ledger.begin(deps.ports.store)  # 0.1.0 wrote the first head only after the approval
+    begin_head(deps.ports.store)  # 0.1.0 wrote the first head only after the approval
     cycle = _target(deps, event)
     if cycle is None:
         return "approve: no cycle awaits approval"
@@ -99,7 +100,7 @@ def _approve(deps: LaunchDeps, event: FinetuneApproved) -> str:
 
 
 def _cancel(deps: LaunchDeps, event: FinetuneCancelled) -> str:
-    ledger.begin(deps.ports.store)
+    begin_head(deps.ports.store)
     cycle = _target(deps, event)
     if cycle is None:
         return "cancel: no cycle is running"
@@ -107,7 +108,7 @@ def _cancel(deps: LaunchDeps, event: FinetuneCancelled) -> str:
     decision = apply_with_cas(deps.ports.store, keys.state(cycle), CODEC, lambda state: decide.decide_cancel(state, event, now))
     state = find_state(deps.ports, cycle)
     if state is not None and state.status == Status.CANCELLED:
-        ledger.move_head(deps.ports.store, cycle)
+        move_head(deps.ports.store, cycle)
         deps.trainers.delete(TrainerRun(cycle, state.attempt).name)
     return f"cancel cycle {cycle}: {decision.reason}"
 

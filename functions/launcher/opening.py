@@ -22,12 +22,13 @@ from functions.launcher.spending import read_spends
 from functions.launcher.states import find_state, recent_states, running_cycle
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
-from shared import keys, ledger
+from shared import keys
 from shared.audio_source import AudioSource
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC, CycleState, Status, move, open_cycle
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
+from shared.head import begin_head, move_head, read_head
 from shared.policy import TriggerDecision
 from shared.spend import why_stop
 from shared.training import TrainingResult, completed_event, document_bytes, parse_document
@@ -77,10 +78,10 @@ def _busy(ports: Ports, head: int, event: ThresholdCrossed | FinetuneRequested, 
 
 def _settled_head(ports: Ports) -> int:
     """Return the head after moving it past a cycle that has ended."""
-    head = ledger.begin(ports.store)
+    head = begin_head(ports.store)
     state = find_state(ports, head)
     while state is not None and state.ended:
-        head = ledger.move_head(ports.store, head)
+        head = move_head(ports.store, head)
         state = find_state(ports, head)
     return head
 
@@ -108,7 +109,7 @@ def cycle_to_open(ports: Ports) -> int:
     running = running_cycle(ports)
     if running is not None:
         return running.cycle
-    head = ledger.read_head(ports.store)
+    head = read_head(ports.store)
     return head + 1 if find_state(ports, head) is not None else head
 
 
@@ -160,7 +161,7 @@ def carry_on(deps: LaunchDeps, cycle: int) -> None:
     state = find_state(ports, cycle)
     if state is None or state.status != Status.PREPARING:
         return
-    ledger.move_head(ports.store, cycle)
+    move_head(ports.store, cycle)
     with ports.traces.span("seal", cycle):
         sealed = seal(ports, deps.audio, cycle)
     with ports.traces.span("write spec", cycle):

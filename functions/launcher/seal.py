@@ -19,6 +19,7 @@ from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.dataset import Row
 from shared.errors import Retryable
+from shared.head import FIRST_CYCLE
 from shared.line_objects import LinesObject, create_lines, lines_of
 from shared.placement import digest_of, in_split, one_of_each, wants_split, weighed
 from shared.scatter import Scatter
@@ -61,7 +62,7 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> LinesObject[Row]:
 
 def seal_before(ports: Ports, audio: AudioSource, cycle: int) -> None:
     """Seal every dataset before a cycle's that is missing."""
-    if cycle > ledger.FIRST_CYCLE:
+    if cycle > FIRST_CYCLE:
         seal(ports, audio, cycle - 1)
 
 

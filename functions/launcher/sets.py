@@ -10,12 +10,13 @@ from functions.launcher.past import clips_in_use, read_past
 from functions.launcher.seal import read_split_key
 from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
-from shared import keys, ledger
+from shared import keys
 from shared.audio_source import AudioSource
 from shared.cas import create, find
 from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
 from shared.dataset import Apart, Row, clip, holdout_clips, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
+from shared.head import FIRST_CYCLE
 from shared.line_objects import LinesObject, create_lines, find_lines, lines_of
 from shared.log import log
 from shared.placement import clip_member, splits_of_clips, untrained
@@ -164,7 +165,7 @@ def _write_set(ports: Ports, cycle: int, name: str, role: SetRole, clips: Iterab
 def _holdout(ports: Ports, audio: AudioSource, cycle: int) -> Iterator[Spool[Clip]]:
     """Yield what every dataset so far has added to the holdout, the newest first, also those whose cycle never came to a spec."""
     empty = {info.key for info in ports.store.list(keys.HOLDOUT) if not info.size_bytes}
-    wanted = (number for number in range(cycle, ledger.FIRST_CYCLE - 1, -1) if keys.holdout(number) not in empty)
+    wanted = (number for number in range(cycle, FIRST_CYCLE - 1, -1) if keys.holdout(number) not in empty)
     return (_added(ports, audio, number) for number in wanted)
 
 

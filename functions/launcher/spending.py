@@ -3,10 +3,11 @@
 from datetime import datetime
 
 from functions.runtime import Ports
-from shared import keys, ledger
+from shared import keys
 from shared.budget import AttemptCost, attempt_costs
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status
+from shared.head import FIRST_CYCLE
 from shared.spend import Spend, spends
 from shared.training import Heartbeat, TrainingResult, parse_document
 
@@ -20,7 +21,7 @@ def read_costs(ports: Ports, before: int) -> tuple[AttemptCost, ...]:
     since = now - ports.settings.policy.budget.period
     costs: list[AttemptCost] = []
     cycles = 0
-    for number in range(before - 1, ledger.FIRST_CYCLE - 1, -1):
+    for number in range(before - 1, FIRST_CYCLE - 1, -1):
         found = find(ports.store, keys.state(number))
         if found is None:
             continue

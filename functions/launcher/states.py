@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 from functions.runtime import Ports
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC, CycleState
+from shared.head import FIRST_CYCLE, read_head
 
 REMEMBER_CAUSES = timedelta(days=31)
 
@@ -23,8 +24,8 @@ def running_cycle(ports: Ports) -> CycleState | None:
 
 def newest_states(ports: Ports) -> list[CycleState]:
     """Return the states of the head and of the cycle before it: no other can be running."""
-    head = ledger.read_head(ports.store)
-    states = [find_state(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE]
+    head = read_head(ports.store)
+    states = [find_state(ports, number) for number in (head, head - 1) if number >= FIRST_CYCLE]
     return [state for state in states if state is not None]
 
 
@@ -32,7 +33,7 @@ def recent_states(ports: Ports, head: int) -> list[CycleState]:
     """Return the states of cycles opened within 31 days, newest first."""
     oldest = ports.clock.now() - REMEMBER_CAUSES
     states: list[CycleState] = []
-    for number in range(head, ledger.FIRST_CYCLE - 1, -1):
+    for number in range(head, FIRST_CYCLE - 1, -1):
         state = find_state(ports, number)
         if state is not None:
             states.append(state)

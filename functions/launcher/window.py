@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from functions.runtime import Ports
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC
 from shared.dataset import CONSUME_HORIZON, Row
+from shared.head import FIRST_CYCLE
 from shared.line_objects import LinesObject, find_lines, lines_of
 
 
@@ -48,12 +49,12 @@ def read_window(ports: Ports, cycle: int, known: Mapping[int, LinesObject[Row] |
         cycle: whose ledger is sealed or counted.
         known: datasets that were read in this call already.
     """
-    if cycle == ledger.FIRST_CYCLE:
+    if cycle == FIRST_CYCLE:
         return Window(cycle, {})
     state = find(ports.store, keys.state(cycle - 1))
     opened = CODEC.parse(state.data).history[0].at if state else ports.clock.now()
     found: dict[int, LinesObject[Row] | None] = {}
-    for number in range(cycle - 1, ledger.FIRST_CYCLE - 1, -1):
+    for number in range(cycle - 1, FIRST_CYCLE - 1, -1):
         stored = known[number] if number in known else find_dataset(ports, number)
         if stored is not None and stored.info.updated < opened - CONSUME_HORIZON:
             break

@@ -16,12 +16,14 @@ from functions.sweeper.decide import SPENDS, Need, decide_need
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from functions.validator.announce import judged_event
-from shared import keys, ledger
+from shared import keys
 from shared.bus import Message
 from shared.cas import apply_with_cas, find
+from shared.compaction import collect_garbage, compact
 from shared.cycle import CODEC, CycleState, Status
 from shared.errors import Retryable
 from shared.events import Tick
+from shared.head import FIRST_CYCLE, begin_head
 from shared.log import log
 from shared.messages import parse_event
 from shared.spend import why_stop, why_warn
@@ -53,15 +55,15 @@ def sweep(deps: LaunchDeps) -> str:
     """
     ports = deps.ports
     away: list[Retryable] = []
-    head = ledger.begin(ports.store)
+    head = begin_head(ports.store)
     done = [crossed] if (crossed := announce_crossing(ports)) else []
-    folded = ledger.compact(ports.store, head)
+    folded = compact(ports.store, head)
     if folded:
         done.append(f"ledger {head}: {folded} segments folded")
     with _at_the_end(away):
         done.extend(_reap(deps))
     for cycle in (head - 1, head):
-        state = find_state(ports, cycle) if cycle >= ledger.FIRST_CYCLE else None
+        state = find_state(ports, cycle) if cycle >= FIRST_CYCLE else None
         if state is None:
             continue
         _tell(state, ports.clock.now())
@@ -158,7 +160,7 @@ def _collect_garbage(deps: LaunchDeps, head: int) -> list[str]:
     store = deps.ports.store
     sealed = [
         cycle
-        for cycle in range(max(head - GARBAGE_WINDOW, ledger.FIRST_CYCLE), head)
+        for cycle in range(max(head - GARBAGE_WINDOW, FIRST_CYCLE), head)
         if next(store.list(keys.ledger(cycle)), None) is not None and find(store, keys.dataset(cycle)) is not None
     ]
-    return [f"ledger {cycle}: {ledger.collect_garbage(store, cycle)} objects collected" for cycle in sealed]
+    return [f"ledger {cycle}: {collect_garbage(store, cycle)} objects collected" for cycle in sealed]

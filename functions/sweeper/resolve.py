@@ -13,7 +13,7 @@ from functions.launcher.seal import read_split_key
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from functions.sweeper.verdict import guard_ends, subjects
-from shared import keys, ledger
+from shared import keys
 from shared.alias import find_production
 from shared.cas import create, find
 from shared.cases import Closed, Resolved, case_of, resolved_events, with_cases
@@ -21,6 +21,7 @@ from shared.corpora import CorpusClip, load_corpus, replace_corpus
 from shared.cycle import CODEC as STATES
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.head import FIRST_CYCLE
 from shared.ids import version_name
 from shared.log import log
 from shared.policy import CanaryPolicy
@@ -118,7 +119,7 @@ def _rows(ports: Ports, version: int, wanted: set[str]) -> dict[str, list[Row]]:
 
 
 def _datasets(ports: Ports, version: int) -> Iterator[Iterable[Row]]:
-    for cycle in range(version, ledger.FIRST_CYCLE - 1, -1):
+    for cycle in range(version, FIRST_CYCLE - 1, -1):
         sealed = find_dataset(ports, cycle)
         if sealed is not None:
             yield sealed.rows

@@ -6,6 +6,7 @@ from shared import keys, ledger
 from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, find
 from shared.errors import CorruptObject
+from shared.head import FIRST_CYCLE, read_head
 from shared.verdict import parse_report
 from shared.watch import CODEC, Four, Subject, Watch, advance, begin, counts_of
 
@@ -53,8 +54,8 @@ def _watch(ports: Ports, subject: Subject) -> str:
 
 
 def _counts(ports: Ports, subject: Subject) -> dict[int, Four]:
-    head = ledger.read_head(ports.store)
-    newest = range(max(head - LEDGERS + 1, ledger.FIRST_CYCLE), head + 1)
+    head = read_head(ports.store)
+    newest = range(max(head - LEDGERS + 1, FIRST_CYCLE), head + 1)
     return {number: counts_of(ledger.count(ports.store, number), subject) for number in newest}
 
 

@@ -17,9 +17,10 @@ from shared.backlog import Backlogs
 from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
-from shared.ledger import Totals
+from shared.head import FIRST_CYCLE, read_head
 from shared.registry import Production
 from shared.spend import Spend
+from shared.totals import Totals
 from shared.training import Heartbeat, parse_document
 from shared.watch import Watch
 
@@ -74,8 +75,8 @@ def look(ports: Ports, *, spends: bool = True, backlogs: Backlogs | None = None)
         spends: also read what the budget's whole period has spent, which takes three reads for each of its cycles.
         backlogs: is asked how many dead letters wait; None = nobody is.
     """
-    head = ledger.read_head(ports.store)
-    views = [view for view in (_view(ports, number) for number in (head, head - 1) if number >= ledger.FIRST_CYCLE) if view is not None]
+    head = read_head(ports.store)
+    views = [view for view in (_view(ports, number) for number in (head, head - 1) if number >= FIRST_CYCLE) if view is not None]
     policy = ports.settings.policy
     production = find_production(ports.store)
     running = next((view for view in views if not view.state.ended), None)

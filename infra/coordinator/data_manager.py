@@ -26,11 +26,12 @@ from shared.clock import Clock, SystemClock
 from shared.config import BadSettings, Settings
 from shared.dir_store import DirStore
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
+from shared.head import read_head
 from shared.ids import new_token
-from shared.ledger import Totals
 from shared.messages import outgoing
 from shared.objectstore import ObjectStore
 from shared.stores import open_store
+from shared.totals import Totals
 from shared.training import sha256_hex
 
 FOLDER = Path(".retune/coordinator")
@@ -178,7 +179,7 @@ class DataManager:
 
     def statistics(self) -> Totals:
         """Return how much has been collected for the next cycle."""
-        return ledger.count(self.store, ledger.read_head(self.store))
+        return ledger.count(self.store, read_head(self.store))
 
     def _report_utterance(self, kind: type[SttError | SttSample], audio: Path | str, hypothesis: str, details: Mapping[str, Any]) -> str:
         utterance_id = str(details.get("utterance_id") or new_token())

@@ -11,8 +11,9 @@ from infra.explain import explain
 from infra.options import me
 from infra.people import Answer
 from infra.train import STARTABLE, train
-from shared import ledger
+from shared.compaction import compact
 from shared.cycle import CycleState, Status
+from shared.head import read_head
 
 
 class TriggerResult(TypedDict):
@@ -71,7 +72,7 @@ class FinetuningOrchestrator:
             The state of the cycle that goes on, and nothing; or None and why none does.
         """
         store = self._functions.ports.store
-        ledger.compact(store, ledger.read_head(store))
+        compact(store, read_head(store))
         running = self.running()
         if running is not None and not (force and running.status == Status.AWAITING_APPROVAL):
             self._carry_on(running)
@@ -91,7 +92,7 @@ class FinetuningOrchestrator:
         running = self.running()
         if running is not None:
             return running, []
-        declined = find_declined(ports, ledger.read_head(ports.store))
+        declined = find_declined(ports, read_head(ports.store))
         held = [] if declined is None else [*declined.decision.held, f"stays declined until {declined.not_before.isoformat()}"]
         return None, held or ["no cycle was opened; the log says more: " + str(self._functions.data.log_path)]
 

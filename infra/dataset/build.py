@@ -19,6 +19,7 @@ from shared.config import Settings
 from shared.dataset import Row
 from shared.errors import CorruptObject
 from shared.events import SttError
+from shared.head import FIRST_CYCLE, read_head
 from shared.line_objects import lines_of
 from shared.policy import Policy
 from shared.spool import Spool
@@ -44,7 +45,7 @@ def build_next(ports: Ports, audio: AudioSource) -> tuple[int, Spool[Row]]:
         Refused: nothing was collected.
     """
     dry = replace(ports, store=Overlay(ports.store, ports.clock))
-    cycle = ledger.read_head(dry.store)
+    cycle = read_head(dry.store)
     while (state := find_state(dry, cycle)) is not None and state.ended:
         cycle += 1  # the head is about to move past a cycle that has ended
     seal_before(dry, audio, cycle)
@@ -85,7 +86,7 @@ def build_from(offer: Offer, policy: Policy, clock: Clock) -> Spool[Row]:
         for clip in offer.clips
     ]
     ledger.append(store, events, "offered")
-    return Spool(ROWS, (_heard(row, audio, policy) for row in make_dataset(ports, audio, ledger.FIRST_CYCLE).rows))
+    return Spool(ROWS, (_heard(row, audio, policy) for row in make_dataset(ports, audio, FIRST_CYCLE).rows))
 
 
 def _heard(row: Row, audio: AudioSource, policy: Policy) -> Row:

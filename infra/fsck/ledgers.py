@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.fsck.books import Problem
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.errors import CorruptObject, InvalidMessage
 from shared.events import Event
-from shared.ledger import Index, Totals
+from shared.ledger import Index
 from shared.messages import parse_stored
 from shared.objectstore import ObjectInfo, ObjectStore
+from shared.totals import TOTALS, Totals, count_events
 from shared.training import parse_document
 
 
@@ -46,7 +47,7 @@ def read_ledger(store: ObjectStore, cycle: int, *, sealed: bool) -> ReadLedger:
         found = _events(store, info.key, problems)
         totals = totals + _totals(info, list(found.values()), problems)
         events |= found
-    return ReadLedger(frozenset(events), totals.errors, ledger.count_events(events.values()).errors, tuple(problems))
+    return ReadLedger(frozenset(events), totals.errors, count_events(events.values()).errors, tuple(problems))
 
 
 def stored_events(store: ObjectStore, cycle: int, problems: list[Problem]) -> dict[str, Event]:
@@ -86,14 +87,14 @@ def _events(store: ObjectStore, key: str, problems: list[Problem]) -> dict[str, 
 
 
 def _totals(info: ObjectInfo, events: Sequence[Event], problems: list[Problem]) -> Totals:
-    exact = ledger.count_events(events)
-    if ledger.TOTALS not in info.metadata:
-        problems.append(Problem(info.key, f"metadata {ledger.TOTALS!r} that says {exact.events} events", "none"))
+    exact = count_events(events)
+    if TOTALS not in info.metadata:
+        problems.append(Problem(info.key, f"metadata {TOTALS!r} that says {exact.events} events", "none"))
         return exact
     try:
-        said = parse_document(Totals, info.metadata[ledger.TOTALS].encode(), what=f"metadata of {info.key}")
+        said = parse_document(Totals, info.metadata[TOTALS].encode(), what=f"metadata of {info.key}")
     except CorruptObject as error:
-        problems.append(Problem(info.key, f"metadata {ledger.TOTALS!r} that says {exact.events} events", str(error)))
+        problems.append(Problem(info.key, f"metadata {TOTALS!r} that says {exact.events} events", str(error)))
         return exact
     if said.events < exact.events or said.errors < exact.errors:
         found = f"{said.events} events, {said.errors} errors"

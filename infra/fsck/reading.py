@@ -18,14 +18,14 @@ from pydantic import BaseModel
 
 from infra.fsck.books import Books, Model, Problem, Quarantined, Stored
 from infra.fsck.ledgers import read_ledger
-from shared import keys, ledger
-from shared.beginning import HEAD_LOST
+from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
 from shared.forgotten import Redaction
+from shared.head import FIRST_CYCLE, HEAD_LOST, read_head
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.registry import CODEC as PRODUCTION
 from shared.registry import Move
@@ -99,7 +99,7 @@ def read_books(store: ObjectStore, *, full: bool = False, now: datetime | None =
     reader = _Reader(store, names)
     found_head = _head(reader)
     numbered = {keys.cycle_of(key) for key in names if key.startswith((keys.CYCLES, "ledger/")) and key.split("/")[1].isdigit()}
-    cycles = range(ledger.FIRST_CYCLE, max(found_head or 0, *numbered, ledger.FIRST_CYCLE) + 1)
+    cycles = range(FIRST_CYCLE, max(found_head or 0, *numbered, FIRST_CYCLE) + 1)
     datasets = reader.each(cycles, keys.dataset, lambda data: tuple(parse_lines(Row, data, what="dataset")))
     ledgers = {cycle: read_ledger(store, cycle, sealed=cycle in datasets) for cycle in cycles}
     states = reader.each(cycles, keys.state, STATES.parse)
@@ -151,14 +151,14 @@ def head_of(states: Mapping[int, CycleState]) -> int:
     """
     newest = max(states, default=0)
     if newest not in states:
-        return ledger.FIRST_CYCLE
+        return FIRST_CYCLE
     return newest if states[newest].status == Status.AWAITING_APPROVAL else newest + 1
 
 
 def _head(reader: _Reader) -> int | None:
     try:
         with reader.noting(keys.HEAD):
-            return ledger.read_head(reader.store)
+            return read_head(reader.store)
     except InvariantBroken:
         reader.unreadable.append(Problem(keys.HEAD, "the cycle that is collecting, since there are cycles", "none", HEAD_LOST))
     return None

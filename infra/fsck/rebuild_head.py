@@ -7,7 +7,7 @@ from shared import keys
 from shared.cas import commit, find
 from shared.errors import CorruptObject
 from shared.frozen import Frozen
-from shared.ledger import Head
+from shared.head import Head
 from shared.objectstore import ABSENT, ObjectStore
 from shared.training import document_bytes, parse_document
 

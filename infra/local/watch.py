@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Self
 
 from functions.crossing import Declined
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC, CycleState
+from shared.head import FIRST_CYCLE, read_head
 from shared.ids import version_name
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC as PRODUCTION
@@ -40,9 +41,9 @@ class News:
 
 def look(store: ObjectStore) -> View:
     """Read what stands in the store."""
-    head = ledger.read_head(store)
+    head = read_head(store)
     states = {}
-    for number in range(max(ledger.FIRST_CYCLE, head - LOOK_BACK), head + 1):
+    for number in range(max(FIRST_CYCLE, head - LOOK_BACK), head + 1):
         found = find(store, keys.state(number))
         if found is not None:
             states[number] = CODEC.parse(found.data)

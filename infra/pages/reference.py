@@ -17,7 +17,8 @@ from shared.dataset import Row
 from shared.events import EVENT_TYPES, TOPIC_OF, TOPICS
 from shared.forgotten import Forgotten, Redaction
 from shared.gold import GoldRecord
-from shared.ledger import Head, Index
+from shared.head import Head
+from shared.ledger import Index
 from shared.policy import Policy
 from shared.registry import Move, Production
 from shared.suites import SuiteInfo

@@ -9,10 +9,11 @@ from pydantic import Field
 from functions.launcher.spending import read_costs
 from infra.simulate.assumptions import Stated
 from infra.simulate.world import World
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status
 from shared.frozen import Frozen
+from shared.head import FIRST_CYCLE, read_head
 from shared.training import TrainingSpec, parse_document
 
 HOUR_S = 3600.0
@@ -136,15 +137,15 @@ class HeldLog:
 
 def cycle_outcomes(world: World, held: HeldLog, start: datetime, wer: float) -> tuple[CycleOutcome, ...]:
     """Return what became of every cycle that was opened."""
-    head = ledger.read_head(world.store)
+    head = read_head(world.store)
     hours = _hours_by_cycle(world, head)
-    found = (find(world.store, keys.state(number)) for number in range(ledger.FIRST_CYCLE, head + 1))
+    found = (find(world.store, keys.state(number)) for number in range(FIRST_CYCLE, head + 1))
     return tuple(_outcome(world, CODEC.parse(stored.data), held, start, wer, hours) for stored in found if stored is not None)
 
 
 def _hours_by_cycle(world: World, head: int) -> dict[int, float]:
     hours: dict[int, float] = {}
-    for number in range(ledger.FIRST_CYCLE, head + 1):
+    for number in range(FIRST_CYCLE, head + 1):
         # costs reach back over the budget's period and ten cycles at least: the newest of them is the one that is asked for
         costs = [cost for cost in read_costs(world.ports, number + 1) if cost.cycle == number]
         hours[number] = sum(cost.gpu_s for cost in costs) / HOUR_S

@@ -17,6 +17,7 @@ from shared.cas import find
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, Utterance
+from shared.head import FIRST_CYCLE, read_head
 from shared.messages import parse_stored
 from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
@@ -64,7 +65,7 @@ def _read_file(path: Path) -> Iterator[Event]:
 def read_bucket(store: ObjectStore) -> list[Event]:
     """Return every event that a bucket's datasets and ledgers hold, each once."""
     events: dict[str, Event] = {}
-    for cycle in range(ledger.FIRST_CYCLE, ledger.read_head(store) + 1):
+    for cycle in range(FIRST_CYCLE, read_head(store) + 1):
         found = find(store, keys.dataset(cycle))
         rows = parse_lines(Row, found.data, what=found.info.key) if found else []
         for event in chain(ledger.read_events(store, cycle), _events_of(rows)):

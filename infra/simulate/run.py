@@ -13,10 +13,11 @@ from infra.simulate.assumptions import Assumptions
 from infra.simulate.calls import Calls
 from infra.simulate.outcome import HOUR_S, HeldLog, Outcome, cycle_outcomes
 from infra.simulate.world import World
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status
 from shared.events import SttError, SttSample
+from shared.head import FIRST_CYCLE, read_head
 from shared.log import fresh
 from shared.policy import Policy
 from shared.testing.clock import START, FakeClock
@@ -84,7 +85,7 @@ class _Run:
         self._errors = self._samples = 0
         self._level, self._level_seconds = 1.0, 0.0
         self._first_better_h: float | None = None
-        self._head, self._head_since = ledger.FIRST_CYCLE, START
+        self._head, self._head_since = FIRST_CYCLE, START
 
     def carry_out(self, tell: Tell) -> Outcome:
         """Go step by step to the end; return what came of it."""
@@ -113,11 +114,11 @@ class _Run:
 
     def _where(self) -> str:
         stable = self._world.serving().stable
-        return f"cycle {ledger.read_head(self._world.store)} collects, v{stable} serves"
+        return f"cycle {read_head(self._world.store)} collects, v{stable} serves"
 
     def _observe(self, since: datetime, now: datetime) -> None:
         store, at_h = self._world.store, (now - START).total_seconds() / HOUR_S
-        head = ledger.read_head(store)
+        head = read_head(store)
         if head != self._head:
             self._head, self._head_since = head, now
         collected_s = (now - self._head_since).total_seconds()
@@ -142,8 +143,8 @@ class _Run:
                 self._world.type("model-commands", self._deploying(state))
 
     def _newest(self) -> Iterator[CycleState]:
-        head = ledger.read_head(self._world.store)
-        for number in range(max(head - 1, ledger.FIRST_CYCLE), head + 1):
+        head = read_head(self._world.store)
+        for number in range(max(head - 1, FIRST_CYCLE), head + 1):
             found = find(self._world.store, keys.state(number))
             if found is not None:
                 yield CODEC.parse(found.data)
@@ -175,7 +176,7 @@ class _Run:
         return Outcome(
             name=self._name,
             cycles=cycles,
-            collecting=self._held.of(ledger.read_head(world.store)),
+            collecting=self._held.of(read_head(world.store)),
             gpu_hours=hours,
             usd=None if price is None else hours * price,
             first_better_h=self._first_better_h,

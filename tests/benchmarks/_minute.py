@@ -21,6 +21,7 @@ from shared import ledger
 from shared.clock import SystemClock
 from shared.events import Event, Tick
 from shared.frozen import Frozen
+from shared.head import read_head
 from shared.messages import outgoing
 from shared.policy import Policy
 from shared.testing import builders
@@ -224,7 +225,7 @@ class Drive:
             self._counted.delay_s = CALL_S
             spans += collect()
             collecting += self._counted.take()
-            found = [info.size_bytes for info in ledger.look(self._stack.store, ledger.read_head(self._stack.store)).live]
+            found = [info.size_bytes for info in ledger.look(self._stack.store, read_head(self._stack.store)).live]
             segments, stored_bytes = segments + len(found), stored_bytes + sum(found)
             before = self._cpu_s(), self._log.stat().st_size
             swept, took_s = self._sweep()

@@ -48,6 +48,7 @@ from shared.cas import find
 from shared.clock import SystemClock
 from shared.cycle import CODEC
 from shared.events import FINETUNE_TRIGGERS, STT_ERRORS, Event, ThresholdCrossed, Tick
+from shared.head import FIRST_CYCLE, Head, read_head
 from shared.messages import outgoing, parse_event
 from shared.policy import Policy
 from shared.pubsub import PubSubBus
@@ -178,13 +179,13 @@ class Bench:
         for prefix in ("ledger/", "cycles/"):
             for info in self._stack.store.list(prefix):
                 self._stack.store.delete(info.key)
-        self._stack.store.put(keys.HEAD, document_bytes(ledger.Head(cycle=ledger.FIRST_CYCLE)))  # without it a head would be lost
+        self._stack.store.put(keys.HEAD, document_bytes(Head(cycle=FIRST_CYCLE)))  # without it a head would be lost
         return [_judged(repetition, published, heard[repetition.cycle]) for repetition, published in made]
 
     def _repeat(self) -> tuple[Repetition, float]:
         """Cross the threshold of the cycle that collects; return what came of it, and when its last error was published."""
         scenario, store = self._scenario, self._stack.store
-        cycle = ledger.read_head(store)
+        cycle = read_head(store)
         self._settle_head(cycle)
         self._delay.seconds = scenario.latency_s
         errors = self._errors(cycle)
@@ -250,7 +251,7 @@ class Bench:
         store = self._stack.store
         until(lambda: find(store, keys.state(cycle)), f"cycle {cycle} to be opened")
         self._bus.publish(Outgoing(FINETUNE_TRIGGERS, json.dumps({"cancel": cycle}).encode()))
-        until(lambda: ledger.read_head(store) > cycle, f"cycle {cycle} to be cancelled")
+        until(lambda: read_head(store) > cycle, f"cycle {cycle} to be cancelled")
         states = [CODEC.parse(store.get(info.key).data) for info in store.list("cycles/") if info.key.endswith("/state.json")]
         return sum(state.cycle >= cycle for state in states)
 

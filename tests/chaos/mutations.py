@@ -79,7 +79,7 @@ MUTATIONS = tuple(
                 "    if False:",
                 f"{FOUND}::test_a_launcher_that_was_overtaken_by_a_cancel_ends_the_trainer_that_it_started",
             ),
-            ("    ledger.move_head(ports.store, cycle)\n", "", 4),
+            ("    move_head(ports.store, cycle)\n", "", 4),
             (
                 "    if before is not None and not before.ended:",
                 "    if False:",
@@ -99,7 +99,7 @@ MUTATIONS = tuple(
         ),
         "functions.launcher.handler": (
             (
-                "        ledger.move_head(deps.ports.store, cycle)\n",
+                "        move_head(deps.ports.store, cycle)\n",
                 "",
                 f"{TRACES}::test_trace_3_a_cancel_that_dies_between_state_and_head_is_finished_by_its_redelivery",
             ),
@@ -177,8 +177,8 @@ MUTATIONS = tuple(
                 "tests/unit/test_cas.py::test_what_another_creates_meanwhile_is_decided_on_and_not_overwritten",
             ),
         ),
-        "shared.ledger": (
-            ("        cycle = head.read(store)\n", "", 100),
+        "shared.ledger": (("        cycle = head.read(store)\n", "", 100),),
+        "shared.compaction": (
             (
                 "        if info.key in pending:\n            store.delete(info.key)\n",
                 "        pass\n",

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from functions.wiring import READS, subscription_name
-from shared import ledger
 from shared.cas import find
 from shared.cycle import Status
 from shared.errors import InvalidMessage, InvariantBroken
 from shared.events import MODEL_EVENTS, TOPICS
+from shared.head import FIRST_CYCLE, read_head
 from shared.keys import state as state_key
 from shared.messages import parse_event
 from shared.policy import Policy
@@ -111,8 +111,8 @@ class _Run:
     # rest
 
     def _cycles(self) -> Iterator[int]:
-        head = ledger.read_head(self.world.store)
-        return (cycle for cycle in range(ledger.FIRST_CYCLE, head + 1) if find(self.world.store, state_key(cycle)) is not None)
+        head = read_head(self.world.store)
+        return (cycle for cycle in range(FIRST_CYCLE, head + 1) if find(self.world.store, state_key(cycle)) is not None)
 
     def _come_to_rest(self) -> None:
         """End what lasts, let everybody do their work until nothing moves, then have one more dataset sealed."""

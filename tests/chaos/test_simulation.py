@@ -11,8 +11,10 @@ from functions.deployer import handler as deployer
 from shared import keys, ledger
 from shared.cas import create
 from shared.events import Event
+from shared.head import read_head
 from shared.objectstore import ObjectStore
 from shared.registry import Move, events_of, state_of
+from shared.totals import TOTALS, count_events
 from shared.training import document_bytes
 from tests.chaos.acts import ACTS
 from tests.chaos.coverage import Coverage, crash_everywhere
@@ -144,9 +146,9 @@ def test_a_handler_that_publishes_before_it_persists_is_found() -> None:
 
 
 def append_without_looking_at_the_head_again(store: ObjectStore, events: Sequence[Event], token: str, *_: object) -> int:
-    cycle = ledger.read_head(store)
+    cycle = read_head(store)
     data = b"".join(event.model_dump_json(exclude_none=True).encode() + b"\n" for event in events)
-    ledger._put_segment(store, keys.segment(cycle, token), data, {ledger.TOTALS: ledger.count_events(events).model_dump_json()})
+    ledger._put_segment(store, keys.segment(cycle, token), data, {TOTALS: count_events(events).model_dump_json()})
     return cycle
 
 

@@ -28,6 +28,7 @@ from shared.audio_source import AudioSource
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.events import MODEL_EVENTS, STT_ERRORS, Event, SttError, SttSample, SttTraffic
+from shared.head import read_head
 from shared.stores import open_store
 from shared.testing.memory_bus import MemoryBus
 
@@ -51,7 +52,7 @@ class Cloud:
         collector = Collector(ports, AudioSource(allowed_prefixes=self.settings.audio_prefixes).check)
         for message in self.bus.published(STT_ERRORS):
             collector(message)
-        return list(ledger.read_events(ports.store, ledger.read_head(ports.store)))
+        return list(ledger.read_events(ports.store, read_head(ports.store)))
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from functions.launcher.window import find_dataset
 from functions.sweeper.handler import sweep
 from shared import keys, ledger
 from shared.cas import apply_with_cas, commit, find
+from shared.compaction import compact
 from shared.errors import Conflict
 from shared.events import FinetuneRequested, RollbackRequested
+from shared.head import KnownHead, begin_head, move_head
 from shared.objectstore import ABSENT
 from shared.registry import CODEC, Command, decide_promote
 from shared.testing import builders
@@ -46,13 +48,13 @@ def forced(number: int = 1) -> Callable[[World], object]:
 @Every
 @given(schedules, st.booleans())
 def test_an_acknowledged_event_is_in_the_sealed_ledger_or_in_the_next(schedule: list[int], knows_the_head: bool) -> None:
-    store, head = filled(), ledger.KnownHead()
+    store, head = filled(), KnownHead()
     if knows_the_head:
-        ledger.begin(store)
+        begin_head(store)
         head.read(store)
 
     def seal() -> set[str]:
-        ledger.move_head(store, 1)
+        move_head(store, 1)
         return ids(store)
 
     appended, sealed = interleave(store, schedule, lambda: ledger.append(store, [builders.error(9)], "late", head), seal)
@@ -64,8 +66,8 @@ def test_an_acknowledged_event_is_in_the_sealed_ledger_or_in_the_next(schedule: 
 @Every
 @given(st.lists(st.integers(0, 2), max_size=60), st.integers(1, 4))
 def test_flushes_that_know_an_old_head_are_acknowledged_where_it_stands(schedule: list[int], moves: int) -> None:
-    store, head = filled(), ledger.KnownHead()
-    ledger.begin(store)
+    store, head = filled(), KnownHead()
+    begin_head(store)
     head.read(store)
 
     def flush(number: int) -> int:
@@ -73,7 +75,7 @@ def test_flushes_that_know_an_old_head_are_acknowledged_where_it_stands(schedule
 
     def move() -> None:
         for past in range(1, moves + 1):
-            ledger.move_head(store, past)
+            move_head(store, past)
 
     first, second, _ = interleave(store, schedule, lambda: flush(8), lambda: flush(9), move)
     for number, cycle in ((8, first), (9, second)):
@@ -86,10 +88,10 @@ def test_flushes_that_know_an_old_head_are_acknowledged_where_it_stands(schedule
 @given(schedules)
 def test_a_reader_beside_a_compactor_sees_every_event_once(schedule: list[int]) -> None:
     store = filled(6)
-    ledger.compact(store, 1)
+    compact(store, 1)
     ledger.append(store, [builders.error(6), builders.error(7)], "more")
     ledger.append(store, [builders.error(8)], "more2")
-    read, _ = interleave(store, schedule, lambda: ids(store), lambda: (ledger.compact(store, 1), ledger.compact(store, 1)))
+    read, _ = interleave(store, schedule, lambda: ids(store), lambda: (compact(store, 1), compact(store, 1)))
     assert read == {f"e{n}" for n in range(9)}
     assert ledger.count(store, 1).errors == 9
 
@@ -98,10 +100,10 @@ def test_a_reader_beside_a_compactor_sees_every_event_once(schedule: list[int]) 
 @given(schedules)
 def test_two_compactors_fold_everything_once(schedule: list[int]) -> None:
     store = filled(6)
-    interleave(store, schedule, lambda: ledger.compact(store, 1), lambda: ledger.compact(store, 1))
+    interleave(store, schedule, lambda: compact(store, 1), lambda: compact(store, 1))
     ledger.append(store, [builders.error(7)], "a")
     ledger.append(store, [builders.error(8)], "b")
-    ledger.compact(store, 1)
+    compact(store, 1)
     assert ledger.count(store, 1).errors == 8
     assert len(ids(store)) == 8
 
@@ -110,7 +112,7 @@ def test_two_compactors_fold_everything_once(schedule: list[int]) -> None:
 @given(schedules)
 def test_a_count_beside_a_compactor_is_right(schedule: list[int]) -> None:
     store = filled(5)
-    counted, _ = interleave(store, schedule, lambda: ledger.count(store, 1).errors, lambda: ledger.compact(store, 1))
+    counted, _ = interleave(store, schedule, lambda: ledger.count(store, 1).errors, lambda: compact(store, 1))
     assert counted == 5
     assert ledger.count(store, 1).errors == 5
 

@@ -23,8 +23,10 @@ from shared.cas import find
 from shared.cycle import Status
 from shared.dataset import Row
 from shared.errors import CommitUnknown, Retryable, RetuneError
+from shared.head import read_head
 from shared.policy import CanaryPolicy
 from shared.testing import builders
+from shared.totals import count_events
 from shared.verdict import parse_report
 from tests.world import POLICY, World, right, wrong
 
@@ -182,7 +184,7 @@ class Loop(RuleBasedStateMachine):
     # what must hold
 
     def _datasets(self) -> dict[int, list[Row]]:
-        head = ledger.read_head(self.world.store)
+        head = read_head(self.world.store)
         found = {cycle: find_dataset(self.world.ports, cycle) for cycle in range(1, head + 1)}
         return {cycle: list(sealed.rows) for cycle, sealed in found.items() if sealed is not None}
 
@@ -191,7 +193,7 @@ class Loop(RuleBasedStateMachine):
         datasets = self._datasets()
         fresh = Counter(row.event_id for rows in datasets.values() for row in rows if row.origin == "fresh")
         assert not [event_id for event_id, times in fresh.items() if times > 1]
-        open_ledgers = range(1, ledger.read_head(self.world.store) + 1)
+        open_ledgers = range(1, read_head(self.world.store) + 1)
         waiting = {
             event.event_id for cycle in open_ledgers if cycle not in datasets for event in ledger.read_events(self.world.store, cycle)
         }
@@ -199,7 +201,7 @@ class Loop(RuleBasedStateMachine):
 
     @invariant()
     def one_cycle_at_a_time(self) -> None:
-        head = ledger.read_head(self.world.store)
+        head = read_head(self.world.store)
         states = [self.world.state(n) for n in range(1, head + 1) if find(self.world.store, keys.state(n))]
         assert sum(not state.ended for state in states) <= 1, [(state.cycle, state.status) for state in states]
 
@@ -223,8 +225,8 @@ class Loop(RuleBasedStateMachine):
 
     @invariant()
     def the_open_ledger_is_never_counted_too_low(self) -> None:
-        head = ledger.read_head(self.world.store)
-        exact = ledger.count_events(ledger.read_events(self.world.store, head))
+        head = read_head(self.world.store)
+        exact = count_events(ledger.read_events(self.world.store, head))
         assert ledger.count(self.world.store, head).errors >= exact.errors
 
     def teardown(self) -> None:
@@ -254,7 +256,7 @@ class Loop(RuleBasedStateMachine):
         """The ticks took longer than a canary may last; one that a person began in the last of them would still be there."""
         canary = self.world.production().canary
         assert canary is None or (self.world.clock.now() - canary.since).total_seconds() < self.policy.canary.max_duration_s + 1000
-        for cycle in range(1, ledger.read_head(self.world.store) + 1):
+        for cycle in range(1, read_head(self.world.store) + 1):
             if find(self.world.store, keys.state(cycle)) and self.world.state(cycle).status == Status.CANARY:
                 assert canary is not None
                 assert canary.version == cycle, f"cycle {cycle} is on canary, and no session is served by it"

@@ -13,9 +13,11 @@ from functions.launcher.window import find_dataset
 from functions.sweeper.handler import sweep
 from shared import keys, ledger
 from shared.cas import apply_with_cas, commit, find
+from shared.compaction import collect_garbage, compact
 from shared.cycle import Status
 from shared.errors import Conflict, InvariantBroken, RetuneError
 from shared.events import FinetuneCancelled, FinetuneRequested
+from shared.head import KnownHead, read_head
 from shared.objectstore import ABSENT
 from shared.registry import CODEC, Command, decide_promote, decide_rollback
 from shared.retention import decide_withdraw
@@ -85,9 +87,9 @@ def test_trace_3_a_cancel_that_dies_between_state_and_head_is_finished_by_its_re
     with pytest.raises(Killed):
         cancel(world)
     assert world.state(1).status == Status.CANCELLED
-    assert ledger.read_head(world.store) == 1
+    assert read_head(world.store) == 1
     cancel(world)
-    assert ledger.read_head(world.store) == 2
+    assert read_head(world.store) == 2
 
 
 def test_trace_3_a_new_request_also_moves_the_head_past_a_cancelled_cycle() -> None:
@@ -125,7 +127,7 @@ def test_two_cycles_cancelled_in_a_row_leave_both_ledgers_to_the_third() -> None
 
 def test_a_flush_that_knew_the_head_before_a_cancelled_cycle_is_consumed_once() -> None:
     world = ready(auto_approve_finetuning=False, min_error_cases=20)
-    head = ledger.KnownHead()
+    head = KnownHead()
     assert head.read(world.store) == 1
     world.publish(builders.error(20))
     world.settle()
@@ -147,7 +149,7 @@ def test_trace_4_a_launcher_that_dies_after_moving_the_head_is_carried_on() -> N
     die_at(world.store, "put", keys.dataset(1))
     with pytest.raises(Killed):
         force(world)
-    assert ledger.read_head(world.store) == 2
+    assert read_head(world.store) == 2
     assert find_dataset(world.ports, 1) is None
     force(world)
     assert find_dataset(world.ports, 1) is not None
@@ -170,14 +172,14 @@ def test_trace_7_a_compactor_that_dies_before_its_deletes_then_two_more_compacti
     store = seeded(3)
     die_at(store, "delete", keys.ledger(1))
     with pytest.raises(Killed):
-        ledger.compact(store, 1)
+        compact(store, 1)
     assert ledger.count(store, 1).errors == 3
     for number in (3, 4):
         ledger.append(store, [builders.error(number)], f"later{number}")
-    assert ledger.compact(store, 1) == 2  # at once, not at the tick after
+    assert compact(store, 1) == 2  # at once, not at the tick after
     for number in (5, 6):
         ledger.append(store, [builders.error(number)], f"last{number}")
-    assert ledger.compact(store, 1) == 2
+    assert compact(store, 1) == 2
     assert ledger.count(store, 1).errors == 7
     assert len(ledger.read_events(store, 1)) == 7
 
@@ -186,9 +188,9 @@ def test_trace_8_a_second_try_of_a_compaction_writes_a_part_of_another_name() ->
     store = seeded(3)
     die_at(store, "put", keys.ledger_index(1))
     with pytest.raises(Killed):
-        ledger.compact(store, 1)
+        compact(store, 1)
     orphan = {info.key for info in store.list(keys.ledger(1)) if "/part-" in info.key}
-    ledger.compact(store, 1)
+    compact(store, 1)
     parts = {info.key for info in store.list(keys.ledger(1)) if "/part-" in info.key}
     assert len(orphan) == 1
     assert len(parts) == 2
@@ -197,9 +199,9 @@ def test_trace_8_a_second_try_of_a_compaction_writes_a_part_of_another_name() ->
 
 def test_trace_9_no_part_is_garbage_before_its_dataset_exists() -> None:
     store = seeded(3)
-    ledger.compact(store, 1)
+    compact(store, 1)
     with pytest.raises(InvariantBroken, match=r"expected cycles/000001/dataset\.jsonl"):
-        ledger.collect_garbage(store, 1)
+        collect_garbage(store, 1)
     assert len(ledger.read_events(store, 1)) == 3
 
 

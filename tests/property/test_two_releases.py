@@ -19,6 +19,7 @@ from shared import keys, ledger
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
 from shared.forgotten import Forgotten
+from shared.head import read_head
 from shared.ledger import Index
 from shared.registry import Production
 from shared.suites import SuiteInfo
@@ -124,7 +125,7 @@ def live(world: MixedWorld) -> None:
 
 def placed(world: MixedWorld) -> set[str]:
     """Return the events that are in a dataset or in the open ledger."""
-    head = ledger.read_head(world.bucket)
+    head = read_head(world.bucket)
     sealed: Iterator[Row] = (
         row for number in range(1, head) for row in parse_lines(Row, world.bucket.get(keys.dataset(number)).data, what="dataset")
     )

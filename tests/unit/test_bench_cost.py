@@ -11,7 +11,7 @@ from infra.bundle import ROOT
 from shared import keys
 from shared.cas import find
 from shared.config import Settings
-from shared.ledger import move_head
+from shared.head import move_head
 from shared.messages import outgoing
 from shared.testing import builders
 from shared.testing.clock import FakeClock

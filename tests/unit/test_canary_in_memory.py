@@ -5,9 +5,10 @@ from itertools import count
 import pytest
 
 from functions.sweeper.watch import find_watch
-from shared import keys, ledger
+from shared import keys
 from shared.bus import Message
 from shared.cycle import Status
+from shared.head import move_head
 from shared.policy import CanaryPolicy
 from shared.sequential import Counts, Pair, total
 from shared.testing import builders
@@ -157,7 +158,7 @@ def test_a_person_who_promotes_another_version_ends_the_canary_by_the_next_look(
 def test_a_canary_outlives_the_ledger_in_which_it_began() -> None:
     made = world()
     serve(made, 5, v0=(0, 100), v1=(0, 20))
-    ledger.move_head(made.store, 2)
+    move_head(made.store, 2)
     made.store.put(keys.dataset(2), b"")
     made.publish_tick()
     made.settle()

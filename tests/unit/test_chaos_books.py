@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from functions.push import body_of, quarantine
-from shared import keys, ledger
+from shared import keys
 from shared.cycle import Status
 from shared.events import STT_ERRORS
+from shared.head import begin_head
 from shared.messages import parse_event
 from shared.policy import CanaryPolicy
 from shared.registry import Canary
@@ -354,7 +355,7 @@ def test_what_the_store_lacks_is_seen_by_whoever_reads_it() -> None:
 def test_a_document_that_its_reader_refuses_is_named() -> None:
     made = World()
     made.install_model()
-    ledger.begin(made.store)  # what a sweep would do
+    begin_head(made.store)  # what a sweep would do
     made.store.put(keys.spec(1), b"{}")
     (problem,) = read_books(made.store, Outside()).unreadable
     assert (problem.where, problem.found) == (keys.spec(1), "spec: expected a valid TrainingSpec, found cycle: Field required")

@@ -21,6 +21,7 @@ from shared.bus import Outgoing
 from shared.config import Settings
 from shared.errors import InvalidMessage, Retryable
 from shared.events import FINETUNE_TRIGGERS, Event, Tick
+from shared.head import begin_head, move_head
 from shared.ids import derived_event_id
 from shared.log import fresh, log
 from shared.policy import Policy
@@ -317,7 +318,7 @@ class Collecting:
 
 def test_a_report_stands_in_the_ledger_of_the_present_cycle_when_it_is_acknowledged() -> None:
     world = Collecting()
-    ledger.move_head(world.store, 4)
+    move_head(world.store, 4)
     assert world.report(builders.error(1)) == "collected"
     assert world.held_by(5) == {"e1"}
 
@@ -328,7 +329,7 @@ def test_a_head_that_moves_during_the_append_gets_the_events_before_they_are_ack
 
     def move_head_after_the_first(operation: str, key: str) -> None:
         if operation == "put" and key.startswith(keys.ledger(1)):
-            ledger.move_head(world.store, 1)
+            move_head(world.store, 1)
 
     def hold_the_second(operation: str, key: str) -> None:
         if operation == "put" and key.startswith(keys.ledger(2)):
@@ -387,7 +388,7 @@ def test_a_write_that_fails_has_each_report_delivered_again_under_its_own_name(f
         if operation == "stat":  # the look at the head after the write: the events are there, and nobody may say so
             raise failure
 
-    ledger.begin(world.store)
+    begin_head(world.store)
     world.collected(builders.error(0))
     world.store.before = away
     for number, error in enumerate(world.collected(builders.error(1), builders.error(2)), 1):
@@ -435,13 +436,13 @@ def test_who_looks_at_the_level_keeps_no_other_report_waiting() -> None:
 
 def test_a_head_that_was_known_costs_one_look_after_the_write() -> None:
     world = Collecting(count_interval_s=1e6)
-    ledger.begin(world.store)
+    begin_head(world.store)
     world.collected(builders.error(1))
     calls: list[str] = []
     world.store.before = lambda operation, key: calls.append(f"{operation} {key.partition('/')[0]}")
     world.collected(builders.error(2))
     assert calls == ["put ledger", "stat cycles"]
-    ledger.move_head(world.store, 1)
+    move_head(world.store, 1)
     calls.clear()
     world.collected(builders.error(3))
     assert calls == ["put ledger", "stat cycles", "get cycles", "put ledger", "stat cycles"]
@@ -508,7 +509,7 @@ def test_a_threshold_is_announced_once_in_an_interval_by_an_id_that_stays() -> N
 def test_another_cycle_is_another_crossing() -> None:
     world = Collecting(min_errors=1)
     world.report(builders.error(1))
-    ledger.move_head(world.store, 1)
+    move_head(world.store, 1)
     world.report(builders.error(2))
     first, second = world.announced()
     assert (first["cycle"], second["cycle"]) == (1, 2)

@@ -19,11 +19,12 @@ from infra import status
 from shared import keys
 from shared.cycle import Status
 from shared.errors import InvariantBroken, NotFound, Retryable
-from shared.ledger import Head, Totals
+from shared.head import Head
 from shared.policy import Policy
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
+from shared.totals import Totals
 from shared.training import EvaluationRow, document_bytes
 from shared.watch import Subject, Verdict, Watch
 from tests.console_world import HOSTILE, console, console_world

@@ -16,9 +16,10 @@ from functions.views.scan import Bound, lines_naming, naming, within
 from functions.views.utterance import read_utterance
 from infra import utterance
 from infra.errors import Refused
-from shared import keys, ledger
+from shared import keys
+from shared.compaction import compact
 from shared.errors import NotFound, Retryable
-from shared.ledger import Head
+from shared.head import Head
 from shared.objectstore import ObjectInfo
 from shared.testing import builders
 from shared.testing.clock import START
@@ -189,7 +190,7 @@ def test_a_segment_that_is_folded_meanwhile_is_looked_for_again(made: World) -> 
     def fold(operation: str, key: str) -> None:
         if operation == "get" and "/segment-" in key and not compactions:
             compactions.append(0)
-            compactions[0] = ledger.compact(store, 4, at_least=1)
+            compactions[0] = compact(store, 4, at_least=1)
 
     store.before = fold
     assert [mention.kind for mention in read_utterance(copied.ports, "late", range(1, 5)).mentions] == ["error"]

@@ -11,11 +11,12 @@ from functions.launcher.counting import exact_trigger, read_measured
 from functions.launcher.drafting import recordings_of
 from functions.launcher.spending import read_costs
 from functions.launcher.states import newest_states
-from shared import keys, ledger
+from shared import keys
 from shared.budget import BudgetPolicy
 from shared.cas import find
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.head import read_head
 from shared.policy import Policy, TriggerDecision
 from shared.testing import builders
 from shared.testing.clock import START
@@ -40,14 +41,14 @@ def report(made: World, numbers: range) -> None:
 
 
 def decide(made: World, *, forced: bool = False) -> TriggerDecision:
-    return exact_trigger(made.ports, ledger.read_head(made.store), newest_states(made.ports), forced=forced)
+    return exact_trigger(made.ports, read_head(made.store), newest_states(made.ports), forced=forced)
 
 
 def fail_after(made: World, seconds: float) -> None:
     """Let a forced cycle train so long and fail for good."""
     made.type("finetune-triggers", '{"force": true}')
     made.settle()
-    cycle = ledger.read_head(made.store) - 1
+    cycle = read_head(made.store) - 1
     run = next(iter(made.trainers.runs.values()))
     assert made.begin(run) == ""
     made.clock.advance(seconds)

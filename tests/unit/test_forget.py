@@ -16,6 +16,7 @@ from infra.errors import Refused
 from infra.forget import ForgetReport, forget
 from infra.session import Session
 from shared import keys, ledger
+from shared.compaction import compact
 from shared.corpora import CorpusClip, load_corpus
 from shared.cycle import Status
 from shared.dataset import Row
@@ -313,7 +314,7 @@ def test_a_compactor_that_read_before_brings_nothing_back(taught: World) -> None
             done.append(forget(world.ports, "speaker", TAUGHT, by="ana"))
 
     world.store.before = before
-    assert ledger.compact(world.store, 2) == 0
+    assert compact(world.store, 2) == 0
     world.store.before = lambda _operation, _key: None
     assert TAUGHT not in "".join(event.model_dump_json() for event in ledger.read_events(world.store, 2))
     run(world, "speaker", TAUGHT)

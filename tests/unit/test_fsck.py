@@ -15,11 +15,13 @@ from infra.fsck.command import FsckReport, fsck
 from infra.fsck.recollect import recollect
 from infra.session import Session
 from shared import keys, ledger
+from shared.compaction import compact
 from shared.errors import Retryable
 from shared.forgotten import Redaction, record_redaction
 from shared.objectstore import ABSENT
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
+from shared.totals import TOTALS, Totals, count_events
 from shared.training import sha256_hex
 from tests.world import BUCKET, POLICY, World, wrong
 
@@ -43,7 +45,7 @@ def world() -> World:
     made.settle()
     made.publish(builders.error(91))
     made.settle()
-    ledger.compact(made.store, 3)
+    compact(made.store, 3)
     made.publish(builders.error(92))
     made.settle()
     return made
@@ -97,13 +99,13 @@ def without_totals(store: MemoryStore) -> None:
 
 def too_low(store: MemoryStore) -> None:
     key = last(store, keys.ledger(3), "segment")
-    store.put(key, store.get(key).data, metadata={ledger.TOTALS: ledger.Totals().model_dump_json()})
+    store.put(key, store.get(key).data, metadata={TOTALS: Totals().model_dump_json()})
 
 
 def stranded(store: MemoryStore) -> None:
     line = builders.error(150).model_dump_json(exclude_none=True).encode() + b"\n"
-    totals = ledger.count_events([builders.error(150)]).model_dump_json()
-    store.put(keys.segment(1, "late"), line, metadata={ledger.TOTALS: totals})
+    totals = count_events([builders.error(150)]).model_dump_json()
+    store.put(keys.segment(1, "late"), line, metadata={TOTALS: totals})
 
 
 SPOILT: dict[str, tuple[Spoil, str]] = {

@@ -10,10 +10,11 @@ import pytest
 from infra.errors import Refused
 from infra.models import Imported, import_model, list_models
 from infra.people import Person
-from shared import keys, ledger
+from shared import keys
 from shared.code_identity import code_identity
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.head import read_head
 from shared.testing import builders
 from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
 from tests.unit.test_cli import Settling
@@ -54,7 +55,7 @@ def test_a_later_import_takes_the_next_cycles_number_and_waits_to_be_promoted() 
     imported = bring_in(world, "second")
     assert (imported.version, imported.promotion, world.production().stable) == (1, None, 0)
     assert (world.state(1).status, world.state(1).reason) == (Status.INCONCLUSIVE, "imported; nothing was measured")
-    assert ledger.read_head(world.store) == 2
+    assert read_head(world.store) == 2
     assert bring_in(world, "third", make_stable=True).version == 2
     assert world.production().stable == 2
 
@@ -83,7 +84,7 @@ def test_while_a_cycle_runs_no_model_is_brought_in() -> None:
     world.settle()
     with pytest.raises(Refused, match="cycle 1 is awaiting_approval: an imported model takes the next cycle's number"):
         bring_in(world, "second")
-    assert ledger.read_head(world.store) == 1
+    assert read_head(world.store) == 1
 
 
 def test_an_import_that_died_half_way_does_not_block_the_next() -> None:

@@ -8,15 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import keys, ledger
+from shared import compaction, keys, ledger
 from shared.cas import commit, create, find
+from shared.compaction import collect_garbage, compact
 from shared.errors import CorruptObject, InvariantBroken, Retryable
 from shared.events import Event
-from shared.ledger import Index, Totals, count_events
+from shared.head import KnownHead, begin_head, move_head, read_head
+from shared.ledger import Index
 from shared.objectstore import ABSENT
 from shared.testing.builders import correction, error, sample, traffic
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
+from shared.totals import Totals, count_events
 from shared.training import document_bytes, parse_document
 
 HOUR = timedelta(hours=1)
@@ -121,7 +124,7 @@ def test_without_duplicates_the_count_is_exact_however_often_the_ledger_was_comp
     for number, event in enumerate(every):
         ledger.append(store, [event], f"token {number}")
         if rng.random() < 0.3:
-            ledger.compact(store, 1, at_least=rng.randint(1, 4))
+            compact(store, 1, at_least=rng.randint(1, 4))
     assert ledger.count(store, 1) == count_events(ledger.read_events(store, 1)) == count_events(every)
 
 
@@ -160,7 +163,7 @@ def test_a_segment_without_its_counts_needs_a_person() -> None:
 
 def test_a_compaction_folds_the_segments_into_one_part_and_deletes_them() -> None:
     store = filled([error(1)], [error(2), traffic(1, 7)])
-    assert ledger.compact(store, 1) == 2
+    assert compact(store, 1) == 2
     assert names(store) == {"index.json", "part"}
     index = index_of(store)
     assert index.totals == count_events([error(1), error(2), traffic(1, 7)])
@@ -169,10 +172,10 @@ def test_a_compaction_folds_the_segments_into_one_part_and_deletes_them() -> Non
 
 def test_the_next_compaction_adds_a_part_and_forgets_what_was_pending_before() -> None:
     store = filled([error(1)], [error(2)])
-    ledger.compact(store, 1)
+    compact(store, 1)
     first = index_of(store)
     ledger.append(store, [error(3)], "c")
-    assert ledger.compact(store, 1, at_least=1) == 1
+    assert compact(store, 1, at_least=1) == 1
     second = index_of(store)
     assert second.parts[:1] == first.parts
     assert len(second.parts) == 2
@@ -182,19 +185,19 @@ def test_the_next_compaction_adds_a_part_and_forgets_what_was_pending_before() -
 
 def test_few_segments_are_left_alone() -> None:
     store = filled([error(1)])
-    assert ledger.compact(store, 1) == 0
+    assert compact(store, 1) == 0
     assert names(store) == {"segment-a.jsonl"}
 
 
 def test_a_segment_that_is_pending_and_still_there_is_counted_and_read_once_and_then_deleted() -> None:
     store = filled([error(1)], [error(2)])
     left = store.get(keys.segment(1, "a"))
-    ledger.compact(store, 1)
+    compact(store, 1)
     store.put(left.info.key, left.data, metadata=left.info.metadata)  # its deletion never happened
     assert ledger.look(store, 1).live == ()
     assert ledger.count(store, 1).errors == 2
     assert len(ledger.read_events(store, 1)) == 2
-    assert ledger.compact(store, 1) == 0
+    assert compact(store, 1) == 0
     assert names(store) == {"index.json", "part"}
 
 
@@ -202,21 +205,21 @@ def test_a_compactor_that_was_overtaken_deletes_nothing() -> None:
     store = filled([error(1)], [error(2)])
     faster = document_bytes(Index(totals=Totals(), parts=()))
     once(store, "put", keys.ledger_index(1), lambda: commit(store, keys.ledger_index(1), faster, if_generation_match=ABSENT))
-    assert ledger.compact(store, 1) == 0
+    assert compact(store, 1) == 0
     assert names(store) >= {"segment-a.jsonl", "segment-b.jsonl"}
     assert ledger.count(store, 1).errors == 2
 
 
 def test_a_compactor_whose_segments_vanish_leaves_the_work_to_the_other() -> None:
     store = filled([error(1)], [error(2)])
-    once(store, "get", keys.segment(1, "a"), lambda: ledger.compact(store, 1))
-    assert ledger.compact(store, 1) == 0
+    once(store, "get", keys.segment(1, "a"), lambda: compact(store, 1))
+    assert compact(store, 1) == 0
     assert ledger.count(store, 1).errors == 2
 
 
 def test_a_reader_whose_segments_vanish_lists_again() -> None:
     store = filled([error(1)], [error(2)])
-    once(store, "get", keys.segment(1, "a"), lambda: ledger.compact(store, 1))
+    once(store, "get", keys.segment(1, "a"), lambda: compact(store, 1))
     assert len(ledger.read_events(store, 1)) == 2
 
 
@@ -245,11 +248,11 @@ def test_a_reader_that_is_shown_what_is_never_there_gives_up() -> None:
 
 def test_the_head_starts_at_one_and_only_moves_forward() -> None:
     store = MemoryStore()
-    assert ledger.read_head(store) == 1
-    assert ledger.move_head(store, 1) == 2
-    assert ledger.move_head(store, 4) == 5
+    assert read_head(store) == 1
+    assert move_head(store, 1) == 2
+    assert move_head(store, 4) == 5
     generation = store.stat(keys.HEAD).generation
-    assert [ledger.move_head(store, past) for past in (1, 3, 4)] == [5, 5, 5]
+    assert [move_head(store, past) for past in (1, 3, 4)] == [5, 5, 5]
     assert store.stat(keys.HEAD).generation == generation, "nothing was written"
 
 
@@ -268,28 +271,28 @@ def test_an_append_follows_a_head_that_moves_twice_meanwhile() -> None:
 
 
 def test_a_known_head_is_read_again_only_when_it_has_moved() -> None:
-    store, head = filled([error(1)]), ledger.KnownHead()
-    ledger.begin(store)
+    store, head = filled([error(1)]), KnownHead()
+    begin_head(store)
     calls: list[str] = []
     store.before = lambda operation, key: calls.append(operation) if key == keys.HEAD else None
     assert [head.last(store), head.last(store), head.read(store)] == [1, 1, 1]
     assert calls == ["get", "stat"]
-    ledger.move_head(store, 1)
+    move_head(store, 1)
     calls.clear()
     assert [head.last(store), head.read(store), head.last(store), head.read(store)] == [1, 2, 2, 2]
     assert calls == ["stat", "get", "stat"]
 
 
 def test_a_head_that_is_absent_is_asked_for_each_time() -> None:
-    store, head = filled([error(1)]), ledger.KnownHead()
+    store, head = filled([error(1)]), KnownHead()
     assert [head.last(store), head.read(store)] == [1, 1]
-    ledger.move_head(store, 1)
+    move_head(store, 1)
     assert head.last(store) == 2
 
 
 def test_a_known_head_that_is_lost_lets_nothing_be_acknowledged() -> None:
-    store, head = MemoryStore(), ledger.KnownHead()
-    ledger.move_head(store, 4)
+    store, head = MemoryStore(), KnownHead()
+    move_head(store, 4)
     ledger.append(store, [error(1)], "a", head)
     store.delete(keys.HEAD)
     with pytest.raises(InvariantBroken, match="expected the cycle that is collecting"):
@@ -297,10 +300,10 @@ def test_a_known_head_that_is_lost_lets_nothing_be_acknowledged() -> None:
 
 
 def test_a_flush_that_knows_an_old_head_writes_again_where_it_stands_now() -> None:
-    store, head = MemoryStore(), ledger.KnownHead()
-    ledger.begin(store)
+    store, head = MemoryStore(), KnownHead()
+    begin_head(store)
     ledger.append(store, [error(1)], "a", head)
-    ledger.move_head(store, 1)
+    move_head(store, 1)
     assert ledger.append(store, [error(2)], "b", head) == 2
     assert [names(store, cycle) for cycle in (1, 2)] == [{"segment-a.jsonl", "segment-b.jsonl"}, {"segment-b.jsonl"}]
 
@@ -321,7 +324,7 @@ def test_a_flush_that_is_tried_again_writes_its_segment_once() -> None:
 def test_what_was_written_reads_back_whatever_its_text() -> None:
     odd = error(1, reference='caf\u00e9 \u2028 line\nbreak \x85 "quoted"', hypothesis="")
     store = filled([odd, sample(2)], [error(3)])
-    ledger.compact(store, 1)
+    compact(store, 1)
     assert odd in ledger.read_events(store, 1)
     assert len(ledger.read_events(store, 1)) == 3
 
@@ -331,12 +334,12 @@ def test_what_was_written_reads_back_whatever_its_text() -> None:
 
 def test_a_sealed_ledger_is_collected_as_a_whole_and_no_other() -> None:
     store = filled([error(1)], [error(2)])
-    ledger.compact(store, 1)
+    compact(store, 1)
     ledger.append(store, [error(3)], "c")
-    ledger.move_head(store, 1)
+    move_head(store, 1)
     ledger.append(store, [error(4)], "d")
     create(store, keys.dataset(1), b"")
-    assert ledger.collect_garbage(store, 1) == 3
+    assert collect_garbage(store, 1) == 3
     assert (names(store), names(store, 2)) == (set(), {"segment-d.jsonl"})
     assert find(store, keys.dataset(1)) is not None
 
@@ -346,16 +349,16 @@ def fill(store: MemoryStore, number: int) -> None:
 
 
 def test_months_of_compactions_leave_few_parts_that_hold_every_event_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "PART_BYTES", 20_000)
+    monkeypatch.setattr(compaction, "PART_BYTES", 20_000)
     store = MemoryStore()
     for number in range(300):
         fill(store, number)
-        ledger.compact(store, 1, at_least=1)
+        compact(store, 1, at_least=1)
     index = ledger.look(store, 1).index
     assert ledger.count(store, 1).errors == 300
     assert sorted(int(event.event_id[1:]) for event in ledger.read_events(store, 1)) == list(range(300))
     held = [len(store.get(name).data) for name in index.parts]
-    assert len(held) < ledger.SMALL_PARTS + sum(held) // (20_000 // ledger.SMALL_PARTS)
+    assert len(held) < compaction.SMALL_PARTS + sum(held) // (20_000 // compaction.SMALL_PARTS)
     assert len(held) < 40, "without joining there were 300"
     assert max(held) < 2 * 20_000
     lines = [line for name in index.parts for line in store.get(name).data.splitlines()]
@@ -364,34 +367,34 @@ def test_months_of_compactions_leave_few_parts_that_hold_every_event_in_its_orde
 
 def test_whoever_has_read_the_index_before_finds_the_parts_that_were_joined_since() -> None:
     store = MemoryStore()
-    for number in range(ledger.SMALL_PARTS):
+    for number in range(compaction.SMALL_PARTS):
         fill(store, number)
-        ledger.compact(store, 1, at_least=1)
+        compact(store, 1, at_least=1)
     before = ledger.look(store, 1).index
     fill(store, 99)
-    ledger.compact(store, 1, at_least=1)
-    assert len(before.parts) == ledger.SMALL_PARTS
+    compact(store, 1, at_least=1)
+    assert len(before.parts) == compaction.SMALL_PARTS
     assert len(ledger.look(store, 1).index.parts) == 1
     assert all(store.get(name).data for name in before.parts)
 
 
 def test_a_compactor_with_a_long_way_to_go_takes_one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MOST_FOLDED", 10)
+    monkeypatch.setattr(compaction, "MOST_FOLDED", 10)
     store = MemoryStore()
     for number in range(25):
         fill(store, number)
     for left in (15, 5):
-        assert ledger.compact(store, 1) == 10
+        assert compact(store, 1) == 10
         assert len(ledger.look(store, 1).live) == left
         assert ledger.count(store, 1).errors == 25
         assert len(ledger.read_events(store, 1)) == 25
-    assert ledger.compact(store, 1) == 5
+    assert compact(store, 1) == 5
 
 
 def test_a_compactor_holds_no_more_than_a_part_but_always_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "PART_BYTES", 1)
+    monkeypatch.setattr(compaction, "PART_BYTES", 1)
     store = MemoryStore()
     for number in range(3):
         fill(store, number)
-    assert [ledger.compact(store, 1, at_least=1) for _ in range(4)] == [1, 1, 1, 0]
+    assert [compact(store, 1, at_least=1) for _ in range(4)] == [1, 1, 1, 0]
     assert ledger.count(store, 1).errors == 3

@@ -10,6 +10,7 @@ from shared.bus import Outgoing
 from shared.cas import find
 from shared.cycle import Status
 from shared.events import TrainingPreempted
+from shared.head import read_head
 from shared.ids import derived_event_id
 from shared.policy import ValidationPolicy
 from shared.testing import builders
@@ -126,12 +127,12 @@ def test_approval_is_awaited_while_collecting_goes_on() -> None:
     made = world(auto_approve_finetuning=False)
     report_errors(made)
     assert made.state(1).status == Status.AWAITING_APPROVAL
-    assert ledger.read_head(made.store) == 1
+    assert read_head(made.store) == 1
     made.publish(*(builders.error(n) for n in range(60, 70)))
     made.type("finetune-triggers", '{"approve": true, "by": "ana"}')
     made.settle()
     assert made.state(1).status == Status.PREPARING
-    assert ledger.read_head(made.store) == 2
+    assert read_head(made.store) == 2
     assert made.trainers.started == ["retune-trainer-000001-1"]
 
 
@@ -141,7 +142,7 @@ def test_a_cancelled_cycles_errors_are_carried_into_the_next() -> None:
     made.type("finetune-triggers", '{"cancel": true}')
     made.settle()
     assert made.state(1).status == Status.CANCELLED
-    assert ledger.read_head(made.store) == 2
+    assert read_head(made.store) == 2
     report_errors(made, range(60, 120))
     made.type("finetune-triggers", '{"approve": true}')
     made.settle()

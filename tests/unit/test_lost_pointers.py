@@ -14,7 +14,7 @@ from shared import keys, ledger
 from shared.alias import find_production
 from shared.cycle import Status
 from shared.errors import InvariantBroken
-from shared.ledger import Head
+from shared.head import Head, begin_head, move_head, read_head
 from shared.objectstore import StoredObject
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
@@ -36,7 +36,7 @@ def world() -> World:
         made.settle()
         made.train(cycle)
         made.settle()
-    assert ledger.read_head(made.store) == CYCLES + 1
+    assert read_head(made.store) == CYCLES + 1
     assert fsck(made.store).clean
     return made
 
@@ -83,7 +83,7 @@ def test_without_its_head_no_event_is_acknowledged_and_none_is_lost(world: World
 
 def test_the_refusal_says_what_tells_of_the_head_and_what_to_run(world: World) -> None:
     lose(world, keys.HEAD)
-    for refused in (ledger.read_head, ledger.begin, lambda store: ledger.move_head(store, 1)):
+    for refused in (read_head, begin_head, lambda store: move_head(store, 1)):
         with pytest.raises(InvariantBroken) as caught:
             refused(world.store)
         text = str(caught.value)
@@ -95,25 +95,25 @@ def test_the_refusal_says_what_tells_of_the_head_and_what_to_run(world: World) -
 def test_a_ledger_of_a_later_cycle_alone_tells_of_a_lost_head() -> None:
     store = MemoryStore()
     ledger.append(store, [builders.error(1)], "a")
-    assert ledger.read_head(store) == 1
+    assert read_head(store) == 1
     store.put(keys.segment(2, "b"), b"")
     with pytest.raises(InvariantBroken, match=r"since ledger/000002/segment-b\.jsonl is there"):
-        ledger.read_head(store)
+        read_head(store)
 
 
 @pytest.mark.parametrize("key", [keys.declined(1), keys.watch(0), keys.watch(1), keys.segment(1, "a"), keys.ledger_index(1)])
 def test_what_a_bucket_may_hold_before_its_first_cycle_tells_of_no_head(key: str) -> None:
     store = MemoryStore()
     store.put(key, b"{}")
-    assert ledger.read_head(store) == 1
+    assert read_head(store) == 1
 
 
 def test_a_look_at_the_head_costs_one_call_and_three_in_a_new_bucket() -> None:
     store = MemoryStore()
-    assert calls_of(store, lambda: ledger.read_head(store)) == ["get", "list", "list"]
-    assert ledger.begin(store) == 1
-    assert calls_of(store, lambda: ledger.read_head(store)) == ["get"]
-    assert calls_of(store, lambda: ledger.begin(store)) == ["get"]
+    assert calls_of(store, lambda: read_head(store)) == ["get", "list", "list"]
+    assert begin_head(store) == 1
+    assert calls_of(store, lambda: read_head(store)) == ["get"]
+    assert calls_of(store, lambda: begin_head(store)) == ["get"]
 
 
 def test_the_first_tick_writes_the_head_of_a_new_bucket() -> None:
@@ -135,7 +135,7 @@ def test_a_first_cycle_that_waited_for_an_approval_before_there_was_a_head_goes_
     assert "e14" in made.acknowledged
     made.type("finetune-triggers", '{"approve": true}')
     made.settle()
-    assert (made.state(1).status, ledger.read_head(made.store)) == ("preparing", 2)
+    assert (made.state(1).status, read_head(made.store)) == ("preparing", 2)
 
 
 def test_two_that_begin_at_once_take_no_beginning_for_a_loss() -> None:
@@ -144,12 +144,12 @@ def test_two_that_begin_at_once_take_no_beginning_for_a_loss() -> None:
     def begin_meanwhile(operation: str, _key: str) -> None:
         if operation == "list":
             store.before = lambda _operation, _key: None
-            ledger.begin(store)
-            ledger.move_head(store, 1)
+            begin_head(store)
+            move_head(store, 1)
             store.put(keys.state(1), document_bytes(builders.cycle_state(Status.PREPARING, cycle=1)))
 
     store.before = begin_meanwhile
-    assert ledger.read_head(store) == 2
+    assert read_head(store) == 2
 
 
 def test_fsck_names_the_head_alone(world: World) -> None:

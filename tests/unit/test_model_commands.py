@@ -12,8 +12,9 @@ from typer.testing import CliRunner, Result
 import infra.cli
 import infra.model_gc
 import infra.models_cli
-from shared import keys, ledger
+from shared import keys
 from shared.cycle import Status
+from shared.head import begin_head
 from shared.objectstore import crc32c_base64
 from shared.registry import CODEC, Move
 from shared.testing import builders
@@ -263,7 +264,7 @@ def test_a_collection_that_died_between_mark_and_delete_is_finished_by_the_next(
 
 
 def test_what_a_dead_trainer_left_goes_when_its_cycle_has_ended_and_a_day_is_over(world: World, retune: Retune) -> None:
-    ledger.begin(world.store)
+    begin_head(world.store)
     for version, status in ((1, Status.FAILED), (2, Status.TRAINING)):
         world.store.put(f"{keys.model(version)}model.safetensors", b"half")
         world.store.put(keys.state(version), document_bytes(builders.cycle_state(status, cycle=version)))
@@ -283,7 +284,7 @@ def test_what_a_dead_trainer_left_goes_when_its_cycle_has_ended_and_a_day_is_ove
 
 
 def test_what_a_dead_import_left_goes_too_but_not_a_stable_model_that_lost_its_manifest(world: World, retune: Retune) -> None:
-    ledger.begin(world.store)
+    begin_head(world.store)
     world.store.put(f"{keys.model(1)}model.safetensors", b"half")
     world.store.put(keys.state(1), document_bytes(builders.cycle_state(Status.INCONCLUSIVE, cycle=1)))
     world.store.delete(keys.manifest(0))
@@ -297,7 +298,7 @@ def test_what_a_dead_import_left_goes_too_but_not_a_stable_model_that_lost_its_m
 
 
 def test_a_file_that_came_after_the_look_is_not_deleted(world: World, retune: Retune) -> None:
-    ledger.begin(world.store)
+    begin_head(world.store)
     world.store.put(f"{keys.model(1)}model.safetensors", b"half")
     world.store.put(keys.state(1), document_bytes(builders.cycle_state(Status.FAILED, cycle=1)))
     world.clock.advance(timedelta(days=2).total_seconds())

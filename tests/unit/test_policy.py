@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from shared.budget import AttemptCost, BudgetPolicy
 from shared.cycle import ENDED, CycleState, Status
-from shared.ledger import Totals
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
 from shared.sizing import Measured
 from shared.testing.builders import cycle_state
 from shared.testing.clock import START as NOW
+from shared.totals import Totals
 from shared.wer_power import Holdout
 
 POLICY = Policy(min_error_cases=10, min_corrected_cases=5, cooldown_s=3600, min_trainable_clips=4, min_speakers=2, min_audio=3)

@@ -9,11 +9,11 @@ from infra.redact import NOWHERE, Target, prune_json, prune_lines, quarantined, 
 from shared.arrivals import Arrival, with_arrival
 from shared.events import Event
 from shared.forgotten import Kind
-from shared.ledger import count_events
 from shared.messages import parse_stored
 from shared.splits import cluster_of
 from shared.testing import builders
 from shared.testing.clock import START
+from shared.totals import count_events
 
 KEY = b"a key that tests share"
 

@@ -17,7 +17,8 @@ from shared.cycle import CycleState, Status
 from shared.dataset import Row
 from shared.forgotten import Forgotten, Redaction
 from shared.gold import GoldRecord
-from shared.ledger import Head, Index, Totals
+from shared.head import Head, read_head
+from shared.ledger import Index
 from shared.messages import parse_stored
 from shared.policy import Policy
 from shared.registry import Move, Production
@@ -25,6 +26,7 @@ from shared.suites import SuiteInfo
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.told import Told
+from shared.totals import TOTALS, Totals
 from shared.training import (
     Clip,
     EvaluationRow,
@@ -131,10 +133,8 @@ def test_every_stored_event_parses_and_says_the_same(release: str) -> None:
             event = parse_stored(line)
             types.add(type(event).__name__)
             assert same(json.loads(line), event.model_dump(mode="json"))
-        if ledger.TOTALS in info.metadata:
-            assert same(
-                json.loads(info.metadata[ledger.TOTALS]), Totals.model_validate_json(info.metadata[ledger.TOTALS]).model_dump(mode="json")
-            )
+        if TOTALS in info.metadata:
+            assert same(json.loads(info.metadata[TOTALS]), Totals.model_validate_json(info.metadata[TOTALS]).model_dump(mode="json"))
     assert types == {"SttError", "SttCorrection", "SttTraffic", "SttSample"}
 
 
@@ -189,7 +189,7 @@ def test_every_golden_is_an_object_that_the_product_writes(release: str) -> None
 @every_release
 def test_the_system_goes_on_from_what_an_earlier_release_left(release: str) -> None:
     made = world_on(read(release))
-    head = ledger.read_head(made.store)
+    head = read_head(made.store)
     made.clock.advance(86_400)
     made.tick(1000)
     made.tick(1000)

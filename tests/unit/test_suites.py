@@ -15,10 +15,11 @@ from infra.corpora import Adding
 from infra.corpus_source import Converted, UnusableAudio, read_offer
 from infra.session import Session
 from infra.suites import MANY_LOOKS, add_suite, show_suite
-from shared import keys, ledger
+from shared import keys
 from shared.cas import find
 from shared.corpora import CorpusClip, load_corpus
 from shared.errors import Conflict
+from shared.head import begin_head
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.splits import cluster_of, split_of
 from shared.suites import DEFAULT_MARGIN, Change, find_info, suite_names, write_suite
@@ -356,7 +357,7 @@ def test_the_policys_margin_goes_before_the_suites(world: World) -> None:
 
 def test_an_earlier_launchers_clips_are_of_a_version_that_nobody_can_tell(world: World) -> None:
     world.add_suite("clean", range(300, 340))
-    ledger.begin(world.store)
+    begin_head(world.store)
     world.store.put(keys.clips(1, "suite-clean"), lines_bytes([]))
     (clip_set,) = [each for each in judged(world).sets if each.name == "suite-clean"]
     assert (clip_set.clips, clip_set.version) == (0, None)

@@ -7,10 +7,10 @@ import pytest
 
 from functions.sweeper.verdict import command_of, decide_watch, subjects
 from shared.events import PromoteRequested, RollbackRequested
-from shared.ledger import Totals
 from shared.policy import CanaryPolicy
 from shared.registry import Command, Production, decide_canary, decide_promote, decide_rollback
 from shared.testing.clock import START
+from shared.totals import Totals
 from shared.watch import CODEC, MOST_INTERVALS, Four, Subject, Verdict, Watch, advance, begin, counts_of
 
 POLICY = CanaryPolicy(percent=10, session_s=60, min_duration_s=1800, max_duration_s=7200, guard_s=7200)

@@ -20,8 +20,8 @@ from typing import Literal
 from infra.local.gcs_routes import GcsApi
 from infra.local.gcs_server import GcsServer
 from infra.local.gcs_wire import Request, Response
-from shared import ledger
 from shared.dir_store import DirStore
+from shared.head import begin_head
 from tests.benchmarks.collector.processes import Child, start_module
 
 BUCKET = "retune-bench"
@@ -103,7 +103,7 @@ def main() -> int:
     """Serve until standard input ends."""
     folder = Path(sys.argv[1])
     (folder / BUCKET).mkdir(parents=True, exist_ok=True)
-    ledger.begin(DirStore(folder / BUCKET))
+    begin_head(DirStore(folder / BUCKET))
     with CountingServer(folder) as server:
         print(server.url, flush=True)
         for line in sys.stdin:

@@ -24,6 +24,7 @@ from infra.status import look, render
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.bus import Outgoing
+from shared.compaction import compact
 from shared.config import Settings
 from shared.dir_store import DirStore
 from shared.objectstore import Generation, ObjectInfo, crc32c_base64
@@ -74,7 +75,7 @@ class Bench:
             "decide": self.decide,
             "tick": lambda: sweep(self.deps),
             "status": self.status,
-            "compact": lambda: ledger.compact(self.store, size.open_cycle),
+            "compact": lambda: compact(self.store, size.open_cycle),
             "first": self.exact,
             "exact": self.exact,
             "seal": lambda: seal(self.ports, self.audio, size.open_cycle),

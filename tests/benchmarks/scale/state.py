@@ -17,6 +17,7 @@ from shared.cas import WRITE_ID
 from shared.corpora import CorpusClip
 from shared.dataset import Row, clip
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
+from shared.head import Head
 from shared.ids import derived_event_id
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.policy import Policy
@@ -24,6 +25,7 @@ from shared.registry import Move, Production
 from shared.splits import cluster_of, split_of
 from shared.testing.builders import CALLS
 from shared.testing.clock import FakeClock
+from shared.totals import TOTALS, Totals, count_events
 from shared.training import ModelManifest, document_bytes, lines_bytes
 from tests import stored
 
@@ -77,7 +79,7 @@ def write_bucket(store: ObjectStore, clock: FakeClock, size: Size) -> None:
         _write_cycle(store, templates, size, cycle, clock.now())
     clock.advance((NOW - clock.now()).total_seconds())
     _write_registry(store, size)
-    store.put(keys.HEAD, document_bytes(ledger.Head(cycle=size.open_cycle)))
+    store.put(keys.HEAD, document_bytes(Head(cycle=size.open_cycle)))
     write_ledger(store, size)
 
 
@@ -218,18 +220,18 @@ def write_ledger(store: ObjectStore, size: Size) -> None:
     cycle = size.open_cycle
     pieces = _pieces(events(size), PART_EVENTS if size.compacted else SEGMENT_EVENTS)
     parts: list[str] = []
-    totals = ledger.Totals()
+    totals = Totals()
     for number, piece in enumerate(pieces):
         folded, rest = (piece[:-1], piece[-1:]) if size.compacted else ([], piece)
         if folded:
             parts.append(keys.part(cycle, f"{number:06d}"))
             store.put(parts[-1], _lines(folded), content_type="application/x-ndjson")
-            totals += ledger.count_events(folded)
+            totals += count_events(folded)
         if size.compacted and (number + 1) * PART_EVENTS < size.events:
-            totals += ledger.count_events(rest)
+            totals += count_events(rest)
             store.put(parts[-1], _lines(piece), content_type="application/x-ndjson")
             continue
-        metadata = {ledger.TOTALS: ledger.count_events(rest).model_dump_json(), WRITE_ID: f"{number:032d}"}
+        metadata = {TOTALS: count_events(rest).model_dump_json(), WRITE_ID: f"{number:032d}"}
         store.put(keys.segment(cycle, f"{number:032d}"), _lines(rest), metadata=metadata, content_type="application/x-ndjson")
     if parts:
         store.put(keys.ledger_index(cycle), document_bytes(ledger.Index(parts=tuple(parts), totals=totals)))

@@ -9,9 +9,10 @@ from unittest.mock import patch
 from functions.collector.handler import Collector, Outcome
 from functions.deployer.evidence import Evidence
 from functions.launcher import opening
-from shared import keys, ledger
+from shared import keys
 from shared.bus import Message
 from shared.cas import find
+from shared.head import KnownHead, begin_head
 from shared.registry import CODEC
 from shared.training import sha256_hex
 
@@ -34,7 +35,7 @@ class Defect:
 def _acknowledge_before_the_write() -> None:
     take = Collector._take
 
-    def hasty(self: Collector, messages: Sequence[Message], head: ledger.KnownHead) -> list[Outcome]:
+    def hasty(self: Collector, messages: Sequence[Message], head: KnownHead) -> list[Outcome]:
         def later() -> None:
             threading.Event().wait(WRITTEN_AFTER_S)
             take(self, messages, head)
@@ -57,7 +58,7 @@ def _deploy_without_verification() -> None:
 
 def _ignore_the_running_cycle() -> None:
     def open_anyway(deps: opening.LaunchDeps, event: Any) -> str:
-        return opening._open(deps, ledger.begin(deps.ports.store), [], event)
+        return opening._open(deps, begin_head(deps.ports.store), [], event)
 
     patch("functions.launcher.handler.request_cycle", open_anyway).start()
 
@@ -67,7 +68,7 @@ def _end_no_machines() -> None:
 
 
 def _trust_what_is_known_of_the_head() -> None:
-    patch.object(ledger.KnownHead, "read", ledger.KnownHead.last).start()
+    patch.object(KnownHead, "read", KnownHead.last).start()
 
 
 DEFECTS: Mapping[str, Defect] = {
