@@ -9,6 +9,7 @@ CHECKOV_VENV ?= .venv-checkov
 MLFLOW_VENV ?= .venv-mlflow
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+comma := ,
 
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -17,26 +18,37 @@ export OMP_WAIT_POLICY ?= PASSIVE
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml
+# pip compiles one file after another: all cores do it faster. What cannot be compiled (a template) is no error, to pip neither.
+define install
+	$(1)/bin/pip install --quiet --no-compile --constraint constraints.txt --editable shared/client --editable ".[$(2)]"
+	@$(1)/bin/python -m compileall -qq -j 0 $(1)/lib || true
+	@touch $@
+endef
+
+# What `retune` runs on, local stack and demo included. The other extras and the developers' tools are as much again.
+$(VENV)/.runs: pyproject.toml constraints.txt shared/client/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Retune needs Python 3.11 or newer: none of python3.11, python3.12, python3 is one. Install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[trainer,local,mlflow,lhotse,examples,notebook,dev]"
-	touch $@
+	@echo "making $(VENV) from pinned versions, PyTorch among them: a minute or two, and what the downloads take"
+	@$(PYTHON) -m venv $(VENV)
+	$(call install,$(VENV),trainer$(comma)local)
+
+$(VENV)/.installed: $(VENV)/.runs
+	@echo "adding to $(VENV) what the tests and the optional parts need"
+	$(call install,$(VENV),trainer$(comma)local$(comma)mlflow$(comma)lhotse$(comma)examples$(comma)notebook$(comma)dev)
 
 $(VENV312)/.installed: pyproject.toml constraints.txt shared/client/pyproject.toml
 	$(PYTHON312) -m venv $(VENV312)
-	$(VENV312)/bin/pip install --quiet --constraint constraints.txt --editable shared/client --editable ".[local,dev]"
-	touch $@
+	$(call install,$(VENV312),local$(comma)dev)
 
-## make install   only make .venv, as every other command does where it is not there yet
+## make install   only make .venv with all extras, as every other command does where it is not there yet (demo and up: with what they need)
 install: $(VENV)/.installed
 
 ## make demo      the whole loop on this machine: errors in, a better model out (about five minutes)
-demo: $(VENV)/.installed
+demo: $(VENV)/.runs
 	$(BIN)/retune demo $(DEMO_ARGS)
 
 ## make up        the local stack until Ctrl-C
-up: $(VENV)/.installed
+up: $(VENV)/.runs
 	$(BIN)/retune up $(UP_ARGS)
 
 ## make test      all tests
