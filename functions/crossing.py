@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from functions.cycle_trace import is_next
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys, ledger, registry
 from shared.bus import Message
 from shared.cas import find
@@ -58,7 +59,7 @@ def announce_crossing(ports: Ports, *, seen_by: Message | None = None, tell: Cal
     """
     cycle = read_head(ports.store)
     now = ports.clock.now()
-    if find(ports.store, keys.state(cycle)) is not None:
+    if find_state(ports, cycle) is not None:
         return None
     declined = find_declined(ports, cycle)
     if declined is not None and declined.not_before > now:

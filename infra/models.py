@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.production import ModelView, find_model, read_moves
 from infra.errors import Refused
 from infra.people import Answer, Person, promote

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from functions.acts.review import GoldReview, Said
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.cycle import CycleStory, read_cycle
 from functions.views.production import ModelView, find_model, newest_moves, role_of
 from functions.views.review import doubtful_gold

@@ -280,9 +280,7 @@ def audit(moves: Iterable[Move], states: Iterable[CycleState], most: int) -> tup
         Audited(
             at=move.at,
             by=move.by,
-            what=f"{move.kind.replace('_', ' ')} v{move.version}"
-            + ("" if move.percent is None else f" for {move.percent}% of the sessions")
-            + (" against or without the evidence" if move.override else ""),
+            what=move.audit_text,
             reason=move.reason,
             version=move.version,
         )

@@ -11,8 +11,8 @@ from functions.acts.people import Act, Answer, Asker
 from functions.dashboard.typed import Typed
 from functions.dashboard.wording import ago, words
 from functions.launcher.spending import read_attempts, read_spends
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from shared.alias import find_production
 from shared.cycle import CycleState
 from shared.errors import Refused

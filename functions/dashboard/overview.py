@@ -19,8 +19,8 @@ from functions.dashboard.figures import (
     trend,
     wer_points,
 )
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.dead_letters import read_dead_letters
 from functions.views.production import newest_moves
 from functions.views.run import RunView

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from functions.deployer.decide import check_base, check_files, check_report, check_state
+from functions.deployer.checks import check_base, check_files, check_report, check_state
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys
 from shared.cas import find, find_info
-from shared.cycle import CODEC as STATES
 from shared.errors import CorruptObject
 from shared.forgotten import became
 from shared.ids import version_name
@@ -41,7 +41,6 @@ def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) ->
         report = parse_report(found.data)
     except CorruptObject as error:
         return Evidence(refusal=f"{version_name(version)}: {error}")
-    state = find(ports.store, keys.state(version))
     base = find(ports.store, keys.manifest(report.base_version))
     report_sha256, manifest_sha256 = sha256_hex(found.data), sha256_hex(stored.data)
     if claim is not None and became(ports.store, keys.report(version), claim[0], report_sha256):
@@ -49,7 +48,7 @@ def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) ->
     refusal = (
         check_report(version, report, report_sha256, manifest_sha256, claim)
         or check_base(report, sha256_hex(base.data) if base else None)
-        or check_state(version, STATES.parse(state.data) if state else None)
+        or check_state(version, find_state(ports, version))
         or check_model(ports, version)
     )
     return Evidence(report.base_version, report_sha256, manifest_sha256, refusal)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functions.cycle_trace import handled, is_next
 from functions.launcher import decide
 from functions.launcher.opening import LaunchDeps, announce_result, carry_on, cycle_to_open, relaunch, request_cycle
-from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.launcher.trainers import TrainerRun
+from functions.states import find_state, newest_states, running_cycle
 from shared import keys
 from shared.bus import Message
 from shared.cas import apply_with_cas

@@ -19,9 +19,9 @@ from functions.launcher.lineage import read_lineage
 from functions.launcher.seal import seal
 from functions.launcher.sets import write_spec
 from functions.launcher.spending import read_spends
-from functions.launcher.states import find_state, recent_states, running_cycle
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
+from functions.states import find_state, recent_states, running_cycle
 from shared import keys
 from shared.audio_source import AudioSource
 from shared.cas import Decision, apply_with_cas, create, find

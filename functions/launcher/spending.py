@@ -3,10 +3,11 @@
 from datetime import datetime
 
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys
 from shared.budget import AttemptCost, attempt_costs
 from shared.cas import find
-from shared.cycle import CODEC, CycleState, Status
+from shared.cycle import CycleState, Status
 from shared.head import FIRST_CYCLE
 from shared.spend import Spend, spends
 from shared.training import Heartbeat, TrainingResult, parse_document
@@ -22,10 +23,9 @@ def read_costs(ports: Ports, before: int) -> tuple[AttemptCost, ...]:
     costs: list[AttemptCost] = []
     cycles = 0
     for number in range(before - 1, FIRST_CYCLE - 1, -1):
-        found = find(ports.store, keys.state(number))
-        if found is None:
+        state = find_state(ports, number)
+        if state is None:
             continue
-        state = CODEC.parse(found.data)
         if cycles >= MEASURED_CYCLES and state.ended and _trained_until(state) <= since:
             break
         cycles += 1

@@ -9,9 +9,9 @@ from functions.cycle_trace import at_work
 from functions.launcher import decide as launch
 from functions.launcher.opening import LaunchDeps, announce_result, carry_on, relaunch
 from functions.launcher.spending import read_spends
-from functions.launcher.states import find_state
 from functions.launcher.trainers import TrainerRun, parse_name
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.sweeper.decide import SPENDS, Need, decide_need
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from functions.crossing import Declined, find_declined
 from functions.launcher.spending import read_attempts
-from functions.launcher.states import find_state
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.dataset import DatasetView, view
 from shared import keys
 from shared.budget import AttemptCost
@@ -75,10 +75,3 @@ def set_text(each: SetNumbers) -> str:
     return (
         f"{each.name}: WER {percent(base)} -> {percent(candidate)}{change}; {each.utterances} utterances, {each.clusters} speakers or calls"
     )
-
-
-def move_text(move: Move) -> str:
-    """Return who moved the alias how, without when and why."""
-    share = "" if move.percent is None else f" for {move.percent}% of the sessions"
-    override = ", against or without the evidence" if move.override else ""
-    return f"{move.kind.replace('_', ' ')}{share} by {move.by}{override}"

@@ -20,7 +20,7 @@ class ModelView(Frozen):
     Attributes:
         role: stable, canary, previous, collected, withdrawn, or nothing of these.
         pinned: its files stay whatever the retention says.
-        overrides: moves that made it stable against, or without, the evidence: for ever on record.
+        overrides: moves that made it stable against, or without, the evidence: for ever on record. The first model stands against none.
         verdict: the validator's word on it; None = it was not judged.
     """
 
@@ -67,7 +67,7 @@ def find_model(ports: Ports, version: int, moves: Sequence[Move]) -> ModelView:
         version=version,
         role=role_of(production, version),
         pinned=version in production.pinned,
-        overrides=tuple(move for move in moves if move.override and move.version == version),
+        overrides=tuple(move for move in moves if move.override and not move.first and move.version == version),
         verdict=parse_report(report.data) if report else None,
         manifest=parse_document(ModelManifest, stored.data, what=stored.info.key),
     )

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from functions.crossing import Declined, find_declined
 from functions.launcher.spending import read_spends
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.sweeper.decide import SPENDS
 from functions.sweeper.verdict import subjects
 from functions.sweeper.watch import find_watch

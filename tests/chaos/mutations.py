@@ -128,8 +128,12 @@ MUTATIONS = tuple(
                 "            pass\n",
                 "tests/property/test_deployer_faults.py::test_a_move_that_was_not_completed_is_completed_by_whatever_comes_next",
             ),
-            ("    complete(ports, last)\n    return", "    return", 2),
-            ("    if stale is not None and", "    if False and", f"{LOOP}::test_evidence_against_a_champion_that_changed_is_stale"),
+            ("        complete(ports, last)\n        return", "        return", 2),
+            (
+                "    if isinstance(decision, Stale) and",
+                "    if False and",
+                f"{LOOP}::test_evidence_against_a_champion_that_changed_is_stale",
+            ),
             ("    create(ports.store, keys.registry_log(last.seq), document_bytes(last))\n", "", 1),
         ),
         "functions.sweeper.decide": (

@@ -6,7 +6,7 @@ interleavings in `test_interleavings.py`.
 
 import pytest
 
-from functions.deployer.decide import check_state
+from functions.deployer.checks import check_state
 from functions.launcher.handler import handle as launch
 from functions.launcher.trainers import TrainerRun
 from functions.launcher.window import find_dataset

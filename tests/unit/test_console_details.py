@@ -182,7 +182,8 @@ def test_a_model_is_shown_with_lineage_manifest_and_sets(made: World) -> None:
     assert "holdout" in page.one("section", id="suites").text
     first = look(made, "/models/0")
     assert "It was not judged: a person brought it" in first.one("section", id="verdict").text
-    assert "Promoted against or without the evidence by ana (claimed)" in first.one("section", id="lineage").text
+    assert "evidence" not in first.one("section", id="lineage").text, "the first model stands against nothing"
+    assert "promote v0 as the first model" in first.one("section", id="moves").text
 
 
 def test_doubtful_gold_can_be_heard_before_somebody_decides() -> None:

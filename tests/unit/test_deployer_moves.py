@@ -83,6 +83,16 @@ def test_a_canary_whose_champion_changed_ends_when_its_share_is_changed() -> Non
     assert (world.production().canary, world.state(1).status) == (None, Status.INCONCLUSIVE)
 
 
+def test_stale_evidence_is_refused_on_the_very_alias_that_was_decided_on() -> None:
+    world = accepted()
+    install(world, 90)
+    read: list[str] = []
+    world.store.before = lambda operation, key: read.append(key) if operation == "get" else None
+    assert "validated against v0, but v90 is stable now" in command(world, '{"promote": 1}')
+    assert world.state(1).status == Status.INCONCLUSIVE
+    assert read.count(keys.PRODUCTION) == 2, "whether the event was answered before; what to decide on"
+
+
 # what carried a move
 
 
