@@ -1,13 +1,18 @@
 """The gate's rules, one function each: what a result says about the candidate, in a sentence a person can check."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from typing import Literal
 
+from functions.validator.counting import Words
 from functions.validator.judged_set import JudgedSet
 from functions.validator.sizing import further_needed
 from shared import keys
+from shared.normalisation import BASIC
+from shared.policy import Policy
+from shared.suites import DEFAULT_MARGIN
+from shared.training import TrainingSpec
 from shared.wer_compare import NonInferiority, NotTestable, Superiority
 from shared.wer_power import Spread
 from shared.wer_stats import minimum_clusters
@@ -26,7 +31,7 @@ class GatePolicy:
         suites_stand_for_traffic: without a sample of unreported traffic the named suites may stand for it.
         judge_on_llm_gold: references written by a language model may judge.
         max_failure_rise: bearable rise of the rate of each kind of failure, see `gates`.
-        critical_terms: words or phrases that must not be heard less often.
+        critical_terms: words or phrases that must not be heard less often, each in normalised words, none twice.
         max_latency_ratio: bearable ratio of transcription times, candidate to base.
         max_size_ratio: bearable ratio of model sizes.
         max_set_aside_share: largest share of a deciding set that may be missing.
@@ -40,7 +45,7 @@ class GatePolicy:
     suites_stand_for_traffic: bool = False
     judge_on_llm_gold: bool = False
     max_failure_rise: float = 0.01
-    critical_terms: tuple[str, ...] = ()
+    critical_terms: tuple[Words, ...] = ()
     max_latency_ratio: float = 1.5
     max_size_ratio: float = 2.5
     max_set_aside_share: float = 0.1
@@ -50,6 +55,30 @@ class GatePolicy:
     def fewest_clusters(self) -> int:
         """Speakers or calls below which no test may decide."""
         return max(self.min_clusters, minimum_clusters(self.alpha))
+
+
+def gate_policy(policy: Policy, spec: TrainingSpec) -> GatePolicy:
+    """Return the gate's numbers from the operator's; a suite for which they name no margin has the one that the spec was made with."""
+    validation = policy.validation
+    stored = {clip_set.name: clip_set.margin or DEFAULT_MARGIN for clip_set in spec.sets}
+    margins = {f"{keys.SUITE_SET}{name}": suite.margin for name, suite in validation.suites.items()}
+    return GatePolicy(
+        alpha=validation.alpha,
+        min_relative_gain=validation.min_relative_gain,
+        suite_margins={name: margin or stored.get(name, DEFAULT_MARGIN) for name, margin in margins.items()},
+        suites_stand_for_traffic=validation.suites_stand_for_traffic,
+        judge_on_llm_gold=policy.judge_on_llm_gold,
+        max_failure_rise=validation.max_failure_rise,
+        critical_terms=_each_in_words(validation.critical_terms),
+        max_latency_ratio=validation.max_latency_ratio,
+        max_size_ratio=validation.max_size_ratio,
+        gain_to_detect=policy.min_detectable_gain,
+    )
+
+
+def _each_in_words(terms: Sequence[str]) -> tuple[Words, ...]:
+    words = (tuple(BASIC.normalise(term).split()) for term in terms)
+    return tuple(dict.fromkeys(term for term in words if term))
 
 
 @dataclass(frozen=True)

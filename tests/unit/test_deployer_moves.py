@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functions.validator.handler import judge
+from functions.validator.judge import judge
 from shared import keys
 from shared.cas import Decision, apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status, move
