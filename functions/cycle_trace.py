@@ -13,7 +13,7 @@ from shared.cycle import ENDED, CycleState
 from shared.errors import RetuneError
 from shared.events import Event
 from shared.head import FIRST_CYCLE
-from shared.log import TRACE, bind, log
+from shared.log import TRACE, bind, log, trace_name
 from shared.tracing import ROOT, Attribute, Moment, PastSpan, cycle_root
 
 OLDEST = "oldest"
@@ -26,7 +26,7 @@ def handled(ports: Ports, message: Message, event: Event, cycle: int | None) -> 
     if cycle is None or not ports.traces.on:
         yield
         return
-    bind(**{TRACE: f"{cycle_root(ports.store.uri, cycle).trace_id:032x}"})
+    bind(**{TRACE: trace_name(ports.settings.project, f"{cycle_root(ports.store.uri, cycle).trace_id:032x}")})
     attributes: dict[str, Attribute] = {"event_id": event.event_id}
     if isinstance(attempt := getattr(event, "attempt", None), int):
         attributes["attempt"] = attempt
