@@ -155,7 +155,7 @@ MUTATIONS = tuple(
         "functions.sweeper.handler": (
             ("state is None or not state.wants_trainer(run.attempt)", "state is None", 6),
             ("            deps.trainers.delete(run.name)\n", "", 6),
-            ("for cycle in (head - 1, head):", "for cycle in (head,):", 14),
+            ("range(max(head - 1, FIRST_CYCLE), head + 1)", "range(head, head + 1)", 14),
         ),
         "functions.validator.handler": (
             (

@@ -64,7 +64,7 @@ def _ignore_the_running_cycle() -> None:
 
 
 def _end_no_machines() -> None:
-    patch("functions.sweeper.handler._reap", lambda _deps: []).start()
+    patch("functions.sweeper.handler._reap", lambda _deps, _names: []).start()
 
 
 def _trust_what_is_known_of_the_head() -> None:
