@@ -125,6 +125,8 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     with ports.traces.span("count", cycle):
         trigger = exact_trigger(ports, cycle, states, forced=forced)
     if not trigger.should_trigger:
+        if find_state(ports, cycle) is not None:
+            return request_cycle(deps, event)  # opened meanwhile: its ledger may be sealed and swept away, and the count worth nothing
         return _decline(ports, cycle, event, trigger)
     policy = ports.settings.policy
     status = Status.PREPARING if forced or policy.auto_approve_finetuning else Status.AWAITING_APPROVAL

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from functions.crossing import find_declined
 from functions.launcher.handler import handle as launch
 from functions.launcher.seal import seal
 from functions.launcher.trainers import TrainerRun
@@ -124,6 +125,24 @@ def test_a_launcher_whose_ledger_is_collected_while_it_seals_takes_the_dataset_o
     world.store.before = seal_and_collect_it_first
     assert seal(world.ports, world.audio, 1).sha256 == faster[0].sha256
     assert len(faster[0].rows) == 20
+
+
+def test_a_forced_request_that_counts_a_ledger_while_it_is_collected_is_told_of_the_cycle_that_runs() -> None:
+    world = ready()
+
+    def be_faster(operation: str, key: str) -> None:
+        if (operation, key) == ("list", SEGMENTS):
+            world.store.before = lambda _operation, _key: None
+            assert "opened, preparing" in force(world, 2)
+            assert "objects collected" in sweep(world.deps)
+
+    world.store.before = be_faster
+    busy = "cycle 1 is preparing: one cycle at a time"
+    assert force(world) == busy
+    declined = find_declined(world.ports, 2)
+    assert declined is not None
+    assert (declined.cause, declined.decision.held) == ("force1", (busy,))
+    assert find_declined(world.ports, 1) is None
 
 
 class LateTrainers(FakeTrainers):
