@@ -122,7 +122,7 @@ def test_what_is_handed_to_whoever_starts_trainers_makes_settings(function: str,
     (after,) = [each for each in of_type(plan, "google_cloudfunctions2_function").values() if each["name"] == function]
     settings = Settings.from_env({**after["service_config"][0]["environment_variables"], **MADE_AT_APPLY})
     assert settings.launcher == "compute_engine"
-    assert [candidate.provisioning for candidate in settings.trainer_candidates] == ["spot"] * 3 + ["standard"] * 3
+    assert [machine.provisioning for machine in settings.trainer_machines] == ["spot"] * 3 + ["standard"] * 3
     command = settings.cannot_train.partition("gcloud ")[2]
     assert command
     assert command in plan["output_changes"]["next_steps"]["after"][0]
