@@ -18,7 +18,7 @@ from shared.frozen import Frozen
 from shared.head import read_head
 from shared.ids import derived_event_id
 from shared.policy import Evidence, TriggerDecision, thresholds_reached
-from shared.training import parse_document
+from shared.training import find_document
 
 
 class Declined(Frozen):
@@ -37,8 +37,7 @@ class Declined(Frozen):
 
 def find_declined(ports: Ports, cycle: int) -> Declined | None:
     """Return the last refusal to open a cycle."""
-    found = find(ports.store, keys.declined(cycle))
-    return parse_document(Declined, found.data, what=found.info.key) if found else None
+    return find_document(ports.store, keys.declined(cycle), Declined)
 
 
 def stable_version(ports: Ports) -> int | None:

@@ -43,6 +43,8 @@ VARIABLES = {
 }
 KEY_SECRET = "retune-llm-key"  # noqa: S105 - the name of a secret, not one
 """Secret of Secret Manager that holds the language model's key; Terraform makes it, a person fills it."""
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""By which names and addresses a machine reaches itself alone."""
 _JSON = {"policy": "object", "trainer_machines": "list"}
 _NEEDED = {
     "local": (),

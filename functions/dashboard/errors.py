@@ -16,11 +16,10 @@ from shared import keys
 from shared.cas import find, find_info
 from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo, ObjectStore
-from shared.training import EvaluationRow, TrainingResult, parse_document, parse_lines
+from shared.training import EvaluationRow, TrainingResult, find_document, parse_lines
 
 MOST_BYTES = 8 << 20
 """Datasets and evaluations that are larger are left out of the first page, which says so."""
-QUARANTINE = "quarantine/"
 QUARANTINE_DAYS = 7
 QUARANTINE_SHOWN = 5
 MOST_KEPT = 64
@@ -91,10 +90,8 @@ def read_confused(store: Snapshot, cycle: int) -> tuple[Confused, ...]:
 
 
 def _evaluations(store: Snapshot, cycle: int) -> Iterable[tuple[str, ObjectInfo]]:
-    found = find(store, keys.result(cycle))
-    if found is None:
-        return
-    for each in parse_document(TrainingResult, found.data, what=found.info.key).evaluations:
+    result = find_document(store, keys.result(cycle), TrainingResult)
+    for each in result.evaluations if result is not None else ():
         if (info := find_info(store, each.ref.key)) is not None:
             yield each.name, info
 
@@ -102,7 +99,7 @@ def _evaluations(store: Snapshot, cycle: int) -> Iterable[tuple[str, ObjectInfo]
 def read_refusals(store: Snapshot, now: datetime) -> tuple[tuple[Refusal, ...], int]:
     """Return the newest messages in quarantine, newest first, and how many came within the last days."""
     since = (now - timedelta(days=QUARANTINE_DAYS)).date().isoformat()
-    listed = sorted(store.list(QUARANTINE, start_after=QUARANTINE + since), key=lambda info: info.updated, reverse=True)
+    listed = sorted(store.list(keys.QUARANTINE, start_after=keys.QUARANTINE + since), key=lambda info: info.updated, reverse=True)
     store.prefetch(info.key for info in listed[:QUARANTINE_SHOWN])
     shown = [each for info in listed[:QUARANTINE_SHOWN] if (each := find(store, info.key)) is not None]
     return tuple(_refusal(each.info.key, each.data) for each in shown), len(listed)

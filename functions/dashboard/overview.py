@@ -28,12 +28,11 @@ from functions.views.snapshot import Snapshot
 from functions.views.status import StatusReport, look
 from shared import keys
 from shared.backlog import Backlogs
-from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
 from shared.head import FIRST_CYCLE, read_head
 from shared.policy import Evidence, TriggerDecision, decide_trigger
-from shared.verdict import ValidationReport, parse_report
+from shared.verdict import ValidationReport, find_report
 
 FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLES = 5, 100, 20
 TYPED_CYCLES = 8
@@ -104,7 +103,7 @@ def _read(live: Ports, newest: int, before: int | None) -> Overview:
         store.prefetch(_wanted(window, here, head))
     status = look(ports, spends=False)
     states = {number: state for number in window if (state := find_state(ports, number)) is not None}
-    reports = [parse_report(found.data) for number in window if (found := find(store, keys.report(number))) is not None]
+    reports = [report for number in window if (report := find_report(store, number)) is not None]
     decision = _decision(ports, status, states.values())
     moves = _seqs(status)
     store.prefetch(map(keys.registry_log, moves))

@@ -10,7 +10,7 @@ from shared.cas import find, find_info
 from shared.errors import CorruptObject
 from shared.forgotten import became
 from shared.ids import version_name
-from shared.training import ModelManifest, parse_document, sha256_hex
+from shared.training import ModelManifest, find_document, sha256_hex
 from shared.verdict import parse_report
 
 
@@ -35,8 +35,7 @@ def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) ->
     found = find(ports.store, keys.report(version))
     stored = find(ports.store, keys.manifest(version))
     if found is None or stored is None:
-        missing = keys.report(version) if found is None else keys.manifest(version)
-        return Evidence(refusal=f"{version_name(version)}: expected {missing}, found no such object")
+        return Evidence(refusal=_absent(version, keys.report(version) if found is None else keys.manifest(version)))
     try:
         report = parse_report(found.data)
     except CorruptObject as error:
@@ -56,19 +55,20 @@ def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) ->
 
 def check_exists(ports: Ports, version: int) -> str | None:
     """Return why a version is none; None = a model was completed under this number, whatever became of its files."""
-    if find(ports.store, keys.manifest(version)) is None:
-        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
-    return None
+    return None if find(ports.store, keys.manifest(version)) is not None else _absent(version, keys.manifest(version))
 
 
 def check_model(ports: Ports, version: int) -> str | None:
     """Return what is wrong with a stored model; None = manifest and files agree."""
-    stored = find(ports.store, keys.manifest(version))
-    if stored is None:
-        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
     try:
-        manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(version))
+        manifest = find_document(ports.store, keys.manifest(version), ModelManifest)
     except CorruptObject as error:
         return str(error)
+    if manifest is None:
+        return _absent(version, keys.manifest(version))
     found = {file.name: find_info(ports.store, file.key(keys.model(version))) for file in manifest.files}
     return check_files(manifest, found)
+
+
+def _absent(version: int, key: str) -> str:
+    return f"{version_name(version)}: expected {key}, found no such object"

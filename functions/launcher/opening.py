@@ -24,14 +24,14 @@ from functions.runtime import Ports
 from functions.states import find_state, recent_states, running_cycle
 from shared import keys
 from shared.audio_source import AudioSource
-from shared.cas import Decision, apply_with_cas, create, find
+from shared.cas import Decision, apply_with_cas, create
 from shared.cycle import CODEC, CycleState, Status, move, open_cycle
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.head import begin_head, move_head, read_head
 from shared.policy import TriggerDecision
 from shared.spend import why_stop
-from shared.training import TrainingResult, completed_event, document_bytes, parse_document
+from shared.training import TrainingResult, completed_event, document_bytes, find_document
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)
 """A refusal stands no longer than this, however late its brake opens: an operator may have changed the policy."""
@@ -215,7 +215,7 @@ def relaunch(deps: LaunchDeps, cycle: int) -> str:
 
 def announce_result(ports: Ports, cycle: int) -> bool:
     """Publish that a cycle's result stands, if it does: the very event of the trainer that wrote it."""
-    found = find(ports.store, keys.result(cycle))
-    if found is not None:
-        ports.publish_all([completed_event(parse_document(TrainingResult, found.data, what=found.info.key))])
-    return found is not None
+    result = find_document(ports.store, keys.result(cycle), TrainingResult)
+    if result is not None:
+        ports.publish_all([completed_event(result)])
+    return result is not None

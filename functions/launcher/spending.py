@@ -6,11 +6,10 @@ from functions.runtime import Ports
 from functions.states import find_state
 from shared import keys
 from shared.budget import AttemptCost, attempt_costs
-from shared.cas import find
 from shared.cycle import CycleState, Status
 from shared.head import FIRST_CYCLE
 from shared.spend import Spend, spends
-from shared.training import Heartbeat, TrainingResult, parse_document
+from shared.training import Heartbeat, TrainingResult, find_document
 
 MEASURED_CYCLES = 10
 """Costs of at least so many newest cycles are looked at, beyond the period of the budget."""
@@ -49,13 +48,6 @@ def _trained_until(state: CycleState) -> datetime:
 
 def read_attempts(ports: Ports, state: CycleState) -> tuple[AttemptCost, ...]:
     """Return what every attempt of a cycle cost until now."""
-    result = find(ports.store, keys.result(state.cycle))
-    beat = find(ports.store, keys.heartbeat(state.cycle))
-    return tuple(
-        attempt_costs(
-            state,
-            parse_document(TrainingResult, result.data, what=result.info.key) if result else None,
-            parse_document(Heartbeat, beat.data, what=beat.info.key) if beat else None,
-            ports.clock.now(),
-        )
-    )
+    result = find_document(ports.store, keys.result(state.cycle), TrainingResult)
+    beat = find_document(ports.store, keys.heartbeat(state.cycle), Heartbeat)
+    return tuple(attempt_costs(state, result, beat, ports.clock.now()))

@@ -14,10 +14,10 @@ from functions.validator.report import Closures, Lineage, build_report
 from functions.validator.rules import GatePolicy, gate_policy
 from functions.validator.sizing import seen_spreads
 from shared import keys
-from shared.cas import find
 from shared.cases import Closed
 from shared.dataset import Row
 from shared.errors import CorruptObject, InvalidMessage, NotFound
+from shared.head import FIRST_CYCLE
 from shared.normalisation import BASIC
 from shared.training import (
     Clip,
@@ -32,7 +32,7 @@ from shared.training import (
     parse_document,
     sha256_hex,
 )
-from shared.verdict import ValidationReport, parse_report
+from shared.verdict import ValidationReport, find_report
 from shared.wer_compare import NotTestable
 
 SEED = 20_110
@@ -177,11 +177,9 @@ def _size(manifest: ModelManifest) -> int:
 
 
 def _earlier_reports(ports: Ports, cycle: int) -> Iterator[ValidationReport]:
-    """Return the reports of the last cycles before this one."""
-    for number in range(max(1, cycle - EARLIER_CYCLES), cycle):
-        found = find(ports.store, keys.report(number))
-        if found is not None:
-            yield parse_report(found.data)
+    """Yield the reports of the last cycles before this one."""
+    found = (find_report(ports.store, number) for number in range(max(FIRST_CYCLE, cycle - EARLIER_CYCLES), cycle))
+    return (report for report in found if report is not None)
 
 
 def _manifest(ports: Ports, ref: ObjectRef) -> ModelManifest:

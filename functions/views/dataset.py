@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shared.dataset import Row
 from shared.frozen import Frozen
-from shared.splits import Split
+from shared.splits import SPLITS, Split
 from shared.training import SetAside
 
-SPLITS: tuple[Split, ...] = ("train", "dev", "holdout")
 EXAMPLES = 3
 
 

@@ -67,7 +67,7 @@ MUTATIONS = tuple(
     Mutation(module, *change)
     for module, changes in {
         "functions.launcher.opening": (
-            ("    return found is not None", "    return False", 9),
+            ("    return result is not None", "    return False", 9),
             ("    if announce_result(ports, cycle):", "    if False:", 9),
             (
                 "    deps.trainers.delete(TrainerRun(cycle, state.attempt).name)\n",
