@@ -18,6 +18,9 @@ from shared.wer_power import Spread
 from shared.wer_stats import minimum_clusters
 from shared.wording import interval_in_points, percent
 
+MAX_SET_ASIDE_SHARE = 0.1
+"""Largest share of a deciding set that may be missing."""
+
 
 @dataclass(frozen=True)
 class GatePolicy:
@@ -34,7 +37,6 @@ class GatePolicy:
         critical_terms: words or phrases that must not be heard less often, each in normalised words, none twice.
         max_latency_ratio: bearable ratio of transcription times, candidate to base.
         max_size_ratio: bearable ratio of model sizes.
-        max_set_aside_share: largest share of a deciding set that may be missing.
         gain_to_detect: relative gain for which an open question is sized: how many more utterances it takes to show it.
     """
 
@@ -48,7 +50,6 @@ class GatePolicy:
     critical_terms: tuple[Words, ...] = ()
     max_latency_ratio: float = 1.5
     max_size_ratio: float = 2.5
-    max_set_aside_share: float = 0.1
     gain_to_detect: float = 0.1
 
     @property
@@ -191,11 +192,11 @@ def judge_evidence(judged: JudgedSet, policy: GatePolicy) -> Iterator[Finding]:
     In the sample of traffic that nobody reported, what production transcribed may stand for a reference: its errors there count against the
     candidate, which is conservative. Anywhere else that would make the model in production its own judge.
     """
-    if judged.set_aside_share > policy.max_set_aside_share:
-        most = percent(policy.max_set_aside_share)
+    if judged.set_aside_share > MAX_SET_ASIDE_SHARE:
+        most = percent(MAX_SET_ASIDE_SHARE)
         text = (
             f"{percent(judged.set_aside_share)} of {judged.name} could not be judged; at most {most} may be missing. Mend at least "
-            f"{_to_mend(judged, policy.max_set_aside_share)} of these {sum(judged.set_aside.values())} utterances: the report says what "
+            f"{_to_mend(judged, MAX_SET_ASIDE_SHARE)} of these {sum(judged.set_aside.values())} utterances: the report says what "
             "they lack."
         )
         yield Finding("leaves open", judged.name, text, f"too much of {judged.name} could not be judged")
