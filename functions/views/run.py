@@ -26,13 +26,11 @@ class RunView(Frozen):
 
 def read_run(ports: Ports, state: CycleState) -> RunView:
     """Read how a running cycle does; changes nothing."""
-    budget = ports.settings.policy.budget
     costs = read_attempts(ports, state)
-    priced = all(budget.usd_per_hour(machine) is not None for machine in [None, *(cost.machine for cost in costs)][bool(costs) :])
     progress = find_document(ports.store, keys.progress(state.cycle), RunProgress)
     return RunView(
         state=state,
         progress=progress if progress is not None and progress.attempt == state.attempt else None,
         gpu_s=sum(gpu_hours(cost) for cost in costs) * 3600.0,
-        usd=sum(map(budget.usd, costs)) if priced else None,
+        usd=ports.settings.policy.budget.total_usd(costs),
     )
