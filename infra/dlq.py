@@ -13,8 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from functions.views.dead_letters import subscriptions
-from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name
+from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name, subscriptions
 from infra.errors import Refused
 from infra.quarantine import Quarantined, look
 from infra.session import Session

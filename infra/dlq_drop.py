@@ -5,8 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from functions.push import body_of, quarantine
-from functions.views.dead_letters import subscriptions
-from functions.wiring import dead_letter_topic
+from functions.wiring import dead_letter_topic, subscriptions
 from infra.dlq import DeadLetter, describe, pull_all, settle
 from infra.errors import Refused
 from infra.quarantine import open_quarantined

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from shared import keys
 from shared.cycle import CycleState, Status
+from shared.events import CLAIMED
 from shared.frozen import Frozen
 from shared.policy import Policy
 from shared.rates import Interval
@@ -268,10 +269,6 @@ class Audited(Frozen):
     reason: str
     version: int | None = None
     cycle: int | None = None
-
-
-CLAIMED = "(claimed)"
-"""Ends the name under which a function records what a person asked for."""
 
 
 def audit(moves: Iterable[Move], states: Iterable[CycleState], most: int) -> tuple[Audited, ...]:

@@ -94,7 +94,7 @@ def decide_checked_rollback(
 def _command(ports: Ports, event: CandidateAccepted | PersonCommand, evidence: Evidence | None = None) -> Command:
     by, reason = BY, "accepted by the validator"
     if isinstance(event, PersonCommand):
-        by, reason = f"{event.by} (claimed)" if event.by else "a person", event.reason or NO_REASON
+        by, reason = event.claim or "a person", event.reason or NO_REASON
     return Command(
         cause=event.event_id,
         at=ports.clock.now(),

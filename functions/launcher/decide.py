@@ -5,7 +5,7 @@ from datetime import datetime
 from functions.launcher.capacity import looks, wait_after
 from shared.cas import Decision
 from shared.cycle import CycleState, Status, can_move, move
-from shared.events import Event, FinetuneApproved, FinetuneCancelled, TrainingFailed, TrainingPreempted
+from shared.events import Event, FinetuneApproved, FinetuneCancelled, PersonCommand, TrainingFailed, TrainingPreempted
 from shared.policy import Policy
 
 BY = "launcher"
@@ -15,8 +15,7 @@ PERMANENT = frozenset({"bad_spec", "bad_base_model", "bad_dataset", "no_trainabl
 
 def who(event: Event) -> str:
     """Return who stands behind an event: a person's claim, else the part that sent it."""
-    claim = getattr(event, "by", None)
-    return f"{claim} (claimed)" if claim else BY
+    return (event.claim if isinstance(event, PersonCommand) else None) or BY
 
 
 def decide_approve(state: CycleState | None, event: FinetuneApproved, now: datetime) -> Decision[CycleState]:

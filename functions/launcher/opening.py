@@ -29,7 +29,7 @@ from shared.cycle import CODEC, CycleState, Status, move, open_cycle
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.head import begin_head, move_head, read_head
-from shared.policy import TriggerDecision
+from shared.policy import FORCED, TriggerDecision
 from shared.spend import why_stop
 from shared.training import TrainingResult, completed_event, document_bytes, find_document
 
@@ -71,9 +71,12 @@ def request_cycle(deps: LaunchDeps, event: ThresholdCrossed | FinetuneRequested)
 def _busy(ports: Ports, head: int, event: ThresholdCrossed | FinetuneRequested, running: CycleState) -> str:
     reason = f"cycle {running.cycle} is {running.status}: one cycle at a time"
     if isinstance(event, FinetuneRequested):
-        refusal = TriggerDecision(should_trigger=False, crossed=("forced by a person",), held=(reason,), metrics={})
-        _record_declined(ports, head, event, refusal, ports.clock.now())
+        _record_declined(ports, head, event, _held(reason, forced=True), ports.clock.now())
     return reason
+
+
+def _held(why: str, *, forced: bool) -> TriggerDecision:
+    return TriggerDecision(should_trigger=False, crossed=(FORCED,) if forced else (), held=(why,), metrics={})
 
 
 def _settled_head(ports: Ports) -> int:
@@ -99,7 +102,7 @@ def _while_awaiting(deps: LaunchDeps, state: CycleState, event: ThresholdCrossed
 def _force(state: CycleState | None, *, event: FinetuneRequested, now: datetime) -> Decision[CycleState]:
     if state is None or state.status != Status.AWAITING_APPROVAL:
         return Decision(None, reason="moved on meanwhile")
-    reason = event.reason or "forced by a person"
+    reason = event.reason or FORCED
     moved = move(state, Status.PREPARING, at=now, by=decide.who(event), cause=event.event_id, reason=reason)
     return Decision(moved.model_copy(update={"forced": True}), reason=reason)
 
@@ -121,7 +124,7 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     if declined is not None and declined.not_before > now and not forced:
         return f"cycle {cycle} stays declined until {declined.not_before.isoformat(timespec='seconds')}"
     if ports.settings.cannot_train:  # before anything is sealed, so that nothing collected is used up
-        return _decline(ports, cycle, event, _untrainable(ports.settings.cannot_train, forced=forced))
+        return _decline(ports, cycle, event, _held(ports.settings.cannot_train, forced=forced))
     with ports.traces.span("count", cycle):
         trigger = exact_trigger(ports, cycle, states, forced=forced)
     if not trigger.should_trigger:
@@ -137,11 +140,6 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     if winner.opened_by != event.event_id:
         return f"cycle {cycle} was opened by {winner.opened_by} meanwhile"
     return f"cycle {cycle} opened, {status}: {reason}"
-
-
-def _untrainable(why: str, *, forced: bool) -> TriggerDecision:
-    crossed = ("forced by a person",) if forced else ()
-    return TriggerDecision(should_trigger=False, crossed=crossed, held=(why,), metrics={})
 
 
 def _decline(ports: Ports, cycle: int, event: Event, trigger: TriggerDecision) -> str:
