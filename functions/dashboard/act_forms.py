@@ -93,7 +93,7 @@ class ReviewForm:
         Raises:
             NotFound: it never did.
         """
-        return find_item(self._review, self.utterance_id)
+        return get_item(self._review, self.utterance_id)
 
     @cached_property
     def _review(self) -> GoldReview:
@@ -122,7 +122,7 @@ class ReviewForm:
         return f"review?said={correction_id(self.utterance_id, as_said(typed.text))}"
 
 
-def find_item(review: GoldReview, utterance_id: str) -> ReviewItem:
+def get_item(review: GoldReview, utterance_id: str) -> ReviewItem:
     """Return gold that waits or waited.
 
     Raises:

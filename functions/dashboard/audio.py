@@ -67,7 +67,7 @@ def gold_address(cycle: int, item: ReviewItem) -> str:
     return audio_address(cycle, keys.UNLABELLED_SET, item.utterance_id) if item.audio else ""
 
 
-def find_pin(ports: Ports, cycle: int, set_name: str, utterance_id: str) -> AudioPin:
+def get_pin(ports: Ports, cycle: int, set_name: str, utterance_id: str) -> AudioPin:
     """Return the pin of an utterance in one of the sets that the cycle's spec names, or in its `DATASET`.
 
     Raises:

@@ -6,7 +6,7 @@ from functions.acts.review import GoldReview, Said
 from functions.runtime import Ports
 from functions.states import find_state
 from functions.views.cycle import CycleStory, read_cycle
-from functions.views.production import ModelView, find_model, newest_moves, role_of
+from functions.views.production import ModelView, get_model, newest_moves, role_of
 from functions.views.review import doubtful_gold
 from functions.views.run import RunView, read_run
 from functions.views.snapshot import Snapshot
@@ -115,7 +115,7 @@ def read_model_details(live: Ports, version: int) -> ModelDetails:
     production = find_production(ports.store)
     moves = _moves(ports, store, production)
     return ModelDetails(
-        model=(model := find_model(ports, version, moves)),
+        model=(model := get_model(ports, version, moves)),
         lineage=_lineage(ports, model.manifest, production or Production()),
         state=find_state(ports, version) if version else None,
         sets=_sets(ports, version) if version else (),

@@ -10,7 +10,7 @@ from flask import Request, Response
 from functions.dashboard import act_pages, pages
 from functions.dashboard.act_forms import ActForm, ReviewForm, find_answer
 from functions.dashboard.answers import ASSETS, HEADERS, HTML, REPORT_CSP, asset, html, problem
-from functions.dashboard.audio import find_pin, read_sound
+from functions.dashboard.audio import get_pin, read_sound
 from functions.dashboard.details import read_cycle_details, read_model_details, read_report, read_reviews
 from functions.dashboard.identity import Identity, NobodyKnown
 from functions.dashboard.offers import Verb, title_of
@@ -115,7 +115,7 @@ class Console:
     def sound(self, visit: Visit, cycle: int) -> Response:
         """Answer with the recording of a clip, or a part of it."""
         asked = visit.request.args
-        pin = find_pin(self.ports, cycle, asked.get("set", ""), asked.get("utterance", ""))
+        pin = get_pin(self.ports, cycle, asked.get("set", ""), asked.get("utterance", ""))
         sound = read_sound(self.audio, pin, visit.request.headers.get("Range"))
         headers = {"Accept-Ranges": "bytes", **({"Content-Range": sound.content_range} if sound.content_range else {})}
         return Response(sound.data, status=sound.status, content_type=sound.content_type, headers=headers)

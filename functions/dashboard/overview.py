@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from functions.dashboard.errors import Refusal, read_confused, read_error_types, read_refusals
+from functions.dashboard.errors import read_confused, read_error_types
 from functions.dashboard.figures import (
     Audited,
     Confused,
@@ -19,6 +19,7 @@ from functions.dashboard.figures import (
     trend,
     wer_points,
 )
+from functions.dashboard.refusals import Refusal, read_refusals
 from functions.runtime import Ports
 from functions.states import find_state
 from functions.views.dead_letters import read_dead_letters

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from functions.dashboard.audio import audio_address, gold_address
 from functions.dashboard.charts import Chart, line_chart
 from functions.dashboard.details import CycleDetails, ModelDetails
-from functions.dashboard.errors import QUARANTINE_DAYS
 from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
 from functions.dashboard.overview import Overview
+from functions.dashboard.refusals import QUARANTINE_DAYS
 from functions.dashboard.utterances import UtteranceDetails, shown_mention, utterance_address
 from functions.dashboard.visit import Visit
 from functions.dashboard.wording import ago, moment, size, words

@@ -18,7 +18,7 @@ from functions.sweeper.watch import watch_versions
 from functions.validator.announce import judged_event
 from shared import keys
 from shared.bus import Message
-from shared.cas import apply_with_cas, find
+from shared.cas import apply_with_cas, find_info
 from shared.compaction import collect_garbage, compact
 from shared.cycle import CODEC, CycleState, Status
 from shared.errors import Retryable
@@ -101,9 +101,9 @@ def _carry(deps: LaunchDeps, state: CycleState, names: list[str]) -> list[str]:
         return []
     ports = deps.ports
     lives = TrainerRun(state.cycle, state.attempt).name in names
-    beat = next((info.updated for info in ports.store.list(keys.heartbeat(state.cycle))), None)
-    sign = beat if beat is not None and beat > state.since else None
-    result = find(ports.store, keys.result(state.cycle)) is not None
+    beat = find_info(ports.store, keys.heartbeat(state.cycle))
+    sign = beat.updated if beat is not None and beat.updated > state.since else None
+    result = find_info(ports.store, keys.result(state.cycle)) is not None
     now = ports.clock.now()
     over = _look_at_budget(ports, state)
     policy = ports.settings.policy
@@ -168,6 +168,6 @@ def _collect_garbage(deps: LaunchDeps, head: int) -> list[str]:
     sealed = [
         cycle
         for cycle in range(max(head - GARBAGE_WINDOW, FIRST_CYCLE), head)
-        if next(store.list(keys.ledger(cycle)), None) is not None and find(store, keys.dataset(cycle)) is not None
+        if next(store.list(keys.ledger(cycle)), None) is not None and find_info(store, keys.dataset(cycle)) is not None
     ]
     return [f"ledger {cycle}: {collect_garbage(store, cycle)} objects collected" for cycle in sealed]

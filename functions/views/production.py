@@ -49,7 +49,7 @@ def _together(logged: Iterable[Move], production: Production | None) -> tuple[Mo
     return tuple(move for _, move in sorted(moves.items()))
 
 
-def find_model(ports: Ports, version: int, moves: Sequence[Move]) -> ModelView:
+def get_model(ports: Ports, version: int, moves: Sequence[Move]) -> ModelView:
     """Return one model.
 
     Raises:
