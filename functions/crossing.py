@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from functions.cycle_trace import is_next
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys, ledger, registry
 from shared.bus import Message
 from shared.cas import find
@@ -17,7 +18,7 @@ from shared.frozen import Frozen
 from shared.head import read_head
 from shared.ids import derived_event_id
 from shared.policy import Evidence, TriggerDecision, thresholds_reached
-from shared.training import parse_document
+from shared.training import find_document
 
 
 class Declined(Frozen):
@@ -36,8 +37,7 @@ class Declined(Frozen):
 
 def find_declined(ports: Ports, cycle: int) -> Declined | None:
     """Return the last refusal to open a cycle."""
-    found = find(ports.store, keys.declined(cycle))
-    return parse_document(Declined, found.data, what=found.info.key) if found else None
+    return find_document(ports.store, keys.declined(cycle), Declined)
 
 
 def stable_version(ports: Ports) -> int | None:
@@ -58,7 +58,7 @@ def announce_crossing(ports: Ports, *, seen_by: Message | None = None, tell: Cal
     """
     cycle = read_head(ports.store)
     now = ports.clock.now()
-    if find(ports.store, keys.state(cycle)) is not None:
+    if find_state(ports, cycle) is not None:
         return None
     declined = find_declined(ports, cycle)
     if declined is not None and declined.not_before > now:

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys
 from shared.bus import Message
-from shared.cas import find, find_info
-from shared.cycle import CODEC, ENDED, CycleState
+from shared.cas import find_info
+from shared.cycle import ENDED, CycleState
 from shared.errors import RetuneError
 from shared.events import Event
-from shared.log import TRACE, bind, log
+from shared.head import FIRST_CYCLE
+from shared.log import TRACE, bind, log, trace_name
 from shared.tracing import ROOT, Attribute, Moment, PastSpan, cycle_root
 
 OLDEST = "oldest"
@@ -24,7 +26,7 @@ def handled(ports: Ports, message: Message, event: Event, cycle: int | None) -> 
     if cycle is None or not ports.traces.on:
         yield
         return
-    bind(**{TRACE: f"{cycle_root(ports.store.uri, cycle).trace_id:032x}"})
+    bind(**{TRACE: trace_name(ports.settings.project, f"{cycle_root(ports.store.uri, cycle).trace_id:032x}")})
     attributes: dict[str, Attribute] = {"event_id": event.event_id}
     if isinstance(attempt := getattr(event, "attempt", None), int):
         attributes["attempt"] = attempt
@@ -46,8 +48,7 @@ def tell_end(ports: Ports, cycle: int) -> None:
     if not ports.traces.on:
         return
     with harmless("the end of a cycle"):
-        found = find(ports.store, keys.state(cycle))
-        state = CODEC.parse(found.data) if found else None
+        state = find_state(ports, cycle)
         if state is not None and state.ended:
             ports.traces.past(whole_cycle(state, find_oldest(ports, cycle)))
 
@@ -57,8 +58,8 @@ def is_next(ports: Ports, cycle: int) -> bool:
     if not ports.traces.on:
         return False
     with harmless("a crossing"):
-        before = find(ports.store, keys.state(cycle - 1)) if cycle > 1 else None
-        return before is None or CODEC.parse(before.data).ended
+        before = find_state(ports, cycle - 1) if cycle > FIRST_CYCLE else None
+        return before is None or before.ended
     return False
 
 

@@ -16,13 +16,13 @@ from typing import Any, Protocol
 
 from flask import Request
 
+from functions.runtime import Ports
 from shared import keys
 from shared.brief import brief
 from shared.bus import Message
 from shared.cas import create
-from shared.clock import Clock
 from shared.errors import InvalidMessage
-from shared.log import TRACE, bind, fresh, log
+from shared.log import TRACE, bind, fresh, log, trace_name
 from shared.objectstore import ObjectStore
 
 Handler = Callable[[Message], str]
@@ -64,7 +64,7 @@ class Body:
         return self.data
 
 
-def serve(request: Request, handle: Handler, *, function: str, store: ObjectStore, clock: Clock) -> tuple[str, int]:
+def serve(request: Request, handle: Handler, *, function: str, ports: Ports) -> tuple[str, int]:
     """Decode a request, handle its message and answer.
 
     Raises:
@@ -72,12 +72,12 @@ def serve(request: Request, handle: Handler, *, function: str, store: ObjectStor
     """
     if request.method in {"GET", "HEAD"}:
         return "ok", 200
-    begin(request.headers, function=function)
+    begin(request.headers, function=function, project=ports.settings.project)
     body = read_body(request)
     try:
-        outcome = handle(received(request.headers, body, now=clock.now()))
+        outcome = handle(received(request.headers, body, now=ports.clock.now()))
     except InvalidMessage as error:
-        set_aside(error, body, function=function, store=store, now=clock.now())
+        set_aside(error, body, function=function, ports=ports)
         return DONE
     except Exception as error:
         tell_failure(error)
@@ -86,9 +86,10 @@ def serve(request: Request, handle: Handler, *, function: str, store: ObjectStor
     return DONE
 
 
-def begin(headers: Headers, *, function: str) -> None:
-    """Let every later log line of this request name its function and trace."""
-    fresh(function=function, **{TRACE: _trace(headers)})
+def begin(headers: Headers, *, function: str, project: str) -> None:
+    """Let every later log line of this request name its function and, in the project's traces, its trace."""
+    trace_id = _trace_id(headers)
+    fresh(function=function, **{TRACE: trace_name(project, trace_id) if trace_id is not None else None})
 
 
 def received(headers: Headers, body: Body, *, now: datetime) -> Message:
@@ -98,9 +99,9 @@ def received(headers: Headers, body: Body, *, now: datetime) -> Message:
     return message
 
 
-def set_aside(error: InvalidMessage, body: Body, *, function: str, store: ObjectStore, now: datetime) -> None:
+def set_aside(error: InvalidMessage, body: Body, *, function: str, ports: Ports) -> None:
     """Quarantine a malformed request and tell that it was."""
-    key = quarantine(store, function=function, reason=str(error), body=body, now=now)
+    key = quarantine(ports.store, function=function, reason=str(error), body=body, now=ports.clock.now())
     # The reason quotes what was found, which may be a transcript: it stays in the object.
     log("quarantined: malformed", severity="WARNING", key=key)
 
@@ -209,7 +210,7 @@ def _time(text: object, now: datetime) -> datetime:
     return parsed if parsed.tzinfo else now
 
 
-def _trace(headers: Headers) -> str | None:
+def _trace_id(headers: Headers) -> str | None:
     parent = (headers.get("traceparent") or "").split("-")
     found = parent[1] if len(parent) == 4 else (headers.get("X-Cloud-Trace-Context") or "").split("/")[0]
     return found if _TRACE_ID.fullmatch(found) else None

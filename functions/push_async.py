@@ -6,17 +6,16 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 
 from functions.push import DONE, MAX_BODY_BYTES, Body, BodyReader, begin, body_of, received, set_aside, tell_failure
+from functions.runtime import Ports
 from shared.bus import Message
-from shared.clock import Clock
 from shared.errors import InvalidMessage
 from shared.log import log
-from shared.objectstore import ObjectStore
 
 AsyncHandler = Callable[[Message], Awaitable[str]]
 """Handles one message and says in a few words what came of it; never keeps the event loop waiting."""
 
 
-async def serve_async(request: Request, handle: AsyncHandler, *, function: str, store: ObjectStore, clock: Clock) -> tuple[str, int]:
+async def serve_async(request: Request, handle: AsyncHandler, *, function: str, ports: Ports) -> tuple[str, int]:
     """Decode a request, handle its message and answer, as `functions.push.serve` does.
 
     Raises:
@@ -24,12 +23,12 @@ async def serve_async(request: Request, handle: AsyncHandler, *, function: str, 
     """
     if request.method in {"GET", "HEAD"}:
         return "ok", 200
-    begin(request.headers, function=function)
+    begin(request.headers, function=function, project=ports.settings.project)
     body = await read_body_async(request)
     try:
-        outcome = await handle(received(request.headers, body, now=clock.now()))
+        outcome = await handle(received(request.headers, body, now=ports.clock.now()))
     except InvalidMessage as error:
-        await asyncio.to_thread(set_aside, error, body, function=function, store=store, now=clock.now())
+        await asyncio.to_thread(set_aside, error, body, function=function, ports=ports)
         return DONE
     except Exception as error:
         tell_failure(error)

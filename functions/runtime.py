@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared import keys
 from shared.bus import Publisher
 from shared.clock import Clock, SystemClock
 from shared.config import Settings
@@ -22,6 +23,11 @@ class Ports:
     clock: Clock
     settings: Settings
     traces: Traces = OFF
+
+    @property
+    def audio_prefixes(self) -> tuple[str, ...]:
+        """Under which audio may lie: where the operator allows it, and where copies are kept for good."""
+        return (*self.settings.audio_prefixes, f"{self.store.uri}/{keys.CORPORA}")
 
     def publish_all(self, events: Iterable[Event]) -> None:
         """Publish and wait for each, from the current span; a failure raises, and the redelivery publishes the very same events again.

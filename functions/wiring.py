@@ -27,6 +27,11 @@ def subscription_name(function: str, topic: str) -> str:
     return f"{function}-{topic}"
 
 
+def subscriptions() -> dict[str, str]:
+    """Return every function's subscription and the topic that it reads."""
+    return {subscription_name(function, topic): topic for function, topics in {**READS, **OPTIONAL}.items() for topic in topics}
+
+
 def dead_letter_topic(subscription: str) -> str:
     """Return the topic of what a subscription's function refused too often."""
     return f"{subscription}-dead"

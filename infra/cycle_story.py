@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from functions.runtime import Ports
-from functions.views.cycle import CycleStory, move_text, read_cycle, set_text
+from functions.views.cycle import CycleStory, read_cycle, set_text
 from functions.views.production import read_moves
 from infra.dataset.view import render as render_dataset
 from infra.errors import Refused
@@ -84,4 +84,4 @@ def verdict_lines(report: ValidationReport | None) -> Iterable[str]:
 def move_lines(moves: Iterable[Move]) -> Iterable[str]:
     """Yield who moved the alias to or from a version, and why."""
     for move in moves:
-        yield f"  {move_text(move)}, {when(move.at)}: {move.reason or 'no reason given'}"
+        yield f"  {move.audit_text} by {move.by}, {when(move.at)}: {move.reason or 'no reason given'}"

@@ -125,7 +125,7 @@ def _form(hf: Path | None, nemo: Path | None, lhotse: Path | None) -> tuple[Form
 
 def audio_of(ports: Ports) -> AudioSource:
     """Return the audio that the functions may read."""
-    return AudioSource(allowed_prefixes=(*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/"))
+    return AudioSource(allowed_prefixes=ports.audio_prefixes)
 
 
 def _one_of(cycle: int | None, file: Path | None) -> None:

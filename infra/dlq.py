@@ -13,15 +13,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from functions.views.dead_letters import subscriptions
-from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name
+from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name, subscriptions
 from infra.errors import Refused
-from infra.quarantine import QUARANTINE, Quarantined, look
+from infra.quarantine import Quarantined, look
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Outgoing, Received
 from shared.errors import NotFound
 from shared.frozen import Frozen
+from shared.keys import QUARANTINE
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 
 Done = TypeVar("Done")

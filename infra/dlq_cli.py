@@ -8,9 +8,10 @@ import infra.dlq
 import infra.dlq_drop
 from infra.errors import OK, REFUSED
 from infra.options import By, Json
-from infra.quarantine import QUARANTINE, drop_quarantined, refuse_replay
+from infra.quarantine import drop_quarantined, refuse_replay
 from infra.session import open_session
 from infra.terminal import answering, show
+from shared.keys import QUARANTINE
 
 dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
 

@@ -5,15 +5,15 @@ import json
 from collections.abc import Callable, Iterable
 
 from functions.push import body_of, quarantine
-from functions.views.dead_letters import subscriptions
-from functions.wiring import dead_letter_topic
+from functions.wiring import dead_letter_topic, subscriptions
 from infra.dlq import DeadLetter, describe, pull_all, settle
 from infra.errors import Refused
-from infra.quarantine import QUARANTINE, open_quarantined
+from infra.quarantine import open_quarantined
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Received
 from shared.frozen import Frozen
+from shared.keys import QUARANTINE
 
 MOST_SHOWN = 20_000
 """Characters of a message."""

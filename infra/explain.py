@@ -8,8 +8,8 @@ from rich.text import Text
 
 from functions.crossing import Declined, find_declined
 from functions.launcher.counting import exact_trigger
-from functions.launcher.states import find_state, recent_states
 from functions.runtime import Ports
+from functions.states import find_state, recent_states
 from infra.overlay import Overlay
 from infra.wording import when
 from shared.frozen import Frozen

@@ -15,8 +15,8 @@ from typing import Final
 
 from functions.cycle_trace import OLDEST
 from functions.launcher.seal import read_split_key
-from functions.launcher.states import newest_states
 from functions.runtime import Ports
+from functions.states import newest_states
 from infra import redact
 from infra.errors import Refused
 from infra.redact import Target

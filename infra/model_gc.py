@@ -10,8 +10,8 @@ What has no manifest is not marked, see `decide_unfinished`: just the objects th
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from functions.launcher.states import find_state, newest_states
 from functions.runtime import Ports
+from functions.states import find_state, newest_states
 from infra.models import complete_versions
 from infra.people import Person, withdraw
 from shared import keys

@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from functions.launcher.states import find_state
 from functions.runtime import Ports
-from functions.views.production import ModelView, find_model, read_moves
+from functions.states import find_state
+from functions.views.production import ModelView, get_model, read_moves
 from infra.errors import Refused
 from infra.people import Answer, Person, promote
 from infra.processes import environment
@@ -116,7 +116,7 @@ def import_model(
 def list_models(ports: Ports) -> list[ModelView]:
     """Return every complete model, the oldest first."""
     moves = read_moves(ports)
-    return [find_model(ports, version, moves) for version in complete_versions(ports)]
+    return [get_model(ports, version, moves) for version in complete_versions(ports)]
 
 
 def complete_versions(ports: Ports) -> list[int]:
@@ -131,7 +131,7 @@ def show_model(ports: Ports, version: int) -> ModelView:
         Refused: there is no such model.
     """
     try:
-        return find_model(ports, version, read_moves(ports))
+        return get_model(ports, version, read_moves(ports))
     except NotFound as error:
         raise Refused(str(error)) from error
 

@@ -13,7 +13,6 @@ from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo, ObjectStore, StoredObject
 from shared.training import document_bytes, parse_document
 
-QUARANTINE = "quarantine/"
 MAX_OBJECT_BYTES = 16 * MAX_BODY_BYTES
 """More than the adapter writes of the largest body, each byte of it escaped."""
 UNREADABLE = "unreadable: "

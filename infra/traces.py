@@ -90,7 +90,7 @@ def find_steps(store: ObjectStore, target: Target) -> list[Step]:
     addresses = {address for step in found for address in redact.addresses_of(step.theirs)}
     copies = {address.removeprefix(f"{store.uri}/") for address in addresses if address.startswith(f"{store.uri}/{COPIED}")}
     deleted.extend(Step("copied audio", stored, None) for key in sorted(copies) if (stored := find(store, key)) is not None)
-    refused = (stored for stored in _under(store, "quarantine/") if redact.quarantined(stored.data, target))
+    refused = (stored for stored in _under(store, keys.QUARANTINE) if redact.quarantined(stored.data, target))
     deleted.extend(Step("quarantine", stored, None) for stored in refused)
     return [*deleted, *found]
 

@@ -6,9 +6,9 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from functions.launcher.decide import decide_retry_capacity
 from functions.launcher.opening import LaunchDeps, carry_on, relaunch
-from functions.launcher.states import find_state
 from functions.launcher.trainers import TrainerRun
 from functions.runtime import Ports
+from functions.states import find_state
 from infra.errors import NoAnswer, Refused
 from shared import keys
 from shared.cas import apply_with_cas, find

@@ -4,7 +4,7 @@ locals {
   every_zone = [for letter in local.letters : "${var.region}-${letter}"]
 
   # Each machine in each of its zones, in the order of the list: Spot everywhere before anything on demand.
-  trainer_candidates = flatten([
+  trainer_machines = flatten([
     for machine in var.trainer_machines : [
       for zone in coalescelist(machine.zones, local.every_zone) : { zone = zone, machine_type = machine.machine_type, provisioning = machine.provisioning }
     ]
@@ -17,7 +17,7 @@ locals {
     RETUNE_TRAINER_SERVICE_ACCOUNT = module.trainer.email
     RETUNE_TRAINER_NETWORK         = module.trainer.network
     RETUNE_TRAINER_SUBNETWORK      = module.trainer.subnetwork
-    RETUNE_TRAINER_CANDIDATES      = jsonencode(local.trainer_candidates)
+    RETUNE_TRAINER_MACHINES        = jsonencode(local.trainer_machines)
   }
 }
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.production import ModelView, read_moves
 from infra.cycle_story import move_lines, verdict_lines
 from infra.models import show_model

@@ -94,6 +94,11 @@ class BudgetPolicy(Frozen):
         """Return what an attempt cost in USD; 0 where no price is known."""
         return gpu_hours(cost) * (self.usd_per_hour(cost.machine) or 0.0)
 
+    def total_usd(self, costs: Sequence[AttemptCost]) -> float | None:
+        """Return what attempts cost in USD; None = of one of them, or where there is none yet of any machine, no price is known."""
+        machines = [cost.machine for cost in costs] or [None]
+        return None if any(self.usd_per_hour(machine) is None for machine in machines) else sum(map(self.usd, costs))
+
     def limits(self) -> Iterator[Limit]:
         """Yield each limit that is set."""
         if self.max_gpu_hours is not None:

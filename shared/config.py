@@ -10,19 +10,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from shared.audio_source import AudioSource
-from shared.candidates import (
-    ACCOUNT_PATTERN,
-    IMAGE_PATTERN,
-    NETWORK_PATTERN,
-    SUBNETWORK_PATTERN,
-    Candidate,
-    build_command,
-    region_of_subnetwork,
-)
 from shared.errors import InvalidMessage, RetuneError
 from shared.frozen import Frozen
 from shared.policy import Policy
 from shared.tracing import ENDPOINT_VARIABLE, FILE_VARIABLE
+from shared.trainer_machines import (
+    ACCOUNT_PATTERN,
+    IMAGE_PATTERN,
+    NETWORK_PATTERN,
+    SUBNETWORK_PATTERN,
+    TrainerMachine,
+    build_command,
+    region_of_subnetwork,
+)
 
 VARIABLES = {
     "bucket": "RETUNE_BUCKET",
@@ -37,17 +37,19 @@ VARIABLES = {
     "trainer_service_account": "RETUNE_TRAINER_SERVICE_ACCOUNT",
     "trainer_network": "RETUNE_TRAINER_NETWORK",
     "trainer_subnetwork": "RETUNE_TRAINER_SUBNETWORK",
-    "trainer_candidates": "RETUNE_TRAINER_CANDIDATES",
+    "trainer_machines": "RETUNE_TRAINER_MACHINES",
     "otlp_endpoint": ENDPOINT_VARIABLE,
     "traces_file": FILE_VARIABLE,
 }
 KEY_SECRET = "retune-llm-key"  # noqa: S105 - the name of a secret, not one
 """Secret of Secret Manager that holds the language model's key; Terraform makes it, a person fills it."""
-_JSON = {"policy": "object", "trainer_candidates": "list"}
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""By which names and addresses a machine reaches itself alone."""
+_JSON = {"policy": "object", "trainer_machines": "list"}
 _NEEDED = {
     "local": (),
-    "compute_engine": ("trainer_service_account", "trainer_network", "trainer_subnetwork", "trainer_candidates"),
-    "cloud_run": ("trainer_service_account", "trainer_candidates"),
+    "compute_engine": ("trainer_service_account", "trainer_network", "trainer_subnetwork", "trainer_machines"),
+    "cloud_run": ("trainer_service_account", "trainer_machines"),
 }
 """What each launcher cannot do without. The image comes later: it can be built only where everything else is."""
 
@@ -89,7 +91,7 @@ class Settings(Frozen):
         trainer_image: `IMAGE@sha256:DIGEST`; empty = none has been built yet, and no cycle is opened.
         trainer_service_account: whom the trainer works as.
         trainer_network, trainer_subnetwork: full names; only VMs need them.
-        trainer_candidates: machines in the order in which they are tried.
+        trainer_machines: machines in the order in which they are tried.
         otlp_endpoint: base address of what takes traces over OTLP and HTTP, trainers' too; empty = nobody does.
         traces_file: that spans are appended to, as lines of JSON; None = none.
     """
@@ -106,7 +108,7 @@ class Settings(Frozen):
     trainer_service_account: Annotated[str, Field(pattern=f"{ACCOUNT_PATTERN}|^$")] = ""
     trainer_network: Annotated[str, Field(pattern=f"{NETWORK_PATTERN}|^$")] = ""
     trainer_subnetwork: Annotated[str, Field(pattern=f"{SUBNETWORK_PATTERN}|^$")] = ""
-    trainer_candidates: tuple[Candidate, ...] = ()
+    trainer_machines: tuple[TrainerMachine, ...] = ()
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:_/-]+$|^$")] = ""
     traces_file: Path | None = None
 
@@ -119,20 +121,20 @@ class Settings(Frozen):
             raise ValueError(f"{VARIABLES['bucket']}: expected gs://bucket, which a machine of Google's can reach, found {self.bucket}")
         if self.launcher == "compute_engine":
             region = region_of_subnetwork(self.trainer_subnetwork)
-            elsewhere = ", ".join(sorted({candidate.zone for candidate in self.trainer_candidates if candidate.region != region}))
+            elsewhere = ", ".join(sorted({machine.zone for machine in self.trainer_machines if machine.region != region}))
             if elsewhere:
-                variable = VARIABLES["trainer_candidates"]
+                variable = VARIABLES["trainer_machines"]
                 raise ValueError(f"{variable}: expected zones of {region}, where the subnetwork lies, found {elsewhere}")
         if self.launcher == "cloud_run":
             self._check_jobs()
         return self
 
     def _check_jobs(self) -> None:
-        variable = VARIABLES["trainer_candidates"]
-        regions = sorted({candidate.region for candidate in self.trainer_candidates})
+        variable = VARIABLES["trainer_machines"]
+        regions = sorted({machine.region for machine in self.trainer_machines})
         if len(regions) > 1:
             raise ValueError(f"{variable}: expected zones of one region, where the jobs of Cloud Run lie, found {', '.join(regions)}")
-        other = sorted({candidate.machine_type for candidate in self.trainer_candidates if candidate.family != "g2"})
+        other = sorted({machine.machine_type for machine in self.trainer_machines if machine.family != "g2"})
         if other:
             raise ValueError(f"{variable}: expected machines with an L4, the GPU of Cloud Run, as g2-standard-8, found {', '.join(other)}")
 
@@ -141,7 +143,7 @@ class Settings(Frozen):
         """Why no trainer can be started whatever is asked for, with what to do; empty = one can."""
         if self.launcher == "local" or self.trainer_image:
             return ""
-        command = build_command(self.project, self.trainer_candidates[0].region)
+        command = build_command(self.project, self.trainer_machines[0].region)
         return f"no trainer image is set: build it and set trainer_image to the digest that is printed: {command}"
 
     @property
@@ -194,7 +196,7 @@ class Settings(Frozen):
             VARIABLES["trainer_service_account"]: self.trainer_service_account,
             VARIABLES["trainer_network"]: self.trainer_network,
             VARIABLES["trainer_subnetwork"]: self.trainer_subnetwork,
-            VARIABLES["trainer_candidates"]: json.dumps([candidate.model_dump() for candidate in self.trainer_candidates]),
+            VARIABLES["trainer_machines"]: json.dumps([machine.model_dump() for machine in self.trainer_machines]),
             **({VARIABLES["otlp_endpoint"]: self.otlp_endpoint} if self.otlp_endpoint else {}),
             **({VARIABLES["traces_file"]: str(self.traces_file)} if self.traces_file is not None else {}),
         }

@@ -21,6 +21,8 @@ DEFAULT_PERCENT = 10
 MAX_TEXT_CHARS = 10_000
 MAX_REASON_CHARS = 2_000
 MAX_NAME_CHARS = 200
+CLAIMED = "(claimed)"
+"""Ends the name under which a function records what a person asked for."""
 MAX_REASONS = 100
 MAX_COUNT = 10**12
 MAX_SECONDS = 366 * 86_400.0
@@ -159,6 +161,11 @@ class PersonCommand(Event):
 
     by: Name | None = None
     reason: Reason | None = None
+
+    @property
+    def claim(self) -> str | None:
+        """Who sent it, as it goes on record; None = nobody says."""
+        return f"{self.by} {CLAIMED}" if self.by else None
 
 
 class FinetuneRequested(PersonCommand):

@@ -18,6 +18,8 @@ MEMORY = "corpora/memory/manifest.jsonl"
 CYCLES = "cycles/"
 MODELS = "models/"
 VERDICTS = "verdicts/"
+QUARANTINE = "quarantine/"
+CORPORA = "corpora/"
 AUDIO = "corpora/audio/"
 HOLDOUT = "corpora/holdout/"
 FORGOTTEN = "corpora/forgotten/"
@@ -237,7 +239,7 @@ def redaction(name: str) -> str:
 
 def quarantine(day: str, name: str) -> str:
     """A malformed message with its reason."""
-    return f"quarantine/{day}/{name}.json"
+    return f"{QUARANTINE}{day}/{name}.json"
 
 
 def cycle_of(key: str) -> int:

@@ -6,11 +6,16 @@ from contextvars import ContextVar
 from typing import Any, Literal, TextIO
 
 TRACE = "logging.googleapis.com/trace"
-"""The field by which Cloud Logging ties a line to its request."""
+"""The field by which Cloud Logging ties a line to its trace, see `trace_name`."""
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 _context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 - replaced whole, never mutated
+
+
+def trace_name(project: str, trace_id: str) -> str:
+    """Return what stands in the field `TRACE`. Source: Cloud Logging, LogEntry, `trace`: the resource name of a trace, not its bare id."""
+    return f"projects/{project}/traces/{trace_id}"
 
 
 def bind(**fields: Any) -> None:

@@ -17,6 +17,9 @@ from shared.totals import Totals
 from shared.training import TrainingConfig
 from shared.wer_power import Holdout
 
+FORCED = "forced by a person"
+"""Stands as the reason of a cycle that a person started, and gave none."""
+
 
 class SuitePolicy(Frozen):
     """A regression suite that must stay good.
@@ -221,7 +224,7 @@ def decide_trigger(
     """
     crossed = thresholds_reached(evidence, policy, now)
     if forced:
-        crossed = ("forced by a person", *crossed)
+        crossed = (FORCED, *crossed)
     sizing = _sizing(evidence, policy)
     unskippable, opens = _always(evidence, policy, history, now)
     held = unskippable

@@ -38,7 +38,7 @@ class Move(Frozen):
     Attributes:
         version: the version that was promoted, put on canary or taken off it, withdrawn or pinned.
         stable_before, stable_after: what the alias named.
-        override: a person promoted it against, or without, the evidence. Stays for ever in the audit log.
+        override: a person promoted it on their word alone. Stays for ever in the audit log.
         report_sha256, manifest_sha256: digests of the report and of the model's manifest that carried a promotion or a canary; None =
             no evidence did.
     """
@@ -56,6 +56,24 @@ class Move(Frozen):
     percent: int | None = None
     report_sha256: Digest | None = None
     manifest_sha256: Digest | None = None
+
+    @property
+    def first(self) -> bool:
+        """It made a model stable where none was: there is no evidence that it could go against, or without."""
+        return self.stable_before is None and self.stable_after is not None
+
+    @property
+    def text(self) -> str:
+        """What it did, in words."""
+        share = "" if self.percent is None else f" for {self.percent}% of the sessions"
+        return f"{self.kind.replace('_', ' ')} {version_name(self.version)}{share}"
+
+    @property
+    def audit_text(self) -> str:
+        """The same, and whether evidence carried it."""
+        if self.first:
+            return f"{self.text} as the first model"
+        return f"{self.text} against or without the evidence" if self.override else self.text
 
 
 class Production(Frozen):
@@ -105,6 +123,10 @@ class Command(Frozen):
     reason: str
     report_sha256: Digest | None = None
     manifest_sha256: Digest | None = None
+
+
+class Stale(Decision[Production]):
+    """A refusal for good, and so the end of the version's cycle: the evidence for it no longer counts; see `staleness`."""
 
 
 def events_of(move: Move) -> tuple[RegistryEvent, ...]:
@@ -195,12 +217,12 @@ def decide_canary(
     now = production or Production()
     if (done := now.applied(command.cause)) is not None:
         return Decision(None, events_of(done), "already applied")
-    if now.stable is None:
-        return Decision(None, reason="no version is stable: a canary needs one beside it")
     if version == now.stable:
         return Decision(None, reason=f"{version_name(version)} is stable already")
     if (stale := staleness(now, version, champion)) is not None:
         return _stale(now, version, command, stale)
+    if now.stable is None:
+        return Decision(None, reason="no version is stable: a canary needs one beside it")
     if now.canary is not None and now.canary.version != version:
         return Decision(None, reason=f"{version_name(now.canary.version)} is on canary already")
     canary = Canary(version=version, percent=percent, since=command.at)
@@ -292,7 +314,7 @@ def moved(
 def _stale(now: Production, version: int, command: Command, reason: str) -> Decision[Production]:
     """Refuse what stale evidence was to carry; a canary that rests on it ends."""
     if now.canary is None or now.canary.version != version:
-        return Decision(None, reason=reason)
+        return Stale(None, reason=reason)
     return moved(now, command.model_copy(update={"reason": reason}), kind="end_canary", version=version, canary=None)
 
 

@@ -15,12 +15,13 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from shared.audio_source import AudioPin
 from shared.policy import Policy
 
 Split = Literal["train", "dev", "holdout"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Assignments: TypeAlias = Mapping[str, frozenset[Split]]
 """Identity -> the split it is in; more than one where data from before the wall is at odds with itself."""
 

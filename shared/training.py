@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from shared.audio_source import AudioPin
+from shared.cas import find
 from shared.errors import CorruptObject
 from shared.events import Digest, Noise, TrainingCompleted
 from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.ids import derived_event_id
-from shared.objectstore import crc32c_base64
+from shared.objectstore import ObjectStore, crc32c_base64
 from shared.whole_file import ChecksumWriter, read_blocks
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
@@ -448,6 +449,22 @@ def parse_document(cls: type[Document], data: bytes, *, what: str) -> Document:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CorruptObject(f"{what}: expected a valid {cls.__name__}, found {where or 'document'}: {first['msg']}") from error
+
+
+def get_document(store: ObjectStore, key: str, cls: type[Document]) -> Document:
+    """Read a stored document.
+
+    Raises:
+        NotFound: it is not there.
+        CorruptObject: as `parse_document`.
+    """
+    return parse_document(cls, store.get(key).data, what=key)
+
+
+def find_document(store: ObjectStore, key: str, cls: type[Document]) -> Document | None:
+    """Read a stored document that may not exist. Raises CorruptObject as `parse_document`."""
+    found = find(store, key)
+    return parse_document(cls, found.data, what=key) if found is not None else None
 
 
 def iter_lines(cls: type[Document], data: bytes, *, what: str) -> Iterator[Document]:

@@ -4,7 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from shared import keys
+from shared.cas import find
 from shared.errors import CorruptObject
+from shared.objectstore import ObjectStore
 from shared.rates import Interval
 
 Outcome = Literal["accepted", "rejected", "inconclusive"]
@@ -279,3 +282,9 @@ def parse_report(data: bytes) -> ValidationReport:
         return ValidationReport.model_validate_json(data)
     except ValidationError as error:
         raise CorruptObject(f"validation report: expected the form of ValidationReport, found {error}") from error
+
+
+def find_report(store: ObjectStore, cycle: int) -> ValidationReport | None:
+    """Read the report on a cycle's candidate; None = it was not judged. Raises CorruptObject as `parse_report`."""
+    found = find(store, keys.report(cycle))
+    return parse_report(found.data) if found is not None else None

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any
 
 from flask import Request
 from starlette.requests import Request as AsyncRequest
@@ -12,12 +11,20 @@ from werkzeug.test import EnvironBuilder
 
 from functions.push import BLOCK_BYTES, Handler, serve
 from functions.push_async import serve_async
+from functions.runtime import Ports
 from shared.bus import Message
 from shared.clock import Clock
+from shared.config import Settings
 from shared.objectstore import ObjectStore
+from shared.testing.memory_bus import MemoryBus
 
-Ports = dict[str, Any]
+PROJECT = "test"
 Send = Callable[[str, bytes, Mapping[str, str], Handler, ObjectStore, Clock], tuple[str, int]]
+
+
+def ports_of(store: ObjectStore, clock: Clock) -> Ports:
+    """Return what an adapter needs: a function that publishes nothing."""
+    return Ports(store, MemoryBus(clock), clock, Settings(bucket="gs://bucket", project=PROJECT, audio_prefixes=("gs://calls",)))
 
 
 def send_in_thread(
@@ -25,7 +32,7 @@ def send_in_thread(
 ) -> tuple[str, int]:
     """Answer a request as a function does whose requests have a thread each."""
     builder = EnvironBuilder(method=method, data=body, headers=Headers(headers))
-    return serve(Request(builder.get_environ()), handle, function="collector", store=store, clock=clock)
+    return serve(Request(builder.get_environ()), handle, function="collector", ports=ports_of(store, clock))
 
 
 def send_on_loop(
@@ -54,7 +61,7 @@ def answer_on_loop(
 
     async def serve_one() -> tuple[str, int]:
         request = AsyncRequest(scope, parts().__anext__)
-        return await serve_async(request, handle_async, function="collector", store=store, clock=clock)
+        return await serve_async(request, handle_async, function="collector", ports=ports_of(store, clock))
 
     return asyncio.run(serve_one())
 

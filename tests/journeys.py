@@ -90,7 +90,7 @@ class PushedWorld(WithDeadLetters):
 
     def _deliver(self, function: str, message: Message) -> None:
         body, handle = envelope(message), self.handlers[function]
-        common: dict[str, Any] = {"function": function, "store": self.store, "clock": self.clock}
+        common: dict[str, Any] = {"function": function, "ports": self.ports}
         if isinstance(handle, Collector):
             _, status = asyncio.run(_serve_async(body, handle, common))
         else:

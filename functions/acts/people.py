@@ -7,26 +7,34 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from functions.crossing import find_declined
-from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
-from functions.deployer.handler import NO_REASON, decide_checked_rollback
+from functions.deployer.moves import NO_REASON, MoveWanted, plan_move
 from functions.launcher import decide
-from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.runtime import Ports
-from shared import registry
+from functions.states import find_state, newest_states, running_cycle
 from shared.alias import find_production
 from shared.bus import Outgoing
 from shared.cas import Decision
 from shared.cycle import CycleState
 from shared.errors import Refused
-from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
+from shared.events import (
+    DEFAULT_PERCENT,
+    FINETUNE_TRIGGERS,
+    MODEL_COMMANDS,
+    CanaryRequested,
+    FinetuneApproved,
+    FinetuneCancelled,
+    PinRequested,
+    PromoteRequested,
+    RollbackRequested,
+    WithdrawRequested,
+)
 from shared.frozen import Frozen
 from shared.head import read_head
 from shared.ids import version_name
-from shared.registry import Command, Production
-from shared.retention import decide_pin, decide_withdraw
+from shared.registry import Production
 
 
 class Asker(Frozen):
@@ -91,7 +99,7 @@ def approve(ports: Ports, asker: Asker, cycle: int | None) -> Act | Answer:
         Refused: the named cycle was not opened.
     """
     state = _target(ports, cycle)
-    event = FinetuneApproved(event_id=asker.event_id, occurred_at=ports.clock.now(), by=asker.by, reason=asker.reason)
+    event = FinetuneApproved(**_said(ports, asker))
     return _about_cycle(ports, asker, "approve", state, decide.decide_approve(state, event, event.occurred_at))
 
 
@@ -102,52 +110,40 @@ def cancel(ports: Ports, asker: Asker, cycle: int | None) -> Act | Answer:
         Refused: the named cycle was not opened.
     """
     state = _target(ports, cycle)
-    event = FinetuneCancelled(event_id=asker.event_id, occurred_at=ports.clock.now(), by=asker.by, reason=asker.reason)
+    event = FinetuneCancelled(**_said(ports, asker))
     return _about_cycle(ports, asker, "cancel", state, decide.decide_cancel(state, event, event.occurred_at))
 
 
 def promote(ports: Ports, asker: Asker, version: int, *, override: bool) -> Act | Answer:
     """Make a version stable: on its evidence, or with `override` on a person's word and reason."""
-    evidence = Evidence(refusal=check_model(ports, version)) if override else check_evidence(ports, version, None)
-    if evidence.refusal is not None:
-        return _refused(evidence.refusal)
-    command = _command(ports, asker)
-    decision = registry.decide_promote(find_production(ports.store), version, command, champion=evidence.champion, override=override)
-    return _about_alias(ports, asker, {"promote": version, **({"override": True} if override else {})}, decision)
+    event = PromoteRequested(**_said(ports, asker), version=version, override=override)
+    return _about_alias(ports, asker, {"promote": version, **({"override": True} if override else {})}, event)
 
 
 def canary(ports: Ports, asker: Asker, version: int, percent: int | None) -> Act | Answer:
     """Serve an accepted version to a share of the sessions (None = the policy's, else 10%); with 0 it only transcribes beside."""
     share = percent if percent is not None else ports.settings.policy.canary.percent
     share = DEFAULT_PERCENT if share is None else share
-    evidence = check_evidence(ports, version, None)
-    if evidence.refusal is not None:
-        return _refused(evidence.refusal)
-    command = _command(ports, asker)
-    decision = registry.decide_canary(find_production(ports.store), version, share, command, champion=evidence.champion)
-    return _about_alias(ports, asker, {"canary": version, "percent": share}, decision)
+    event = CanaryRequested(**_said(ports, asker), version=version, percent=share)
+    return _about_alias(ports, asker, {"canary": version, "percent": share}, event)
 
 
 def rollback(ports: Ports, asker: Asker, version: int | None, to: int | None = None) -> Act | Answer:
     """Withdraw a live version: the named one, else the canary, else the stable one; then the last good one serves, or the one in `to`."""
-    decision = decide_checked_rollback(ports, version, to, _command(ports, asker), find_production(ports.store))
-    return _about_alias(ports, asker, {"rollback": True if version is None else version, **({} if to is None else {"to": to})}, decision)
+    event = RollbackRequested(**_said(ports, asker), version=version, to=to)
+    return _about_alias(ports, asker, {"rollback": True if version is None else version, **({} if to is None else {"to": to})}, event)
 
 
 def withdraw(ports: Ports, asker: Asker, version: int, *, collect: bool = False) -> Act | Answer:
     """Mark a version as one that never comes back by itself; with `collect` its files are about to be deleted."""
-    if (refusal := check_exists(ports, version)) is not None:
-        return _refused(refusal)
-    decision = decide_withdraw(find_production(ports.store), version, _command(ports, asker), collect=collect)
-    return _about_alias(ports, asker, {"withdraw": version, **({"collect": True} if collect else {})}, decision)
+    event = WithdrawRequested(**_said(ports, asker), version=version, collect=collect)
+    return _about_alias(ports, asker, {"withdraw": version, **({"collect": True} if collect else {})}, event)
 
 
 def pin(ports: Ports, asker: Asker, version: int, *, pinned: bool) -> Act | Answer:
     """Keep the files of a version whatever the retention says, or (`pinned` false) no longer."""
-    if (refusal := check_exists(ports, version)) is not None:
-        return _refused(refusal)
-    decision = decide_pin(find_production(ports.store), version, _command(ports, asker), pinned=pinned)
-    return _about_alias(ports, asker, {"pin" if pinned else "unpin": version}, decision)
+    event = PinRequested(**_said(ports, asker), version=version, pinned=pinned)
+    return _about_alias(ports, asker, {"pin" if pinned else "unpin": version}, event)
 
 
 def find_cycle_answer(ports: Ports, cycle: int, event_id: str) -> Answer | None:
@@ -167,8 +163,7 @@ def find_alias_answer(ports: Ports, event_id: str, told: str | None = None) -> A
         return None
     stable = "no version" if applied.stable_after is None else version_name(applied.stable_after)
     more = "" if applied.reason in {told, NO_REASON} else f" ({applied.reason})"
-    share = "" if applied.percent is None else f" for {applied.percent}% of the sessions"
-    text = f"{applied.kind.replace('_', ' ')} {version_name(applied.version)}{share}: {stable} is stable{more}"
+    text = f"{applied.text}: {stable} is stable{more}"
     return Answer(outcome="refused" if applied.kind == "end_canary" else "accepted", text=text, event_id=event_id)
 
 
@@ -179,7 +174,11 @@ def _about_cycle(ports: Ports, asker: Asker, verb: str, state: CycleState | None
     return Act(asker.event_id, message, lambda: find_cycle_answer(ports, state.cycle, asker.event_id))
 
 
-def _about_alias(ports: Ports, asker: Asker, payload: dict[str, object], decision: Decision[Production]) -> Act | Answer:
+def _about_alias(ports: Ports, asker: Asker, payload: dict[str, object], event: MoveWanted) -> Act | Answer:
+    plan = plan_move(ports, event)
+    if isinstance(plan, str):
+        return _refused(plan)
+    decision = plan(find_production(ports.store))
     if decision.state is None:
         return _refused(decision.reason)
     message = Outgoing(MODEL_COMMANDS, _data(payload, asker))
@@ -209,8 +208,9 @@ def _declined_answer(ports: Ports, event_id: str) -> Answer | None:
     return None
 
 
-def _command(ports: Ports, asker: Asker) -> Command:
-    return Command(cause=asker.event_id, at=ports.clock.now(), by=asker.by, reason=asker.reason or "")
+def _said(ports: Ports, asker: Asker) -> dict[str, Any]:
+    """Return the fields of any event that a person asks with."""
+    return {"event_id": asker.event_id, "occurred_at": ports.clock.now(), "by": asker.by, "reason": asker.reason}
 
 
 def _data(payload: dict[str, object], asker: Asker) -> bytes:

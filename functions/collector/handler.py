@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from functions.collector.batcher import GroupCommit
-from functions.collector.decide import check_report
+from functions.collector.checks import check_report
 from functions.crossing import announce_crossing
 from functions.runtime import Ports
 from shared import ledger

@@ -23,4 +23,4 @@ def build() -> tuple[Ports, Collector]:
 async def entry(request: Request) -> tuple[str, int]:
     """Handle one push."""
     ports, handler = build()
-    return await serve_async(request, handler.collect, function="collector", store=ports.store, clock=ports.clock)
+    return await serve_async(request, handler.collect, function="collector", ports=ports)

@@ -6,12 +6,10 @@ from functools import cached_property
 from functions.acts.people import Answer, Asker, find_alias_answer, find_cycle_answer
 from functions.acts.review import GoldReview, as_said, correction_id
 from functions.dashboard import act_pages
-from functions.dashboard.audio import audio_address
 from functions.dashboard.offers import ABOUT_CYCLES, Offer, Verb, prepare, read_offer
 from functions.dashboard.typed import Typed, problems_of
-from functions.dashboard.viewer import Viewer
+from functions.dashboard.visit import Visit
 from functions.runtime import Ports
-from shared import keys
 from shared.bus import Outgoing
 from shared.errors import NotFound, Refused
 from shared.gold import ReviewItem
@@ -46,9 +44,9 @@ class ActForm:
         """What it tells."""
         return read_offer(self.ports, self.verb, self.number)
 
-    def page(self, viewer: Viewer, token: str, typed: Typed, problems: tuple[str, ...]) -> str:
+    def page(self, visit: Visit, token: str, typed: Typed, problems: tuple[str, ...]) -> str:
         """Return its page."""
-        return act_pages.act_page(self.offer, viewer, token, typed, problems)
+        return act_pages.act_page(self.offer, visit, token, typed, problems)
 
     def problems(self, typed: Typed) -> tuple[str, ...]:
         """Return what must be mended; a refusal is told by `message`."""
@@ -95,17 +93,16 @@ class ReviewForm:
         Raises:
             NotFound: it never did.
         """
-        return find_item(self._review, self.utterance_id)
+        return get_item(self._review, self.utterance_id)
 
     @cached_property
     def _review(self) -> GoldReview:
         return GoldReview(self.ports, self.cycle)
 
-    def page(self, viewer: Viewer, token: str, typed: Typed, problems: tuple[str, ...]) -> str:
+    def page(self, visit: Visit, token: str, typed: Typed, problems: tuple[str, ...]) -> str:
         """Return its page."""
-        audio = audio_address(self.cycle, keys.UNLABELLED_SET, self.utterance_id) if self.item.audio else ""
         said = next((said for said in self._review.corrections if said.utterance_id == self.utterance_id), None)
-        return act_pages.answer_page(act_pages.Answering(self.cycle, self.item, audio, said), viewer, token, typed, problems)
+        return act_pages.answer_page(act_pages.Answering(self.cycle, self.item, said), visit, token, typed, problems)
 
     def problems(self, typed: Typed) -> tuple[str, ...]:
         """Return what must be mended; a text without words is refused by `message`."""
@@ -125,7 +122,7 @@ class ReviewForm:
         return f"review?said={correction_id(self.utterance_id, as_said(typed.text))}"
 
 
-def find_item(review: GoldReview, utterance_id: str) -> ReviewItem:
+def get_item(review: GoldReview, utterance_id: str) -> ReviewItem:
     """Return gold that waits or waited.
 
     Raises:

@@ -1,12 +1,11 @@
 """Answers of HTTP: pages and what they ask for, with headers that let nothing else in."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Request, Response
+from flask import Response
 
 from functions.dashboard import pages
-from functions.dashboard.viewer import Viewer
+from functions.dashboard.visit import Visit
 
 CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
@@ -26,24 +25,6 @@ HTML = "text/html; charset=utf-8"
 ASSETS = {"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
-@dataclass(frozen=True)
-class Visit:
-    """A request, and who sent it."""
-
-    request: Request
-    viewer: Viewer
-
-    @property
-    def path(self) -> str:
-        """Of the page, without slashes around it."""
-        return self.request.path.strip("/")
-
-    @property
-    def root(self) -> str:
-        """The way from the page to the console's first page."""
-        return "../" * self.path.count("/")
-
-
 def html(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Return a page as an answer."""
     return Response(text, status=status, content_type=HTML)
@@ -56,7 +37,7 @@ def asset(name: str) -> Response:
 
 def problem(visit: Visit, status: HTTPStatus, title: str, text: str) -> Response:
     """Return a page that says what is wrong."""
-    return html(pages.problem_page(title, text, root=visit.root, viewer=visit.viewer), status)
+    return html(pages.problem_page(title, text, visit), status)
 
 
 def see_other(address: str) -> Response:

@@ -15,6 +15,7 @@ from shared import keys
 from shared.audio_source import AudioPin, AudioSource
 from shared.cas import find
 from shared.errors import CorruptObject, InvalidMessage, NotFound
+from shared.gold import ReviewItem
 
 MOST_BYTES = 16 << 20
 """Longer recordings are not played here."""
@@ -61,7 +62,12 @@ def audio_address(cycle: int, set_name: str, utterance_id: str) -> str:
     return f"cycles/{cycle}/audio?set={quote(set_name, safe='')}&utterance={quote(utterance_id, safe='')}"
 
 
-def find_pin(ports: Ports, cycle: int, set_name: str, utterance_id: str) -> AudioPin:
+def gold_address(cycle: int, item: ReviewItem) -> str:
+    """Return where a clip can be heard whose gold a person decides; empty = nowhere here."""
+    return audio_address(cycle, keys.UNLABELLED_SET, item.utterance_id) if item.audio else ""
+
+
+def get_pin(ports: Ports, cycle: int, set_name: str, utterance_id: str) -> AudioPin:
     """Return the pin of an utterance in one of the sets that the cycle's spec names, or in its `DATASET`.
 
     Raises:

@@ -33,9 +33,9 @@ def console() -> Console:
     """
     settings, people = Settings.from_env(), ConsoleSettings.from_env()
     store, clock = open_store(settings.bucket), SystemClock()
-    audio = AudioSource(allowed_prefixes=(*settings.audio_prefixes, f"{store.uri}/corpora/"))
     publisher = open_bus(settings.project) if people.operators or people.local_user else Silent()
-    return Console(Ports(store, publisher, clock, settings), audio, identity_of(people, clock), open_backlogs(settings.project))
+    ports = Ports(store, publisher, clock, settings)
+    return Console(ports, AudioSource(allowed_prefixes=ports.audio_prefixes), identity_of(people, clock), open_backlogs(settings.project))
 
 
 def open_bus(project: str) -> Publisher:

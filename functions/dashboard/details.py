@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from functions.acts.review import GoldReview, Said
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.cycle import CycleStory, read_cycle
-from functions.views.production import ModelView, find_model, newest_moves, role_of
+from functions.views.production import ModelView, get_model, newest_moves, role_of
 from functions.views.review import doubtful_gold
 from functions.views.run import RunView, read_run
 from functions.views.snapshot import Snapshot
@@ -19,7 +19,7 @@ from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.gold import ReviewItem
 from shared.registry import Move, Production
-from shared.training import ClipSet, ModelManifest, TrainingSpec, parse_document
+from shared.training import ClipSet, ModelManifest, TrainingSpec, find_document
 
 LOOKED_MOVES = 100
 """So many newest moves of the alias are looked through for those of one version."""
@@ -114,13 +114,12 @@ def read_model_details(live: Ports, version: int) -> ModelDetails:
     store.prefetch([keys.PRODUCTION, *(key(version) for key in own)])
     production = find_production(ports.store)
     moves = _moves(ports, store, production)
-    resolved = find(store, keys.resolved(version))
     return ModelDetails(
-        model=(model := find_model(ports, version, moves)),
+        model=(model := get_model(ports, version, moves)),
         lineage=_lineage(ports, model.manifest, production or Production()),
         state=find_state(ports, version) if version else None,
         sets=_sets(ports, version) if version else (),
-        resolved=parse_document(Resolved, resolved.data, what=resolved.info.key) if resolved else None,
+        resolved=find_document(store, keys.resolved(version), Resolved),
         moves=tuple(move for move in moves if move.version == version),
     )
 
@@ -177,8 +176,7 @@ def _lineage(ports: Ports, manifest: ModelManifest, production: Production) -> t
     line: list[Ancestor] = []
     parent = manifest.base_version
     while parent is not None and len(line) < MOST_ANCESTORS:
-        found = find(ports.store, keys.manifest(parent))
-        known = parse_document(ModelManifest, found.data, what=found.info.key) if found else None
+        known = find_document(ports.store, keys.manifest(parent), ModelManifest)
         origin = known.origin if known is not None else "no manifest any more"
         line.append(Ancestor(version=parent, origin=origin, role=role_of(production, parent), there=known is not None))
         parent = known.base_version if known is not None else None
@@ -186,5 +184,5 @@ def _lineage(ports: Ports, manifest: ModelManifest, production: Production) -> t
 
 
 def _sets(ports: Ports, version: int) -> tuple[ClipSet, ...]:
-    found = find(ports.store, keys.spec(version))
-    return parse_document(TrainingSpec, found.data, what=found.info.key).sets if found else ()
+    spec = find_document(ports.store, keys.spec(version), TrainingSpec)
+    return spec.sets if spec is not None else ()

@@ -1,39 +1,22 @@
-"""What is said wrong, and what was refused: read from datasets, evaluations and the quarantine, each bounded [io]."""
+"""What is said wrong: the types of errors and the words that are confused, read from datasets and evaluations, each bounded [io]."""
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
 from typing import Generic, TypeVar
-
-from pydantic import AwareDatetime
 
 from functions.dashboard.figures import Confused, ErrorTypes, confused_words, count_error_types, error_types
 from functions.views.snapshot import READ_THREADS, Snapshot
 from shared import keys
-from shared.cas import find, find_info
-from shared.frozen import Frozen
+from shared.cas import find_info
 from shared.objectstore import ObjectInfo, ObjectStore
-from shared.training import EvaluationRow, TrainingResult, parse_document, parse_lines
+from shared.training import EvaluationRow, TrainingResult, find_document, parse_lines
 
 MOST_BYTES = 8 << 20
 """Datasets and evaluations that are larger are left out of the first page, which says so."""
-QUARANTINE = "quarantine/"
-QUARANTINE_DAYS = 7
-QUARANTINE_SHOWN = 5
 MOST_KEPT = 64
 Made = TypeVar("Made")
-
-
-class Refusal(Frozen):
-    """A message in quarantine."""
-
-    key: str
-    function: str
-    reason: str
-    at: AwareDatetime
 
 
 class Kept(Generic[Made]):
@@ -91,23 +74,7 @@ def read_confused(store: Snapshot, cycle: int) -> tuple[Confused, ...]:
 
 
 def _evaluations(store: Snapshot, cycle: int) -> Iterable[tuple[str, ObjectInfo]]:
-    found = find(store, keys.result(cycle))
-    if found is None:
-        return
-    for each in parse_document(TrainingResult, found.data, what=found.info.key).evaluations:
+    result = find_document(store, keys.result(cycle), TrainingResult)
+    for each in result.evaluations if result is not None else ():
         if (info := find_info(store, each.ref.key)) is not None:
             yield each.name, info
-
-
-def read_refusals(store: Snapshot, now: datetime) -> tuple[tuple[Refusal, ...], int]:
-    """Return the newest messages in quarantine, newest first, and how many came within the last days."""
-    since = (now - timedelta(days=QUARANTINE_DAYS)).date().isoformat()
-    listed = sorted(store.list(QUARANTINE, start_after=QUARANTINE + since), key=lambda info: info.updated, reverse=True)
-    store.prefetch(info.key for info in listed[:QUARANTINE_SHOWN])
-    shown = [each for info in listed[:QUARANTINE_SHOWN] if (each := find(store, info.key)) is not None]
-    return tuple(_refusal(each.info.key, each.data) for each in shown), len(listed)
-
-
-def _refusal(key: str, data: bytes) -> Refusal:
-    document = json.loads(data)
-    return Refusal.model_validate({"key": key, **{name: document[name] for name in ("function", "reason", "at")}})

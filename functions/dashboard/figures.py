@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from shared import keys
 from shared.cycle import CycleState, Status
+from shared.events import CLAIMED
 from shared.frozen import Frozen
 from shared.policy import Policy
 from shared.rates import Interval
@@ -270,19 +271,13 @@ class Audited(Frozen):
     cycle: int | None = None
 
 
-CLAIMED = "(claimed)"
-"""Ends the name under which a function records what a person asked for."""
-
-
 def audit(moves: Iterable[Move], states: Iterable[CycleState], most: int) -> tuple[Audited, ...]:
     """Return what moved the alias, and what people did with cycles, newest first."""
     alias = [
         Audited(
             at=move.at,
             by=move.by,
-            what=f"{move.kind.replace('_', ' ')} v{move.version}"
-            + ("" if move.percent is None else f" for {move.percent}% of the sessions")
-            + (" against or without the evidence" if move.override else ""),
+            what=move.audit_text,
             reason=move.reason,
             version=move.version,
         )

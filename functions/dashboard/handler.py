@@ -9,8 +9,8 @@ from flask import Request, Response
 
 from functions.dashboard import act_pages, pages
 from functions.dashboard.act_forms import ActForm, ReviewForm, find_answer
-from functions.dashboard.answers import ASSETS, HEADERS, HTML, REPORT_CSP, Visit, asset, html, problem
-from functions.dashboard.audio import find_pin, read_sound
+from functions.dashboard.answers import ASSETS, HEADERS, HTML, REPORT_CSP, asset, html, problem
+from functions.dashboard.audio import get_pin, read_sound
 from functions.dashboard.details import read_cycle_details, read_model_details, read_report, read_reviews
 from functions.dashboard.identity import Identity, NobodyKnown
 from functions.dashboard.offers import Verb, title_of
@@ -18,6 +18,7 @@ from functions.dashboard.overview import FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLE
 from functions.dashboard.submit import Desk
 from functions.dashboard.utterances import read_utterance_details
 from functions.dashboard.viewer import Viewer
+from functions.dashboard.visit import Visit
 from functions.runtime import Ports
 from shared.audio_source import AudioSource
 from shared.backlog import Backlogs
@@ -87,11 +88,11 @@ class Console:
         shown = min(max(_number(visit, "cycles") or SHOWN_CYCLES, FEWEST_CYCLES), MOST_CYCLES)
         before = _number(visit, "before")
         view = read_overview(self.ports, newest=shown, before=before, backlogs=self.backlogs)
-        return html(pages.overview_page(view, visit.viewer, newer=before is not None, shown=shown))
+        return html(pages.overview_page(view, visit, newer=before is not None, shown=shown))
 
     def cycle(self, visit: Visit, cycle: int) -> Response:
         """Answer with the page of a cycle."""
-        return html(pages.cycle_page(read_cycle_details(self.ports, cycle), visit.viewer, self.ports.clock.now()))
+        return html(pages.cycle_page(read_cycle_details(self.ports, cycle), visit, self.ports.clock.now()))
 
     def report(self, _visit: Visit, cycle: int) -> Response:
         """Answer with the validator's page, which styles itself and may do nothing else."""
@@ -99,22 +100,22 @@ class Console:
 
     def model(self, visit: Visit, version: int) -> Response:
         """Answer with the page of a model."""
-        return html(pages.model_page(read_model_details(self.ports, version), visit.viewer, self.ports.clock.now()))
+        return html(pages.model_page(read_model_details(self.ports, version), visit, self.ports.clock.now()))
 
     def utterance(self, visit: Visit) -> Response:
         """Answer with the page of an utterance, which the path names or the query."""
-        _, in_path, named = visit.request.path.strip("/").partition("/")
+        _, in_path, named = visit.path.partition("/")
         wanted = named if in_path else visit.request.args.get("id", "")
         if not wanted:
             raise NotFound("expected the name of an utterance, found none: utterances/NAME")
         view = read_utterance_details(self.ports, wanted, _number(visit, "before"))
         status = HTTPStatus.OK if view.story.known else HTTPStatus.NOT_FOUND
-        return html(pages.utterance_page(view, visit.viewer, self.ports.clock.now(), root="../" if in_path else ""), status)
+        return html(pages.utterance_page(view, visit, self.ports.clock.now()), status)
 
     def sound(self, visit: Visit, cycle: int) -> Response:
         """Answer with the recording of a clip, or a part of it."""
         asked = visit.request.args
-        pin = find_pin(self.ports, cycle, asked.get("set", ""), asked.get("utterance", ""))
+        pin = get_pin(self.ports, cycle, asked.get("set", ""), asked.get("utterance", ""))
         sound = read_sound(self.audio, pin, visit.request.headers.get("Range"))
         headers = {"Accept-Ranges": "bytes", **({"Content-Range": sound.content_range} if sound.content_range else {})}
         return Response(sound.data, status=sound.status, content_type=sound.content_type, headers=headers)
@@ -131,7 +132,7 @@ class Console:
         """Answer with what came of an act."""
         answer = find_answer(self.ports, verb, number, event_id)
         sent = act_pages.Sent(title_of(verb, number), number, verb, event_id, answer)
-        return html(act_pages.sent_page(sent, visit.viewer, self.ports.clock.now()))
+        return html(act_pages.sent_page(sent, visit, self.ports.clock.now()))
 
     def review(self, visit: Visit, cycle: int) -> Response:
         """Answer with the gold that waits for a person, or with the form for one utterance of it."""
@@ -139,7 +140,7 @@ class Console:
         if utterance_id:
             return self.desk.show(visit, ReviewForm(self.ports, cycle, utterance_id))
         said = visit.request.args.get("said", "")
-        return html(act_pages.review_page(read_reviews(self.ports, cycle), visit.viewer, said, self.ports.clock.now()))
+        return html(act_pages.review_page(read_reviews(self.ports, cycle), visit, said, self.ports.clock.now()))
 
     def take_review(self, visit: Visit, cycle: int) -> Response:
         """Take what was heard in one utterance."""

@@ -10,10 +10,9 @@ from functions.dashboard.iap import HEADER, AssertionRefused, KeyRing, fetch_key
 from functions.dashboard.settings import ConsoleSettings
 from functions.dashboard.viewer import Viewer, decide_viewer
 from shared.clock import Clock
+from shared.config import LOOPBACK
 from shared.errors import Retryable
 from shared.log import log
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Identity(Protocol):

@@ -11,8 +11,8 @@ from functions.acts.people import Act, Answer, Asker
 from functions.dashboard.typed import Typed
 from functions.dashboard.wording import ago, words
 from functions.launcher.spending import read_attempts, read_spends
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from shared.alias import find_production
 from shared.cycle import CycleState
 from shared.errors import Refused
@@ -112,9 +112,9 @@ def _approval(ports: Ports, state: CycleState) -> Offer:
 
 
 def _cancellation(ports: Ports, state: CycleState) -> Offer:
-    costs, budget = read_attempts(ports, state), ports.settings.policy.budget
-    priced = costs and all(budget.usd_per_hour(cost.machine) is not None for cost in costs)
-    spent = f"What its machines did so far is spent: {money(sum(map(budget.usd, costs)))}." if priced else "What its machines did is spent."
+    costs = read_attempts(ports, state)
+    usd = ports.settings.policy.budget.total_usd(costs)
+    spent = "What its machines did is spent." if usd is None else f"What its machines did so far is spent: {money(usd)}."
     return Offer(
         title=title_of("cancel", state.cycle),
         will=(

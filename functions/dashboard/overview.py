@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from functions.dashboard.errors import Refusal, read_confused, read_error_types, read_refusals
+from functions.dashboard.errors import read_confused, read_error_types
 from functions.dashboard.figures import (
     Audited,
     Confused,
@@ -19,8 +19,9 @@ from functions.dashboard.figures import (
     trend,
     wer_points,
 )
-from functions.launcher.states import find_state
+from functions.dashboard.refusals import Refusal, read_refusals
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.dead_letters import read_dead_letters
 from functions.views.production import newest_moves
 from functions.views.run import RunView
@@ -28,12 +29,11 @@ from functions.views.snapshot import Snapshot
 from functions.views.status import StatusReport, look
 from shared import keys
 from shared.backlog import Backlogs
-from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
 from shared.head import FIRST_CYCLE, read_head
 from shared.policy import Evidence, TriggerDecision, decide_trigger
-from shared.verdict import ValidationReport, parse_report
+from shared.verdict import ValidationReport, find_report
 
 FEWEST_CYCLES, MOST_CYCLES, SHOWN_CYCLES = 5, 100, 20
 TYPED_CYCLES = 8
@@ -104,7 +104,7 @@ def _read(live: Ports, newest: int, before: int | None) -> Overview:
         store.prefetch(_wanted(window, here, head))
     status = look(ports, spends=False)
     states = {number: state for number in window if (state := find_state(ports, number)) is not None}
-    reports = [parse_report(found.data) for number in window if (found := find(store, keys.report(number))) is not None]
+    reports = [report for number in window if (report := find_report(store, number)) is not None]
     decision = _decision(ports, status, states.values())
     moves = _seqs(status)
     store.prefetch(map(keys.registry_log, moves))

@@ -11,16 +11,15 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from functions.dashboard.audio import audio_address
+from functions.dashboard.audio import audio_address, gold_address
 from functions.dashboard.charts import Chart, line_chart
 from functions.dashboard.details import CycleDetails, ModelDetails
-from functions.dashboard.errors import QUARANTINE_DAYS
 from functions.dashboard.figures import MOST_SLICES, Line, Trend, audit
 from functions.dashboard.overview import Overview
+from functions.dashboard.refusals import QUARANTINE_DAYS
 from functions.dashboard.utterances import UtteranceDetails, shown_mention, utterance_address
-from functions.dashboard.viewer import Viewer
+from functions.dashboard.visit import Visit
 from functions.dashboard.wording import ago, moment, size, words
-from shared import keys
 from shared.cycle import Status, can_move
 from shared.pages import Filters, render_page
 from shared.plot import interval_plot, lines_of
@@ -64,27 +63,26 @@ def asset(name: str) -> str:
     return (HERE / f"pages.{name}.j2").read_text(encoding="utf-8")
 
 
-def page(name: str, viewer: Viewer, now: datetime | None, *, root: str, live: bool = True, **values: Any) -> str:
+def page(name: str, visit: Visit, now: datetime | None, *, live: bool = True, **values: Any) -> str:
     """Return the page that a template makes.
 
     Args:
         name: of the template.
-        viewer: who looks: whoever may not act is shown no way to.
+        visit: where the page lies, and who looks: whoever may not act is shown no way to.
         now: when it was read; None = nothing was.
-        root: way from the page's address to the console's first page: empty or `../` some times, so that the console may lie anywhere.
         live: it asks for news by itself.
         values: of the template.
     """
-    shown = {"here": name, "viewer": viewer, "now": now, "root": root, "live_s": LIVE_S if live else 0}
+    shown = {"here": name, "viewer": visit.viewer, "now": now, "root": visit.root, "live_s": LIVE_S if live else 0}
     return render_page(HERE / f"pages.{name}.html.j2", FILTERS, **shown, **values)
 
 
-def overview_page(view: Overview, viewer: Viewer, *, newer: bool, shown: int) -> str:
+def overview_page(view: Overview, visit: Visit, *, newer: bool, shown: int) -> str:
     """Return the first page.
 
     Args:
         view: what it shows.
-        viewer: who looks.
+        visit: who looks, and where.
         newer: there are newer cycles than those it shows.
         shown: how many cycles it goes back.
     """
@@ -96,9 +94,8 @@ def overview_page(view: Overview, viewer: Viewer, *, newer: bool, shown: int) ->
     types = [f"cycle {number}" for number in view.types.cycles]
     return page(
         "overview",
-        viewer,
+        visit,
         view.status.at,
-        root="",
         view=view,
         headline=headline(view),
         cancellable=view.run is not None and can_move(view.run.state, Status.CANCELLED),
@@ -127,16 +124,15 @@ class Playable:
     audio: str
 
 
-def cycle_page(view: CycleDetails, viewer: Viewer, now: datetime) -> str:
+def cycle_page(view: CycleDetails, visit: Visit, now: datetime) -> str:
     """Return the page of a cycle."""
     story, report = view.story, view.story.verdict
     epochs = view.run.progress.epochs if view.run.progress is not None else ()
     back = [change for each in report.rechecks for change in each.examples] if report is not None else []
     return page(
         "cycle",
-        viewer,
+        visit,
         now,
-        root="../",
         live=not story.state.ended,
         view=view,
         cancellable=can_move(story.state, Status.CANCELLED),
@@ -144,9 +140,7 @@ def cycle_page(view: CycleDetails, viewer: Viewer, now: datetime) -> str:
         verdict_plot=verdict_plot(report),
         worse=_playable(story.state.cycle, report.worst_regressions if report is not None else ()),
         better=_playable(story.state.cycle, report.best_fixes if report is not None else ()),
-        doubtful=[
-            (each, audio_address(story.state.cycle, keys.UNLABELLED_SET, each.utterance_id) if each.audio else "") for each in view.doubtful
-        ],
+        doubtful=[(each, gold_address(story.state.cycle, each)) for each in view.doubtful],
         back=_playable(story.state.cycle, back),
         dev_chart=_dev_chart(epochs),
         loss_chart=_loss_chart(epochs),
@@ -159,7 +153,7 @@ def _playable(cycle: int, changes: Sequence[UtteranceChange]) -> list[Playable]:
     return [Playable(shown(each), audio_address(cycle, each.set_name, each.utterance_id) if each.audio_uri else "") for each in changes]
 
 
-def model_page(view: ModelDetails, viewer: Viewer, now: datetime) -> str:
+def model_page(view: ModelDetails, visit: Visit, now: datetime) -> str:
     """Return the page of a model."""
     manifest = view.model.manifest
     facts = {
@@ -171,9 +165,8 @@ def model_page(view: ModelDetails, viewer: Viewer, now: datetime) -> str:
     }
     return page(
         "model",
-        viewer,
+        visit,
         now,
-        root="../",
         live=False,
         view=view,
         facts=[(name, value) for name, value in facts.items() if value is not None],
@@ -183,15 +176,15 @@ def model_page(view: ModelDetails, viewer: Viewer, now: datetime) -> str:
     )
 
 
-def utterance_page(view: UtteranceDetails, viewer: Viewer, now: datetime, *, root: str) -> str:
+def utterance_page(view: UtteranceDetails, visit: Visit, now: datetime) -> str:
     """Return the page of an utterance; of one that nothing is known of, a page that says what was looked at."""
     mentions = [shown_mention(view.story.utterance_id, mention) for mention in view.story.mentions]
-    return page("utterance", viewer, now, root=root, live=False, view=view, mentions=mentions)
+    return page("utterance", visit, now, live=False, view=view, mentions=mentions)
 
 
-def problem_page(title: str, text: str, *, root: str, viewer: Viewer) -> str:
+def problem_page(title: str, text: str, visit: Visit) -> str:
     """Return a page that says what is wrong."""
-    return page("problem", viewer, None, root=root, live=False, title=title, text=text)
+    return page("problem", visit, None, live=False, title=title, text=text)
 
 
 def headline(view: Overview) -> str:

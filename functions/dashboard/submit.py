@@ -11,11 +11,11 @@ from typing import Protocol
 from flask import Response
 
 from functions.acts.people import Asker, new_event_id
-from functions.dashboard.answers import Visit, html, problem, see_other
+from functions.dashboard.answers import html, problem, see_other
 from functions.dashboard.guard import FormRefused, Ticket, cookie_name, foreign, is_key, new_key, open_ticket, seal
 from functions.dashboard.identity import Identity
 from functions.dashboard.typed import Typed, parse_typed
-from functions.dashboard.viewer import Viewer
+from functions.dashboard.visit import Visit
 from functions.runtime import Ports
 from shared.bus import Outgoing
 from shared.errors import Refused, Retryable
@@ -40,7 +40,7 @@ class Form(Protocol):
         """What it holds before anybody types."""
         ...
 
-    def page(self, viewer: Viewer, token: str, typed: Typed, problems: tuple[str, ...]) -> str:
+    def page(self, visit: Visit, token: str, typed: Typed, problems: tuple[str, ...]) -> str:
         """Return its page."""
         ...
 
@@ -107,15 +107,15 @@ class Desk:
         if form.is_done(typed, ticket.act):
             return see_other(form.result(typed, ticket.act))
         if problems := form.problems(typed):
-            return html(form.page(who, token, typed, problems), HTTPStatus.UNPROCESSABLE_ENTITY)
+            return html(form.page(visit, token, typed, problems), HTTPStatus.UNPROCESSABLE_ENTITY)
         try:
             message = form.message(typed, Asker(by=who.by, reason=typed.why, event_id=ticket.act))
             sent = self.ports.publisher.publish(message)
         except Refused as error:
-            return html(form.page(who, token, typed, (str(error),)), HTTPStatus.CONFLICT)
+            return html(form.page(visit, token, typed, (str(error),)), HTTPStatus.CONFLICT)
         except Retryable as error:
             log(f"an act was not sent, or nobody can tell: {error}", severity="WARNING", event_id=ticket.act)
-            return html(form.page(who, token, typed, (AGAIN,)), HTTPStatus.SERVICE_UNAVAILABLE)
+            return html(form.page(visit, token, typed, (AGAIN,)), HTTPStatus.SERVICE_UNAVAILABLE)
         log(f"asked for: {form.where}", by=who.name, event_id=ticket.act, topic=message.topic, message_id=sent)
         return see_other(form.result(typed, ticket.act))
 
@@ -123,11 +123,11 @@ class Desk:
         """Answer with a form and a ticket of its own, and a key for the browser that has none."""
         viewer = visit.viewer
         if not viewer.acts:
-            return html(form.page(viewer, "", typed, problems), status)
+            return html(form.page(visit, "", typed, problems), status)
         known = self._cookie(visit)
         key = known if is_key(known) else new_key()
         ticket = Ticket(who=viewer.name, where=form.where, act=new_event_id(), at=self.ports.clock.now())
-        response = html(form.page(viewer, seal(ticket, key), typed, problems), status)
+        response = html(form.page(visit, seal(ticket, key), typed, problems), status)
         if key != known:
             response.set_cookie(self._cookie_name, key, secure=self.identity.secure, httponly=True, samesite="Strict", path="/")
         return response

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from functions.deployer.decide import check_base, check_files, check_report, check_state
+from functions.deployer.checks import check_base, check_files, check_report, check_state
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys
 from shared.cas import find, find_info
-from shared.cycle import CODEC as STATES
 from shared.errors import CorruptObject
 from shared.forgotten import became
 from shared.ids import version_name
-from shared.training import ModelManifest, parse_document, sha256_hex
+from shared.training import ModelManifest, find_document, sha256_hex
 from shared.verdict import parse_report
 
 
@@ -35,13 +35,11 @@ def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) ->
     found = find(ports.store, keys.report(version))
     stored = find(ports.store, keys.manifest(version))
     if found is None or stored is None:
-        missing = keys.report(version) if found is None else keys.manifest(version)
-        return Evidence(refusal=f"{version_name(version)}: expected {missing}, found no such object")
+        return Evidence(refusal=_absent(version, keys.report(version) if found is None else keys.manifest(version)))
     try:
         report = parse_report(found.data)
     except CorruptObject as error:
         return Evidence(refusal=f"{version_name(version)}: {error}")
-    state = find(ports.store, keys.state(version))
     base = find(ports.store, keys.manifest(report.base_version))
     report_sha256, manifest_sha256 = sha256_hex(found.data), sha256_hex(stored.data)
     if claim is not None and became(ports.store, keys.report(version), claim[0], report_sha256):
@@ -49,7 +47,7 @@ def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) ->
     refusal = (
         check_report(version, report, report_sha256, manifest_sha256, claim)
         or check_base(report, sha256_hex(base.data) if base else None)
-        or check_state(version, STATES.parse(state.data) if state else None)
+        or check_state(version, find_state(ports, version))
         or check_model(ports, version)
     )
     return Evidence(report.base_version, report_sha256, manifest_sha256, refusal)
@@ -57,19 +55,20 @@ def check_evidence(ports: Ports, version: int, claim: tuple[str, str] | None) ->
 
 def check_exists(ports: Ports, version: int) -> str | None:
     """Return why a version is none; None = a model was completed under this number, whatever became of its files."""
-    if find(ports.store, keys.manifest(version)) is None:
-        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
-    return None
+    return None if find(ports.store, keys.manifest(version)) is not None else _absent(version, keys.manifest(version))
 
 
 def check_model(ports: Ports, version: int) -> str | None:
     """Return what is wrong with a stored model; None = manifest and files agree."""
-    stored = find(ports.store, keys.manifest(version))
-    if stored is None:
-        return f"{version_name(version)}: expected {keys.manifest(version)}, found no such object"
     try:
-        manifest = parse_document(ModelManifest, stored.data, what=keys.manifest(version))
+        manifest = find_document(ports.store, keys.manifest(version), ModelManifest)
     except CorruptObject as error:
         return str(error)
+    if manifest is None:
+        return _absent(version, keys.manifest(version))
     found = {file.name: find_info(ports.store, file.key(keys.model(version))) for file in manifest.files}
     return check_files(manifest, found)
+
+
+def _absent(version: int, key: str) -> str:
+    return f"{version_name(version)}: expected {key}, found no such object"

@@ -5,10 +5,10 @@ event, in this order. Before any new move the last one is completed. A message a
 """
 
 from collections.abc import Callable
-from functools import partial
+from typing import get_args
 
 from functions.cycle_trace import handled
-from functions.deployer.evidence import Evidence, check_evidence, check_exists, check_model
+from functions.deployer.moves import BY, MoveWanted, Plan, plan_move
 from functions.runtime import Ports
 from shared import keys
 from shared.alias import find_production, refuse_lost_alias
@@ -16,51 +16,14 @@ from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
-from shared.errors import InvariantBroken
-from shared.events import (
-    MODEL_COMMANDS,
-    CanaryRequested,
-    CandidateAccepted,
-    CandidateInconclusive,
-    CandidateRejected,
-    Event,
-    PersonCommand,
-    PinRequested,
-    PromoteRequested,
-    RollbackRequested,
-    WithdrawRequested,
-)
+from shared.events import CandidateAccepted, CandidateInconclusive, CandidateRejected, Event
 from shared.ids import version_name
 from shared.log import bind, log
 from shared.messages import parse_event
-from shared.registry import (
-    CODEC,
-    Command,
-    Move,
-    Production,
-    decide_canary,
-    decide_promote,
-    decide_rollback,
-    events_of,
-    staleness,
-    state_of,
-)
-from shared.retention import decide_pin, decide_withdraw
+from shared.registry import CODEC, Move, Production, Stale, events_of, state_of
 from shared.training import document_bytes
 
-HANDLED = (
-    CandidateAccepted,
-    CandidateRejected,
-    CandidateInconclusive,
-    PromoteRequested,
-    RollbackRequested,
-    CanaryRequested,
-    WithdrawRequested,
-    PinRequested,
-)
-BY = "deployer"
-NO_REASON = "asked for by a person"
-"""What stands in the audit where a person gave none."""
+HANDLED = (CandidateRejected, CandidateInconclusive, *get_args(MoveWanted))
 
 
 def handle(message: Message, ports: Ports) -> str:
@@ -72,17 +35,7 @@ def handle(message: Message, ports: Ports) -> str:
     event = parse_event(message, expect=HANDLED)
     bind(event_id=event.event_id)
     with handled(ports, message, event, _traced(ports, event)):
-        return _answer(ports, event)
-
-
-def _answer(ports: Ports, event: Event) -> str:
-    if _completed_before(ports, event.event_id):
-        return "alias unchanged: already applied"
-    if isinstance(event, CandidateAccepted):
-        return _on_accepted(ports, event)
-    if isinstance(event, PersonCommand):
-        return _on_command(ports, event)
-    return "not accepted: nothing to deploy"
+        return _answer(ports, event) if isinstance(event, MoveWanted) else "not accepted: nothing to deploy"
 
 
 def handler(ports: Ports) -> Callable[[Message], str]:
@@ -92,11 +45,9 @@ def handler(ports: Ports) -> Callable[[Message], str]:
 
 def _traced(ports: Ports, event: Event) -> int | None:
     """Return the version, which has its cycle's number, in whose trace an event is handled; None = nothing comes of it."""
-    if isinstance(event, CandidateAccepted):
-        return event.cycle
-    if not isinstance(event, PersonCommand) or not ports.traces.on:
+    if not isinstance(event, MoveWanted) or not ports.traces.on:
         return None
-    named: int | None = getattr(event, "version", None)
+    named = _version(event)
     production = find_production(ports.store) if named is None else None
     if production is None:
         return named
@@ -104,131 +55,20 @@ def _traced(ports: Ports, event: Event) -> int | None:
     return done.version if done is not None else production.canary.version if production.canary is not None else production.stable
 
 
-def _on_command(ports: Ports, event: PersonCommand) -> str:
-    if isinstance(event, PromoteRequested):
-        return _promote(ports, event)
-    if isinstance(event, RollbackRequested):
-        return _move_alias(ports, partial(decide_checked_rollback, ports, event.version, event.to, _command(ports, event)))
-    if isinstance(event, CanaryRequested):
-        return _canary(ports, event)
-    if isinstance(event, WithdrawRequested):
-        return _withdraw(ports, event)
-    if isinstance(event, PinRequested):
-        return _pin(ports, event)
-    raise InvariantBroken(f"event {event.event_id}: expected a command of {MODEL_COMMANDS}, found {type(event).__name__}")
+def _version(event: MoveWanted) -> int | None:
+    """Return the version that an event names."""
+    return event.cycle if isinstance(event, CandidateAccepted) else event.version
 
 
-def _on_accepted(ports: Ports, event: CandidateAccepted) -> str:
-    evidence = check_evidence(ports, event.cycle, (event.report_sha256, event.manifest_sha256))
-    if evidence.refusal is not None:
-        return f"refused: {evidence.refusal}"
-    if not ports.settings.policy.auto_deploy:
+def _answer(ports: Ports, event: MoveWanted) -> str:
+    if _completed_before(ports, event.event_id):
+        return "alias unchanged: already applied"
+    plan = plan_move(ports, event)
+    if isinstance(plan, str):
+        return f"refused: {plan}"
+    if isinstance(event, CandidateAccepted) and not ports.settings.policy.auto_deploy:
         return f"{version_name(event.cycle)} is accepted and waits for `retune promote {event.cycle}`"
-    command = Command(
-        cause=event.event_id,
-        at=ports.clock.now(),
-        by=BY,
-        reason="accepted by the validator",
-        report_sha256=evidence.report_sha256,
-        manifest_sha256=evidence.manifest_sha256,
-    )
-    return _deploy_on_evidence(ports, event.cycle, evidence.champion, command, percent=ports.settings.policy.canary.percent)
-
-
-def _promote(ports: Ports, event: PromoteRequested) -> str:
-    command = _command(ports, event)
-    if event.override:
-        if not event.reason:
-            return f"refused: an override of {version_name(event.version)} needs a reason"
-        refusal = check_model(ports, event.version)
-        if refusal is not None:
-            return f"refused: {refusal}"
-        return _move_alias(ports, partial(decide_promote, version=event.version, command=command, champion=None, override=True))
-    evidence = check_evidence(ports, event.version, None)
-    if evidence.refusal is not None:
-        return f"refused: {evidence.refusal}"
-    return _deploy_on_evidence(ports, event.version, evidence.champion, _command(ports, event, evidence))
-
-
-def _canary(ports: Ports, event: CanaryRequested) -> str:
-    evidence = check_evidence(ports, event.version, None)
-    if evidence.refusal is not None:
-        return f"refused: {evidence.refusal}"
-    return _deploy_on_evidence(ports, event.version, evidence.champion, _command(ports, event, evidence), percent=event.percent)
-
-
-def _withdraw(ports: Ports, event: WithdrawRequested) -> str:
-    if (refusal := check_exists(ports, event.version)) is not None:
-        return f"refused: {refusal}"
-    return _move_alias(ports, partial(decide_withdraw, version=event.version, command=_command(ports, event), collect=event.collect))
-
-
-def _pin(ports: Ports, event: PinRequested) -> str:
-    if (refusal := check_exists(ports, event.version)) is not None:
-        return f"refused: {refusal}"
-    return _move_alias(ports, partial(decide_pin, version=event.version, command=_command(ports, event), pinned=event.pinned))
-
-
-def decide_checked_rollback(
-    ports: Ports, version: int | None, to: int | None, command: Command, production: Production | None
-) -> Decision[Production]:
-    """Decide a rollback to a model whose files are whole: those that are not are passed over, and the reason says so."""
-    damaged: dict[int, str] = {}
-    while True:
-        decision = decide_rollback(production, version, command, to=to, damaged=damaged)
-        target = decision.state.stable if decision.state is not None else None
-        if target is None or (production is not None and target == production.stable):
-            return decision
-        problem = check_model(ports, target)
-        if problem is None:
-            return decision
-        damaged[target] = problem
-
-
-def _deploy_on_evidence(ports: Ports, version: int, champion: int | None, command: Command, *, percent: int | None = None) -> str:
-    """Promote a version, or begin its canary where `percent` says so; one whose evidence is stale has come to nothing."""
-    if percent is None:
-        decide = partial(decide_promote, version=version, command=command, champion=champion)
-    else:
-        decide = partial(decide_canary, version=version, percent=percent, command=command, champion=champion)
-    outcome = _move_alias(ports, decide)
-    production = find_production(ports.store)
-    stale = staleness(production, version, champion)
-    if stale is not None and (production is None or production.applied(command.cause) is None):
-        _mark(ports, version, Status.INCONCLUSIVE, cause=command.cause, reason=stale)
-    return outcome
-
-
-def _command(ports: Ports, event: PersonCommand, evidence: Evidence | None = None) -> Command:
-    carried = evidence or Evidence()
-    return Command(
-        cause=event.event_id,
-        at=ports.clock.now(),
-        by=f"{event.by} (claimed)" if event.by else "a person",
-        reason=event.reason or NO_REASON,
-        report_sha256=carried.report_sha256,
-        manifest_sha256=carried.manifest_sha256,
-    )
-
-
-def _move_alias(ports: Ports, decide: Callable[[Production | None], Decision[Production]]) -> str:
-    """Complete the last move, then decide and commit the new one, then complete that."""
-
-    def decide_after_completion(production: Production | None) -> Decision[Production]:
-        if production is None:
-            refuse_lost_alias(ports.store)  # else the next move would be the first once more
-        elif production.last is not None:
-            complete(ports, production.last)
-        return decide(production)
-
-    decision = apply_with_cas(ports.store, keys.PRODUCTION, CODEC, decide_after_completion)
-    if decision.state is None:
-        ports.publish_all(decision.events)
-        return f"alias unchanged: {decision.reason}"
-    last = decision.state.moves[-1]
-    ports.traces.note(move=last.kind, version=last.version)
-    complete(ports, last)
-    return f"{last.kind} {version_name(last.version)}: {decision.reason}"
+    return _move_alias(ports, event, plan)
 
 
 def _completed_before(ports: Ports, cause: str) -> bool:
@@ -245,6 +85,30 @@ def _completed_before(ports: Ports, cause: str) -> bool:
     else:
         ports.publish_all(events_of(done))
     return True
+
+
+def _move_alias(ports: Ports, event: MoveWanted, plan: Plan) -> str:
+    """Complete the last move, then decide and commit the new one, then complete that; stale evidence ends its version's cycle."""
+
+    def decide_after_completion(production: Production | None) -> Decision[Production]:
+        if production is None:
+            refuse_lost_alias(ports.store)  # else the next move would be the first once more
+        elif production.last is not None:
+            # Each time: nothing in the store tells that its event was published, and after another move nobody completes it any more.
+            complete(ports, production.last)
+        return plan(production)
+
+    decision = apply_with_cas(ports.store, keys.PRODUCTION, CODEC, decide_after_completion)
+    if decision.state is not None:
+        last = decision.state.moves[-1]
+        ports.traces.note(move=last.kind, version=last.version)
+        complete(ports, last)
+        return f"{last.kind} {version_name(last.version)}: {decision.reason}"
+    ports.publish_all(decision.events)
+    version = _version(event)
+    if isinstance(decision, Stale) and version is not None:
+        _mark(ports, version, Status.INCONCLUSIVE, cause=event.event_id, reason=decision.reason)
+    return f"alias unchanged: {decision.reason}"
 
 
 def complete(ports: Ports, last: Move) -> None:

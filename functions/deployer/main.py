@@ -20,4 +20,4 @@ def build() -> Ports:
 def entry(request: Request) -> tuple[str, int]:
     """Handle one push."""
     ports = build()
-    return serve(request, handler(ports), function="deployer", store=ports.store, clock=ports.clock)
+    return serve(request, handler(ports), function="deployer", ports=ports)

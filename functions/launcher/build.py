@@ -21,8 +21,7 @@ def launch_deps(function: str) -> LaunchDeps:
         BadSettings: the environment is not complete.
     """
     ports = ports_from_env(function)
-    prefixes = (*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/")
-    return LaunchDeps(ports, AudioSource(allowed_prefixes=prefixes), open_trainers(ports.settings, ports.clock))
+    return LaunchDeps(ports, AudioSource(allowed_prefixes=ports.audio_prefixes), open_trainers(ports.settings, ports.clock))
 
 
 def open_trainers(settings: Settings, clock: Clock) -> TrainerLauncher:

@@ -13,7 +13,6 @@ from functions.launcher.spending import read_costs
 from functions.launcher.window import read_window
 from functions.runtime import Ports
 from shared import keys
-from shared.cas import find
 from shared.cycle import CycleState
 from shared.dataset import Row, judging_stratum, reported_again
 from shared.head import FIRST_CYCLE
@@ -23,7 +22,7 @@ from shared.scatter import distinct
 from shared.sizing import Measured
 from shared.splits import Split
 from shared.training import Clip, parse_lines
-from shared.verdict import SetNumbers, ValidationReport, parse_report
+from shared.verdict import SetNumbers, ValidationReport, find_report
 from shared.wer_power import Holdout, weights_effect
 
 MEASURED_CYCLES = 10
@@ -138,9 +137,9 @@ class _Foreseen:
 def read_measured(ports: Ports, before: int, stable: int | None) -> tuple[Measured, ...]:
     """Return what the verdicts of the newest cycles measured on their holdouts, newest first."""
     oldest = max(before - LOOK_BACK, FIRST_CYCLE)
-    found = (find(ports.store, keys.report(number)) for number in range(before - 1, oldest - 1, -1))
-    newest = islice((stored for stored in found if stored is not None), MEASURED_CYCLES)
-    return tuple(seen for stored in newest for seen in _measured(parse_report(stored.data), stable))
+    found = (find_report(ports.store, number) for number in range(before - 1, oldest - 1, -1))
+    newest = islice((report for report in found if report is not None), MEASURED_CYCLES)
+    return tuple(seen for report in newest for seen in _measured(report, stable))
 
 
 def _measured(report: ValidationReport, stable: int | None) -> Iterable[Measured]:

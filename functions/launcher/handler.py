@@ -1,12 +1,13 @@
 """The launcher: triggers and people's commands in, a running trainer out; and what becomes of failed attempts."""
 
 from collections.abc import Callable
+from functools import partial
 
 from functions.cycle_trace import handled, is_next
 from functions.launcher import decide
 from functions.launcher.opening import LaunchDeps, announce_result, carry_on, cycle_to_open, relaunch, request_cycle
-from functions.launcher.states import find_state, newest_states, running_cycle
 from functions.launcher.trainers import TrainerRun
+from functions.states import find_state, newest_states, running_cycle
 from shared import keys
 from shared.bus import Message
 from shared.cas import apply_with_cas
@@ -106,7 +107,7 @@ def _cancel(deps: LaunchDeps, event: FinetuneCancelled) -> str:
         return "cancel: no cycle is running"
     now = deps.ports.clock.now()
     decision = apply_with_cas(deps.ports.store, keys.state(cycle), CODEC, lambda state: decide.decide_cancel(state, event, now))
-    state = find_state(deps.ports, cycle)
+    state = decision.state or find_state(deps.ports, cycle)
     if state is not None and state.status == Status.CANCELLED:
         move_head(deps.ports.store, cycle)
         deps.trainers.delete(TrainerRun(cycle, state.attempt).name)
@@ -118,11 +119,9 @@ def _after_attempt(deps: LaunchDeps, event: TrainingFailed | TrainingPreempted) 
     if announce_result(ports, event.cycle):
         return f"cycle {event.cycle} has its result: what its trainer said afterwards changes nothing"
     now = ports.clock.now()
-    key = keys.state(event.cycle)
     if isinstance(event, TrainingFailed):
-        failed = event
-        decision = apply_with_cas(ports.store, key, CODEC, lambda state: decide.decide_failed(state, failed, ports.settings.policy, now))
+        ended = partial(decide.decide_failed, event=event, policy=ports.settings.policy, now=now)
     else:
-        preempted = event
-        decision = apply_with_cas(ports.store, key, CODEC, lambda state: decide.decide_preempted(state, preempted, now))
+        ended = partial(decide.decide_preempted, event=event, now=now)
+    decision = apply_with_cas(ports.store, keys.state(event.cycle), CODEC, ended)
     return f"cycle {event.cycle}: {decision.reason}; {relaunch(deps, event.cycle)}"

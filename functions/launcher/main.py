@@ -21,4 +21,4 @@ def build() -> LaunchDeps:
 def entry(request: Request) -> tuple[str, int]:
     """Handle one push."""
     deps = build()
-    return serve(request, handler(deps), function="launcher", store=deps.ports.store, clock=deps.ports.clock)
+    return serve(request, handler(deps), function="launcher", ports=deps.ports)

@@ -19,19 +19,19 @@ from functions.launcher.lineage import read_lineage
 from functions.launcher.seal import seal
 from functions.launcher.sets import write_spec
 from functions.launcher.spending import read_spends
-from functions.launcher.states import find_state, recent_states, running_cycle
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerLauncher, TrainerRun
 from functions.runtime import Ports
+from functions.states import find_state, recent_states, running_cycle
 from shared import keys
 from shared.audio_source import AudioSource
-from shared.cas import Decision, apply_with_cas, create, find
+from shared.cas import Decision, apply_with_cas, create
 from shared.cycle import CODEC, CycleState, Status, move, open_cycle
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.head import begin_head, move_head, read_head
-from shared.policy import TriggerDecision
+from shared.policy import FORCED, TriggerDecision
 from shared.spend import why_stop
-from shared.training import TrainingResult, completed_event, document_bytes, parse_document
+from shared.training import TrainingResult, completed_event, document_bytes, find_document
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)
 """A refusal stands no longer than this, however late its brake opens: an operator may have changed the policy."""
@@ -71,9 +71,12 @@ def request_cycle(deps: LaunchDeps, event: ThresholdCrossed | FinetuneRequested)
 def _busy(ports: Ports, head: int, event: ThresholdCrossed | FinetuneRequested, running: CycleState) -> str:
     reason = f"cycle {running.cycle} is {running.status}: one cycle at a time"
     if isinstance(event, FinetuneRequested):
-        refusal = TriggerDecision(should_trigger=False, crossed=("forced by a person",), held=(reason,), metrics={})
-        _record_declined(ports, head, event, refusal, ports.clock.now())
+        _record_declined(ports, head, event, _held(reason, forced=True), ports.clock.now())
     return reason
+
+
+def _held(why: str, *, forced: bool) -> TriggerDecision:
+    return TriggerDecision(should_trigger=False, crossed=(FORCED,) if forced else (), held=(why,), metrics={})
 
 
 def _settled_head(ports: Ports) -> int:
@@ -99,7 +102,7 @@ def _while_awaiting(deps: LaunchDeps, state: CycleState, event: ThresholdCrossed
 def _force(state: CycleState | None, *, event: FinetuneRequested, now: datetime) -> Decision[CycleState]:
     if state is None or state.status != Status.AWAITING_APPROVAL:
         return Decision(None, reason="moved on meanwhile")
-    reason = event.reason or "forced by a person"
+    reason = event.reason or FORCED
     moved = move(state, Status.PREPARING, at=now, by=decide.who(event), cause=event.event_id, reason=reason)
     return Decision(moved.model_copy(update={"forced": True}), reason=reason)
 
@@ -121,10 +124,12 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     if declined is not None and declined.not_before > now and not forced:
         return f"cycle {cycle} stays declined until {declined.not_before.isoformat(timespec='seconds')}"
     if ports.settings.cannot_train:  # before anything is sealed, so that nothing collected is used up
-        return _decline(ports, cycle, event, _untrainable(ports.settings.cannot_train, forced=forced))
+        return _decline(ports, cycle, event, _held(ports.settings.cannot_train, forced=forced))
     with ports.traces.span("count", cycle):
         trigger = exact_trigger(ports, cycle, states, forced=forced)
     if not trigger.should_trigger:
+        if find_state(ports, cycle) is not None:
+            return request_cycle(deps, event)  # opened meanwhile: its ledger may be sealed and swept away, and the count worth nothing
         return _decline(ports, cycle, event, trigger)
     policy = ports.settings.policy
     status = Status.PREPARING if forced or policy.auto_approve_finetuning else Status.AWAITING_APPROVAL
@@ -135,11 +140,6 @@ def _open(deps: LaunchDeps, cycle: int, states: list[CycleState], event: Thresho
     if winner.opened_by != event.event_id:
         return f"cycle {cycle} was opened by {winner.opened_by} meanwhile"
     return f"cycle {cycle} opened, {status}: {reason}"
-
-
-def _untrainable(why: str, *, forced: bool) -> TriggerDecision:
-    crossed = ("forced by a person",) if forced else ()
-    return TriggerDecision(should_trigger=False, crossed=crossed, held=(why,), metrics={})
 
 
 def _decline(ports: Ports, cycle: int, event: Event, trigger: TriggerDecision) -> str:
@@ -213,7 +213,7 @@ def relaunch(deps: LaunchDeps, cycle: int) -> str:
 
 def announce_result(ports: Ports, cycle: int) -> bool:
     """Publish that a cycle's result stands, if it does: the very event of the trainer that wrote it."""
-    found = find(ports.store, keys.result(cycle))
-    if found is not None:
-        ports.publish_all([completed_event(parse_document(TrainingResult, found.data, what=found.info.key))])
-    return found is not None
+    result = find_document(ports.store, keys.result(cycle), TrainingResult)
+    if result is not None:
+        ports.publish_all([completed_event(result)])
+    return result is not None

@@ -22,7 +22,7 @@ from shared.former import Fact, fact_lines
 from shared.placement import as_member, clip_member, fit_to_judge, splits_of_told, tells
 from shared.policy import Policy
 from shared.scatter import Scatter
-from shared.splits import History, Member, Split, member, split_of
+from shared.splits import SPLITS, History, Member, Split, member, split_of
 from shared.spool import Form, Spool
 from shared.suites import suite_names
 from shared.training import Clip
@@ -93,14 +93,13 @@ class Places:
 
     def put(self, place: int, splits: frozenset[Split]) -> None:
         """Set the splits of a row."""
-        self._masks[place] = sum(1 << _SPLITS.index(split) for split in splits)
+        self._masks[place] = sum(1 << SPLITS.index(split) for split in splits)
 
     def __iter__(self) -> Iterator[frozenset[Split]]:
         return map(_SETS.__getitem__, self._masks)
 
 
-_SPLITS: tuple[Split, ...] = ("train", "dev", "holdout")
-_SETS = [frozenset(split for bit, split in enumerate(_SPLITS) if mask >> bit & 1) for mask in range(8)]
+_SETS = [frozenset(split for bit, split in enumerate(SPLITS) if mask >> bit & 1) for mask in range(8)]
 
 
 @dataclass(frozen=True)

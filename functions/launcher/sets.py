@@ -12,7 +12,7 @@ from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
 from shared import keys
 from shared.audio_source import AudioSource
-from shared.cas import create, find
+from shared.cas import create
 from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
 from shared.dataset import Apart, Row, clip, holdout_clips, unlabelled_clip
 from shared.errors import CorruptObject, InvariantBroken, NotFound
@@ -33,6 +33,7 @@ from shared.training import (
     TrainingSpec,
     UnlabelledClip,
     document_bytes,
+    find_document,
     lines_bytes,
     parse_document,
     sha256_hex,
@@ -62,9 +63,9 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: LinesObject
     Raises:
         InvariantBroken: no model is stable: the launcher does not open a cycle without one.
     """
-    found = find(ports.store, keys.spec(cycle))
-    if found is not None:
-        return parse_document(TrainingSpec, found.data, what=found.info.key)
+    present = find_document(ports.store, keys.spec(cycle), TrainingSpec)
+    if present is not None:
+        return present
     if lineage.stable is None or lineage.manifest is None:
         raise InvariantBroken(f"cycle {cycle}: expected a stable model to start from, found none")
     manifest = lineage.manifest
@@ -79,7 +80,7 @@ def write_spec(ports: Ports, audio: AudioSource, cycle: int, sealed: LinesObject
         sets=_clip_sets(ports, audio, cycle, sealed, lineage),
         config=ports.settings.policy.training,
         gold=ports.settings.policy.gold,
-        audio_prefixes=(*ports.settings.audio_prefixes, f"{ports.store.uri}/corpora/"),
+        audio_prefixes=ports.audio_prefixes,
         policy=policy_ref,
     )
     stored = create(ports.store, keys.spec(cycle), document_bytes(spec))

@@ -3,13 +3,13 @@
 from datetime import datetime
 
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys
 from shared.budget import AttemptCost, attempt_costs
-from shared.cas import find
-from shared.cycle import CODEC, CycleState, Status
+from shared.cycle import CycleState, Status
 from shared.head import FIRST_CYCLE
 from shared.spend import Spend, spends
-from shared.training import Heartbeat, TrainingResult, parse_document
+from shared.training import Heartbeat, TrainingResult, find_document
 
 MEASURED_CYCLES = 10
 """Costs of at least so many newest cycles are looked at, beyond the period of the budget."""
@@ -22,10 +22,9 @@ def read_costs(ports: Ports, before: int) -> tuple[AttemptCost, ...]:
     costs: list[AttemptCost] = []
     cycles = 0
     for number in range(before - 1, FIRST_CYCLE - 1, -1):
-        found = find(ports.store, keys.state(number))
-        if found is None:
+        state = find_state(ports, number)
+        if state is None:
             continue
-        state = CODEC.parse(found.data)
         if cycles >= MEASURED_CYCLES and state.ended and _trained_until(state) <= since:
             break
         cycles += 1
@@ -49,13 +48,6 @@ def _trained_until(state: CycleState) -> datetime:
 
 def read_attempts(ports: Ports, state: CycleState) -> tuple[AttemptCost, ...]:
     """Return what every attempt of a cycle cost until now."""
-    result = find(ports.store, keys.result(state.cycle))
-    beat = find(ports.store, keys.heartbeat(state.cycle))
-    return tuple(
-        attempt_costs(
-            state,
-            parse_document(TrainingResult, result.data, what=result.info.key) if result else None,
-            parse_document(Heartbeat, beat.data, what=beat.info.key) if beat else None,
-            ports.clock.now(),
-        )
-    )
+    result = find_document(ports.store, keys.result(state.cycle), TrainingResult)
+    beat = find_document(ports.store, keys.heartbeat(state.cycle), Heartbeat)
+    return tuple(attempt_costs(state, result, beat, ports.clock.now()))

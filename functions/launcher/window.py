@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from functions.runtime import Ports
+from functions.states import find_state
 from shared import keys
-from shared.cas import find
-from shared.cycle import CODEC
 from shared.dataset import CONSUME_HORIZON, Row
 from shared.head import FIRST_CYCLE
 from shared.line_objects import LinesObject, find_lines, lines_of
@@ -51,8 +50,8 @@ def read_window(ports: Ports, cycle: int, known: Mapping[int, LinesObject[Row] |
     """
     if cycle == FIRST_CYCLE:
         return Window(cycle, {})
-    state = find(ports.store, keys.state(cycle - 1))
-    opened = CODEC.parse(state.data).history[0].at if state else ports.clock.now()
+    before = find_state(ports, cycle - 1)
+    opened = before.history[0].at if before is not None else ports.clock.now()
     found: dict[int, LinesObject[Row] | None] = {}
     for number in range(cycle - 1, FIRST_CYCLE - 1, -1):
         stored = known[number] if number in known else find_dataset(ports, number)

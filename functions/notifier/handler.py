@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-from functions.notifier.decide import SIGNATURE, TOLD, Notice, json_body, notice_of, signature, slack_body
+from functions.notifier.notices import SIGNATURE, TOLD, Notice, json_body, notice_of, signature, slack_body
 from functions.notifier.webhooks import Webhook, WebhookRefused, post
 from shared import keys
 from shared.bus import Message

@@ -22,4 +22,4 @@ def build() -> tuple[Ports, Notifier]:
 def entry(request: Request) -> tuple[str, int]:
     """Handle one push."""
     ports, handler = build()
-    return serve(request, handler, function="notifier", store=ports.store, clock=ports.clock)
+    return serve(request, handler, function="notifier", ports=ports)

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 import requests
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from shared.config import BadSettings
+from shared.config import LOOPBACK, BadSettings
 from shared.errors import Retryable, RetuneError
 from shared.frozen import Frozen
 
 VARIABLE = "RETUNE_WEBHOOKS"
 TIMEOUT_S = 10.0
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 LATER = frozenset({408, 425, 429})
 """Answers that ask to be asked again."""
 

@@ -9,16 +9,16 @@ from functions.cycle_trace import at_work
 from functions.launcher import decide as launch
 from functions.launcher.opening import LaunchDeps, announce_result, carry_on, relaunch
 from functions.launcher.spending import read_spends
-from functions.launcher.states import find_state
 from functions.launcher.trainers import TrainerRun, parse_name
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.sweeper.decide import SPENDS, Need, decide_need
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from functions.validator.announce import judged_event
 from shared import keys
 from shared.bus import Message
-from shared.cas import apply_with_cas, find
+from shared.cas import apply_with_cas, find_info
 from shared.compaction import collect_garbage, compact
 from shared.cycle import CODEC, CycleState, Status
 from shared.errors import Retryable
@@ -60,16 +60,18 @@ def sweep(deps: LaunchDeps) -> str:
     folded = compact(ports.store, head)
     if folded:
         done.append(f"ledger {head}: {folded} segments folded")
-    with _at_the_end(away):
-        done.extend(_reap(deps))
-    for cycle in (head - 1, head):
-        state = find_state(ports, cycle) if cycle >= FIRST_CYCLE else None
-        if state is None:
-            continue
+    # Read before the trainers are listed: a trainer that starts in between is there, and never taken for one that is gone.
+    newest = range(max(head - 1, FIRST_CYCLE), head + 1)
+    states = [state for cycle in newest if (state := find_state(ports, cycle)) is not None]
+    for state in states:
         _tell(state, ports.clock.now())
-        if not state.ended:
+    with _at_the_end(away):
+        names = deps.trainers.list_names()
+        with _at_the_end(away):
+            done.extend(_reap(deps, names))
+        for state in states:
             with _at_the_end(away):
-                done.extend(_carry(deps, state))
+                done.extend(_carry(deps, state, names))
     done.extend(watch_versions(ports))  # counts ledgers, so before they are collected
     done.extend(resolve_errors(ports))
     done.extend(_collect_garbage(deps, head))
@@ -93,14 +95,15 @@ def _tell(state: CycleState, now: datetime) -> None:
     log(f"cycle {state.cycle} is {state.status}", cycle=state.cycle, status=state.status, stood_s=stood_s)
 
 
-def _carry(deps: LaunchDeps, state: CycleState) -> list[str]:
-    """Do what one running cycle needs. The state was read before the trainers are listed."""
+def _carry(deps: LaunchDeps, state: CycleState, names: list[str]) -> list[str]:
+    """Do what one cycle needs, given the trainers that were there after its state was read."""
+    if state.ended:
+        return []
     ports = deps.ports
-    run = TrainerRun(state.cycle, state.attempt)
-    lives = run.name in deps.trainers.list_names()
-    beat = next((info.updated for info in ports.store.list(keys.heartbeat(state.cycle))), None)
-    sign = beat if beat is not None and beat > state.since else None
-    result = find(ports.store, keys.result(state.cycle)) is not None
+    lives = TrainerRun(state.cycle, state.attempt).name in names
+    beat = find_info(ports.store, keys.heartbeat(state.cycle))
+    sign = beat.updated if beat is not None and beat.updated > state.since else None
+    result = find_info(ports.store, keys.result(state.cycle)) is not None
     now = ports.clock.now()
     over = _look_at_budget(ports, state)
     policy = ports.settings.policy
@@ -118,20 +121,24 @@ def _do(deps: LaunchDeps, state: CycleState, need: Need, *, why: str, over: str)
     ports = deps.ports
     now = ports.clock.now()
     key = keys.state(state.cycle)
-    if need == Need.FIND_CAPACITY:
-        apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_retry_capacity(found, now))
-    if need == Need.INTERRUPT:
-        apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_interrupted(found, state.attempt, why, now))
-    if need == Need.STOP:
-        why = apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_over_budget(found, state.attempt, over, now)).reason
-    if need in {Need.CARRY_ON, Need.FIND_CAPACITY}:
-        carry_on(deps, state.cycle)
-    if need in {Need.RELAUNCH, Need.INTERRUPT} or (need == Need.STOP and state.status != Status.WAITING_FOR_CAPACITY):
-        why = relaunch(deps, state.cycle)
-    if need == Need.ANNOUNCE_RESULT:
-        announce_result(ports, state.cycle)
-    if need == Need.ANNOUNCE_VERDICT:
-        ports.publish_all([judged_event(ports.store.get(keys.report(state.cycle)).data)])
+    match need:
+        case Need.CARRY_ON:
+            carry_on(deps, state.cycle)
+        case Need.FIND_CAPACITY:
+            apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_retry_capacity(found, now))
+            carry_on(deps, state.cycle)
+        case Need.RELAUNCH:
+            return relaunch(deps, state.cycle)
+        case Need.INTERRUPT:
+            apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_interrupted(found, state.attempt, why, now))
+            return relaunch(deps, state.cycle)
+        case Need.STOP:
+            stopped = apply_with_cas(ports.store, key, CODEC, lambda found: launch.decide_over_budget(found, state.attempt, over, now))
+            return stopped.reason if state.status == Status.WAITING_FOR_CAPACITY else relaunch(deps, state.cycle)
+        case Need.ANNOUNCE_RESULT:
+            announce_result(ports, state.cycle)
+        case Need.ANNOUNCE_VERDICT:
+            ports.publish_all([judged_event(ports.store.get(keys.report(state.cycle)).data)])
     return why
 
 
@@ -144,9 +151,9 @@ def _look_at_budget(ports: Ports, state: CycleState) -> str:
     return over
 
 
-def _reap(deps: LaunchDeps) -> list[str]:
-    """End trainers that nobody wants: list first, read states afterwards, so that a new one is never taken for an old one."""
-    runs = [run for run in map(parse_name, deps.trainers.list_names()) if run is not None]
+def _reap(deps: LaunchDeps, names: list[str]) -> list[str]:
+    """End those of the listed trainers that nobody wants; states are read afterwards, so that a new one is never taken for an old one."""
+    runs = [run for run in map(parse_name, names) if run is not None]
     reaped = []
     for run in runs:
         state = find_state(deps.ports, run.cycle)
@@ -161,6 +168,6 @@ def _collect_garbage(deps: LaunchDeps, head: int) -> list[str]:
     sealed = [
         cycle
         for cycle in range(max(head - GARBAGE_WINDOW, FIRST_CYCLE), head)
-        if next(store.list(keys.ledger(cycle)), None) is not None and find(store, keys.dataset(cycle)) is not None
+        if next(store.list(keys.ledger(cycle)), None) is not None and find_info(store, keys.dataset(cycle)) is not None
     ]
     return [f"ledger {cycle}: {collect_garbage(store, cycle)} objects collected" for cycle in sealed]

@@ -27,7 +27,7 @@ from shared.log import log
 from shared.policy import CanaryPolicy
 from shared.registry import Production
 from shared.suites import Change, write_suite
-from shared.training import Clip, ModelManifest, TrainingSpec, document_bytes, parse_document, parse_lines
+from shared.training import Clip, ModelManifest, TrainingSpec, document_bytes, get_document, parse_lines
 
 BY = "sweeper"
 
@@ -45,7 +45,7 @@ def resolve_errors(ports: Ports) -> list[str]:
     stable = settled(find_production(ports.store), ports.settings.policy.canary, ports.clock.now())
     if stable is None or find(ports.store, keys.resolved(stable)) is not None:
         return []
-    manifest = parse_document(ModelManifest, ports.store.get(keys.manifest(stable)).data, what=keys.manifest(stable))
+    manifest = get_document(ports.store, keys.manifest(stable), ModelManifest)
     # A version that was followed before its own guard ended has not been looked at yet. The stable one comes last: it stands for all.
     done = {info.key for info in ports.store.list(keys.RESOLVED)}
     versions = [version for version in manifest.learned if version != stable and keys.resolved(version) not in done]
@@ -94,7 +94,7 @@ def _cases(ports: Ports, version: int, set_name: str, wanted: set[str]) -> list[
     """Return the fixed clips of one of the cycle's sets, under their speakers' names."""
     if not wanted:
         return []
-    spec = parse_document(TrainingSpec, ports.store.get(keys.spec(version)).data, what=keys.spec(version))
+    spec = get_document(ports.store, keys.spec(version), TrainingSpec)
     ref = next(clip_set.ref for clip_set in spec.sets if clip_set.name == set_name)
     clips = [item for item in parse_lines(Clip, ports.store.get(ref.key).data, what=ref.key) if item.utterance_id in wanted]
     split_key = read_split_key(ports)

@@ -7,7 +7,7 @@ from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, find
 from shared.errors import CorruptObject
 from shared.head import FIRST_CYCLE, read_head
-from shared.verdict import parse_report
+from shared.verdict import find_report
 from shared.watch import CODEC, Four, Subject, Watch, advance, begin, counts_of
 
 LEDGERS = 4
@@ -61,8 +61,10 @@ def _counts(ports: Ports, subject: Subject) -> dict[int, Four]:
 
 def _champion(ports: Ports, subject: Subject) -> int | None:
     """Return the version that a canary was validated against; None where no report tells."""
-    found = find(ports.store, keys.report(subject.version)) if subject.kind == "canary" else None
+    if subject.kind != "canary":
+        return None
     try:
-        return parse_report(found.data).base_version if found else None
+        report = find_report(ports.store, subject.version)
     except CorruptObject:
         return None  # the deployer refuses such evidence; what remains to be decided here does not rest on it
+    return report.base_version if report is not None else None

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from functions.validator.changes import Changes, merge
 from functions.validator.classic import classic_tests
-from functions.validator.counting import Words
 from functions.validator.evidence import Evidence
 from functions.validator.gates import judge_failures
 from functions.validator.judged_set import JudgedSet, joined
@@ -54,7 +53,7 @@ class Verdict:
     changes: Changes = field(default_factory=Changes)
 
 
-def decide_verdict(evidence: Evidence, policy: GatePolicy, seed: int, terms: Sequence[Words] = ()) -> Verdict:
+def decide_verdict(evidence: Evidence, policy: GatePolicy, seed: int) -> Verdict:
     """Judge a candidate.
 
     Accepted: the traffic-weighted WER is significantly lower (see `compare_totals`) and every suite that the policy names is non-inferior
@@ -63,10 +62,9 @@ def decide_verdict(evidence: Evidence, policy: GatePolicy, seed: int, terms: Seq
     errors alone never decide in favour: any other model looks better on what this one failed on.
 
     Args:
-        evidence: what was judged.
+        evidence: what was judged, its sets counted with the policy's critical terms.
         policy: the gate's numbers.
         seed: of the sampled tests.
-        terms: critical terms in normalised words, as the sets were counted with.
 
     Raises:
         InvalidMessage: the holdout holds a stratum other than `errors` and `traffic`, or a set comes twice.
@@ -87,7 +85,7 @@ def decide_verdict(evidence: Evidence, policy: GatePolicy, seed: int, terms: Seq
         findings = [obstacle, *(finding for finding in findings if finding.kind == "rejects")]
     findings += _judge_suites(evidence, named, suites, policy)
     deciding = (evidence.holdout, *named.values())
-    gates = [*judge_failures(deciding, policy, terms, seed), *(judge_serving(evidence.serving, policy) if evidence.serving else ())]
+    gates = [*judge_failures(deciding, policy, seed), *(judge_serving(evidence.serving, policy) if evidence.serving else ())]
     findings += [finding for _, finding in gates if finding is not None]
     slices, against = judge_slices(evidence.holdout, policy, seed)
     findings += against

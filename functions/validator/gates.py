@@ -93,9 +93,7 @@ class _Tested:
         return self.base is not None and self.candidate is not None and self.candidate - self.base > self.counted.bearable
 
 
-def judge_failures(
-    sets: Sequence[JudgedSet], policy: GatePolicy, terms: Sequence[Words], seed: int
-) -> Iterator[tuple[GateNumbers, Finding | None]]:
+def judge_failures(sets: Sequence[JudgedSet], policy: GatePolicy, seed: int) -> Iterator[tuple[GateNumbers, Finding | None]]:
     """Count every kind of failure before and after, and refuse what rises significantly by more than is bearable.
 
     Test: cluster sign-flip of D_g - bearable * N_g, the weighted rise of a cluster's count beyond what is bearable of its whole, one-sided;
@@ -103,15 +101,14 @@ def judge_failures(
     production's own transcript stands for the reference are left out: there every change, a mended error too, would count as a failure.
 
     Args:
-        sets: the holdout and the suites that the policy names.
+        sets: the holdout and the suites that the policy names, counted with its critical terms.
         policy: the gate's numbers.
-        terms: critical terms in normalised words, as the sets were counted with.
         seed: of the sampled tests.
     """
     trusted = [judged.where(~judged.is_reference_of("champion")) for judged in sets]
     silence = [_test(judged, SILENCE, policy, seed) for judged in sets]
     others = [_test(judged, kind, policy, seed) for judged in trusted for kind in KINDS]
-    lost = [tested for judged in trusted for tested in _test_terms(judged, terms, seed)]
+    lost = [tested for judged in trusted for tested in _test_terms(judged, policy.critical_terms, seed)]
     for family in (silence, others, lost):
         refused = _refused(family, policy.alpha)
         for tested in family:

@@ -23,7 +23,7 @@ FILTERS: Filters = {"percent": percent, "rate": interval_in_percent, "points": i
 
 @dataclass(frozen=True)
 class Lineage:
-    """What was judged against what, by digest; see `ValidationReport`."""
+    """What was judged against what, by digest: fields of `ValidationReport`."""
 
     cycle: int
     version: int
@@ -56,9 +56,7 @@ def build_report(
     """Return the document that the deployer verifies before it moves production."""
     closures = closures or Closures()
     return ValidationReport(
-        cycle=lineage.cycle,
-        version=lineage.version,
-        base_version=lineage.base_version,
+        **vars(lineage),
         outcome=verdict.outcome,
         reasons=verdict.reasons,
         notes=verdict.notes,
@@ -67,23 +65,12 @@ def build_report(
         strata=verdict.strata,
         worst_regressions=verdict.changes.regressions,
         best_fixes=verdict.changes.fixes,
-        model_manifest_sha256=lineage.model_manifest_sha256,
-        dataset_sha256=lineage.dataset_sha256,
-        spec_sha256=lineage.spec_sha256,
-        result_sha256=lineage.result_sha256,
-        normaliser=lineage.normaliser,
-        left_out={name: dict(reasons) for name, reasons in lineage.left_out.items()},
         created_at=created_at,
         failure_reason=verdict.failure_reason,
         slices=verdict.slices,
         gates=verdict.gates,
         classic=verdict.classic,
         closure=closures.held_out,
-        base_manifest_sha256=lineage.base_manifest_sha256,
-        learned=lineage.learned,
-        policy_sha256=lineage.policy_sha256,
-        judged_under_sha256=lineage.judged_under_sha256,
-        code=dict(lineage.code),
         learned_closure=closures.learned,
         rechecks=closures.rechecks,
     )

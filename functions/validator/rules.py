@@ -1,17 +1,25 @@
 """The gate's rules, one function each: what a result says about the candidate, in a sentence a person can check."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from typing import Literal
 
+from functions.validator.counting import Words
 from functions.validator.judged_set import JudgedSet
 from functions.validator.sizing import further_needed
 from shared import keys
+from shared.normalisation import BASIC
+from shared.policy import Policy
+from shared.suites import DEFAULT_MARGIN
+from shared.training import TrainingSpec
 from shared.wer_compare import NonInferiority, NotTestable, Superiority
 from shared.wer_power import Spread
 from shared.wer_stats import minimum_clusters
 from shared.wording import interval_in_points, percent
+
+MAX_SET_ASIDE_SHARE = 0.1
+"""Largest share of a deciding set that may be missing."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +34,9 @@ class GatePolicy:
         suites_stand_for_traffic: without a sample of unreported traffic the named suites may stand for it.
         judge_on_llm_gold: references written by a language model may judge.
         max_failure_rise: bearable rise of the rate of each kind of failure, see `gates`.
-        critical_terms: words or phrases that must not be heard less often.
+        critical_terms: words or phrases that must not be heard less often, each in normalised words, none twice.
         max_latency_ratio: bearable ratio of transcription times, candidate to base.
         max_size_ratio: bearable ratio of model sizes.
-        max_set_aside_share: largest share of a deciding set that may be missing.
         gain_to_detect: relative gain for which an open question is sized: how many more utterances it takes to show it.
     """
 
@@ -40,16 +47,39 @@ class GatePolicy:
     suites_stand_for_traffic: bool = False
     judge_on_llm_gold: bool = False
     max_failure_rise: float = 0.01
-    critical_terms: tuple[str, ...] = ()
+    critical_terms: tuple[Words, ...] = ()
     max_latency_ratio: float = 1.5
     max_size_ratio: float = 2.5
-    max_set_aside_share: float = 0.1
     gain_to_detect: float = 0.1
 
     @property
     def fewest_clusters(self) -> int:
         """Speakers or calls below which no test may decide."""
         return max(self.min_clusters, minimum_clusters(self.alpha))
+
+
+def gate_policy(policy: Policy, spec: TrainingSpec) -> GatePolicy:
+    """Return the gate's numbers from the operator's; a suite for which they name no margin has the one that the spec was made with."""
+    validation = policy.validation
+    stored = {clip_set.name: clip_set.margin or DEFAULT_MARGIN for clip_set in spec.sets}
+    margins = {f"{keys.SUITE_SET}{name}": suite.margin for name, suite in validation.suites.items()}
+    return GatePolicy(
+        alpha=validation.alpha,
+        min_relative_gain=validation.min_relative_gain,
+        suite_margins={name: margin or stored.get(name, DEFAULT_MARGIN) for name, margin in margins.items()},
+        suites_stand_for_traffic=validation.suites_stand_for_traffic,
+        judge_on_llm_gold=policy.judge_on_llm_gold,
+        max_failure_rise=validation.max_failure_rise,
+        critical_terms=_each_in_words(validation.critical_terms),
+        max_latency_ratio=validation.max_latency_ratio,
+        max_size_ratio=validation.max_size_ratio,
+        gain_to_detect=policy.min_detectable_gain,
+    )
+
+
+def _each_in_words(terms: Sequence[str]) -> tuple[Words, ...]:
+    words = (tuple(BASIC.normalise(term).split()) for term in terms)
+    return tuple(dict.fromkeys(term for term in words if term))
 
 
 @dataclass(frozen=True)
@@ -162,11 +192,11 @@ def judge_evidence(judged: JudgedSet, policy: GatePolicy) -> Iterator[Finding]:
     In the sample of traffic that nobody reported, what production transcribed may stand for a reference: its errors there count against the
     candidate, which is conservative. Anywhere else that would make the model in production its own judge.
     """
-    if judged.set_aside_share > policy.max_set_aside_share:
-        most = percent(policy.max_set_aside_share)
+    if judged.set_aside_share > MAX_SET_ASIDE_SHARE:
+        most = percent(MAX_SET_ASIDE_SHARE)
         text = (
             f"{percent(judged.set_aside_share)} of {judged.name} could not be judged; at most {most} may be missing. Mend at least "
-            f"{_to_mend(judged, policy.max_set_aside_share)} of these {sum(judged.set_aside.values())} utterances: the report says what "
+            f"{_to_mend(judged, MAX_SET_ASIDE_SHARE)} of these {sum(judged.set_aside.values())} utterances: the report says what "
             "they lack."
         )
         yield Finding("leaves open", judged.name, text, f"too much of {judged.name} could not be judged")

@@ -4,20 +4,19 @@ from collections.abc import Iterable
 
 from functions.crossing import Declined, find_declined
 from functions.launcher.spending import read_attempts
-from functions.launcher.states import find_state
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.views.dataset import DatasetView, view
 from shared import keys
 from shared.budget import AttemptCost
-from shared.cas import find
 from shared.cycle import CycleState
 from shared.dataset import Row
 from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.registry import Move
-from shared.training import TrainingResult, parse_document
-from shared.verdict import SetNumbers, ValidationReport, parse_report
+from shared.training import TrainingResult, find_document
+from shared.verdict import SetNumbers, ValidationReport, find_report
 from shared.wording import interval_in_points, percent
 
 
@@ -50,22 +49,20 @@ def read_cycle(ports: Ports, cycle: int, moves: Iterable[Move]) -> CycleStory:
     state = find_state(ports, cycle)
     if state is None:
         raise NotFound(f"cycle {cycle}: expected one that was opened, found no state: `retune explain` tells about the one that collects")
-    report = find(ports.store, keys.report(cycle))
     sealed = find_dataset(ports, cycle)
     return CycleStory(
         state=state,
         declined=find_declined(ports, cycle),
         dataset=None if sealed is None else _dataset(ports, cycle, sealed.rows),
         attempts=read_attempts(ports, state),
-        verdict=parse_report(report.data) if report else None,
+        verdict=find_report(ports.store, cycle),
         moves=tuple(move for move in moves if move.version == cycle),
     )
 
 
 def _dataset(ports: Ports, cycle: int, rows: Iterable[Row]) -> DatasetView:
-    stored = find(ports.store, keys.result(cycle))
-    aside = parse_document(TrainingResult, stored.data, what=stored.info.key).set_aside if stored else ()
-    return view("on which data", rows, aside)
+    result = find_document(ports.store, keys.result(cycle), TrainingResult)
+    return view("on which data", rows, result.set_aside if result is not None else ())
 
 
 def set_text(each: SetNumbers) -> str:
@@ -75,10 +72,3 @@ def set_text(each: SetNumbers) -> str:
     return (
         f"{each.name}: WER {percent(base)} -> {percent(candidate)}{change}; {each.utterances} utterances, {each.clusters} speakers or calls"
     )
-
-
-def move_text(move: Move) -> str:
-    """Return who moved the alias how, without when and why."""
-    share = "" if move.percent is None else f" for {move.percent}% of the sessions"
-    override = ", against or without the evidence" if move.override else ""
-    return f"{move.kind.replace('_', ' ')}{share} by {move.by}{override}"

@@ -1,14 +1,13 @@
 """A dataset in numbers: splits, speakers, audio, who said what was said, and why what is not used is not. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from shared.dataset import Row
 from shared.frozen import Frozen
-from shared.splits import Split
+from shared.splits import SPLITS, Split
 from shared.training import SetAside
 
-SPLITS: tuple[Split, ...] = ("train", "dev", "holdout")
 EXAMPLES = 3
 
 
@@ -84,18 +83,18 @@ def view(source: str, rows: Iterable[Row], by_trainer: Sequence[SetAside] = (), 
     origins: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     splits = {split: _Split() for split in SPLITS}
-    aside: Counter[str] = Counter()
-    examples: dict[str, dict[str, None]] = {}
+    aside, later = _Asides(), _Asides()
     waiting = 0
     for row in rows:
         origins[row.origin] += 1
         kinds[row.kind] += 1
         waiting += row.waiting
         if row.set_aside is not None:
-            aside[row.set_aside] += 1
-            _remember(examples.setdefault(row.set_aside, {}), row.detail)
+            aside.add(row.set_aside, row.detail)
         elif row.split is not None:
             splits[row.split].add(row)
+    for item in by_trainer:
+        later.add(item.reason, item.detail)
     return DatasetView(
         source=source,
         rows=origins.total(),
@@ -103,7 +102,7 @@ def view(source: str, rows: Iterable[Row], by_trainer: Sequence[SetAside] = (), 
         carried=origins["carried"],
         kinds=dict(sorted(kinds.items())),
         splits=tuple(found.view(split) for split, found in splits.items()),
-        set_aside=(*_asides("seal", aside, examples), *_by_trainer(by_trainer)),
+        set_aside=(*aside.view("seal"), *later.view("trainer")),
         waiting=waiting,
         warnings=tuple(warnings),
     )
@@ -134,17 +133,19 @@ class _Split:
         return SplitView(split=split, speakers=len(self._clusters), audio_s=round(self._audio_s, 3), **numbers)
 
 
-def _asides(by: str, reasons: Counter[str], examples: Mapping[str, Iterable[str]]) -> list[Aside]:
-    return [Aside(reason=reason, by=by, rows=count, examples=tuple(examples[reason])) for reason, count in reasons.most_common()]
+class _Asides:
+    """Counts what is set aside by its reason, and keeps the first details."""
 
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()
+        self._details: dict[str, dict[str, None]] = {}
 
-def _remember(examples: dict[str, None], detail: str) -> None:
-    if detail and len(examples) < EXAMPLES:
-        examples[detail] = None
+    def add(self, reason: str, detail: str) -> None:
+        self._rows[reason] += 1
+        known = self._details.setdefault(reason, {})
+        if detail and len(known) < EXAMPLES:
+            known[detail] = None
 
-
-def _by_trainer(aside: Sequence[SetAside]) -> list[Aside]:
-    examples: dict[str, dict[str, None]] = {}
-    for item in aside:
-        _remember(examples.setdefault(item.reason, {}), item.detail)
-    return _asides("trainer", Counter(item.reason for item in aside), examples)
+    def view(self, by: str) -> list[Aside]:
+        """Return what was counted, the most frequent first."""
+        return [Aside(reason=name, by=by, rows=rows, examples=tuple(self._details[name])) for name, rows in self._rows.most_common()]

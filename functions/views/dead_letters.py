@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from functions.wiring import OPTIONAL, READS, dead_letter_topic, subscription_name
+from functions.wiring import dead_letter_topic, subscriptions
 from shared.backlog import Backlog, Backlogs, NotTold
 from shared.frozen import Frozen
 from shared.wording import lasting
@@ -36,11 +36,6 @@ class DeadLetters(Frozen):
 def _text(backlog: Backlog) -> str:
     age = "" if backlog.oldest_s is None else f", the oldest for {lasting(backlog.oldest_s)}"
     return f"{backlog.waiting} in {backlog.subscription}{age}"
-
-
-def subscriptions() -> dict[str, str]:
-    """Return every function's subscription and the topic that it reads."""
-    return {subscription_name(function, topic): topic for function, topics in {**READS, **OPTIONAL}.items() for topic in topics}
 
 
 def read_dead_letters(backlogs: Backlogs, now: datetime) -> DeadLetters:

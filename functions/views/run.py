@@ -4,10 +4,9 @@ from functions.launcher.spending import read_attempts
 from functions.runtime import Ports
 from shared import keys
 from shared.budget import gpu_hours
-from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
-from shared.training import RunProgress, parse_document
+from shared.training import RunProgress, find_document
 
 
 class RunView(Frozen):
@@ -27,14 +26,11 @@ class RunView(Frozen):
 
 def read_run(ports: Ports, state: CycleState) -> RunView:
     """Read how a running cycle does; changes nothing."""
-    budget = ports.settings.policy.budget
     costs = read_attempts(ports, state)
-    priced = all(budget.usd_per_hour(machine) is not None for machine in [None, *(cost.machine for cost in costs)][bool(costs) :])
-    found = find(ports.store, keys.progress(state.cycle))
-    progress = parse_document(RunProgress, found.data, what=found.info.key) if found else None
+    progress = find_document(ports.store, keys.progress(state.cycle), RunProgress)
     return RunView(
         state=state,
         progress=progress if progress is not None and progress.attempt == state.attempt else None,
         gpu_s=sum(gpu_hours(cost) for cost in costs) * 3600.0,
-        usd=sum(map(budget.usd, costs)) if priced else None,
+        usd=ports.settings.policy.budget.total_usd(costs),
     )

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from functions.crossing import Declined, find_declined
 from functions.launcher.spending import read_spends
-from functions.launcher.states import find_state
 from functions.runtime import Ports
+from functions.states import find_state
 from functions.sweeper.decide import SPENDS
 from functions.sweeper.verdict import subjects
 from functions.sweeper.watch import find_watch
@@ -14,14 +14,13 @@ from functions.views.run import RunView, read_run
 from shared import keys, ledger
 from shared.alias import find_production
 from shared.backlog import Backlogs
-from shared.cas import find
 from shared.cycle import CycleState
 from shared.frozen import Frozen
 from shared.head import FIRST_CYCLE, read_head
 from shared.registry import Production
 from shared.spend import Spend
 from shared.totals import Totals
-from shared.training import Heartbeat, parse_document
+from shared.training import Heartbeat, find_document
 from shared.watch import Watch
 
 
@@ -111,6 +110,5 @@ def _view(ports: Ports, cycle: int) -> CycleView | None:
     state = find_state(ports, cycle)
     if state is None:
         return None
-    found = find(ports.store, keys.heartbeat(cycle))
-    beat = parse_document(Heartbeat, found.data, what=found.info.key) if found else None
+    beat = find_document(ports.store, keys.heartbeat(cycle), Heartbeat)
     return CycleView(state=state, heartbeat=beat if beat is not None and beat.attempt == state.attempt else None)

@@ -20,7 +20,7 @@ from shared.frozen import Frozen
 from shared.messages import parse_stored
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.registry import Production
-from shared.training import ModelManifest, parse_document
+from shared.training import ModelManifest, get_document, parse_document
 
 TRIES = 5
 
@@ -201,5 +201,5 @@ def _serves(ports: Ports, production: Production | None, version: int) -> bool:
     stable = production.stable if production else None
     if stable is None or stable == version:
         return stable == version
-    manifest = parse_document(ModelManifest, ports.store.get(keys.manifest(stable)).data, what=keys.manifest(stable))
+    manifest = get_document(ports.store, keys.manifest(stable), ModelManifest)
     return version in manifest.learned

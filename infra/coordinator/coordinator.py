@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from functions.launcher.states import find_state
+from functions.states import find_state
 from infra import status
 from infra.coordinator.config import FinetuningConfig
 from infra.coordinator.data_manager import DataManager

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 from functions.crossing import announce_crossing, find_declined
 from functions.launcher.opening import announce_result
-from functions.launcher.states import find_state, running_cycle
+from functions.states import find_state, running_cycle
 from infra import people
 from infra.coordinator.functions import Functions
 from infra.explain import explain

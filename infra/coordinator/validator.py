@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from functions.validator.handler import judge
+from functions.validator.judge import judge
 from infra.coordinator.functions import Functions
 from infra.errors import Refused
 from shared import keys

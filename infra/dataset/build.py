@@ -5,9 +5,9 @@ from io import BytesIO
 from pathlib import Path
 
 from functions.launcher.seal import make_dataset, seal_before
-from functions.launcher.states import find_state
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
+from functions.states import find_state
 from infra.corpus_source import Offer
 from infra.errors import Refused
 from infra.overlay import Overlay

@@ -8,7 +8,7 @@ from infra.doctor.google import Google
 from infra.doctor.optional_checks import check_optional
 from infra.doctor.optional_questions import ask_optional
 from infra.doctor.project_checks import check_project
-from infra.doctor.questions import Candidate, ask_project, ask_system, candidates_of
+from infra.doctor.questions import TrainerMachine, ask_project, ask_system, named_machines
 from infra.doctor.report import Diagnosis
 from infra.doctor.system_checks import check_system
 from infra.session import read_policy
@@ -19,11 +19,11 @@ LETTERS = {"us-east1": "bcd", "europe-west1": "bcd"}
 """Regions whose zones do not begin with a."""
 
 
-def default_candidates(region: str, machine_types: tuple[str, ...]) -> tuple[Candidate, ...]:
+def default_machines(region: str, machine_types: tuple[str, ...]) -> tuple[TrainerMachine, ...]:
     """Return the machines that Terraform would name: each in three zones, Spot before on demand."""
     zones = [f"{region}-{letter}" for letter in LETTERS.get(region, "abc")]
     return tuple(
-        Candidate(zone=zone, machine_type=machine_type, provisioning=provisioning)
+        TrainerMachine(zone=zone, machine_type=machine_type, provisioning=provisioning)
         for machine_type in machine_types or (DEFAULT_MACHINE,)
         for provisioning in ("spot", "standard")
         for zone in zones
@@ -44,9 +44,9 @@ def diagnose(google: Google, project: str, region: str, now: datetime, machine_t
         Unreachable: the credentials are not good, or RETUNE_POLICY is no policy.
     """
     system = ask_system(google, project, region)
-    named = system.variables("launcher").get("RETUNE_TRAINER_CANDIDATES") or os.environ.get("RETUNE_TRAINER_CANDIDATES")
-    candidates = candidates_of(named) if named and not machine_types else default_candidates(region, machine_types)
-    findings: list[Finding] = [*check_project(ask_project(google, project, candidates), now, applied=system.applied)]
+    named = system.variables("launcher").get("RETUNE_TRAINER_MACHINES") or os.environ.get("RETUNE_TRAINER_MACHINES")
+    wanted = named_machines(named) if named and not machine_types else default_machines(region, machine_types)
+    findings: list[Finding] = [*check_project(ask_project(google, project, wanted), now, applied=system.applied)]
     if system.applied:
         findings.extend(check_system(system, read_policy(Policy())))
         findings.extend(check_optional(ask_optional(google, project, region)))

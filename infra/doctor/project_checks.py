@@ -6,7 +6,7 @@ from typing import Any
 
 from infra.doctor.findings import Finding, bad, good, unseen
 from infra.doctor.google import Answer
-from infra.doctor.questions import NEEDED_TO_APPLY, SERVICES, Candidate, ProjectFacts
+from infra.doctor.questions import NEEDED_TO_APPLY, SERVICES, ProjectFacts, TrainerMachine
 
 MOST_SKEW_S = 60.0
 """Beyond it Google refuses signatures, and times in events are wrong by as much."""
@@ -77,7 +77,7 @@ def _permissions(answer: Answer, project: str, *, applied: bool) -> Finding:
 
 
 def _machines(facts: ProjectFacts) -> Iterator[Finding]:
-    for machine_type in dict.fromkeys(candidate.machine_type for candidate in facts.candidates):
+    for machine_type in dict.fromkeys(machine.machine_type for machine in facts.wanted):
         zones = {zone: answer for (zone, name), answer in facts.machines.items() if name == machine_type}
         here = [zone for zone, answer in zones.items() if answer.ok]
         subject = f"machine {machine_type}"
@@ -110,9 +110,9 @@ def quota_metric(accelerator: str, provisioning: str) -> str:
 def _quotas(facts: ProjectFacts) -> Iterator[Finding]:
     wanted: dict[tuple[str, str], int] = {}
     most = 0
-    for candidate in facts.candidates:
-        for accelerator, count in _accelerators(_machine(facts, candidate)).items():
-            key = (candidate.region, quota_metric(accelerator, candidate.provisioning))
+    for machine in facts.wanted:
+        for accelerator, count in _accelerators(_machine(facts, machine)).items():
+            key = (machine.region, quota_metric(accelerator, machine.provisioning))
             wanted[key] = max(count, wanted.get(key, 0))
             most = max(most, count)
     for (region, metric), count in wanted.items():
@@ -121,8 +121,8 @@ def _quotas(facts: ProjectFacts) -> Iterator[Finding]:
         yield _quota("quota GPUS_ALL_REGIONS", facts.compute, "GPUS_ALL_REGIONS", most, facts.project)
 
 
-def _machine(facts: ProjectFacts, candidate: Candidate) -> Answer:
-    return facts.machines[(candidate.zone, candidate.machine_type)]
+def _machine(facts: ProjectFacts, machine: TrainerMachine) -> Answer:
+    return facts.machines[(machine.zone, machine.machine_type)]
 
 
 def _quota(subject: str, answer: Answer, metric: str, count: int, project: str) -> Finding:

@@ -52,8 +52,8 @@ NEEDED_TO_APPLY = (
 TICK = "retune-tick"
 
 
-class Candidate(Frozen):
-    """A machine that may train, as RETUNE_TRAINER_CANDIDATES names it."""
+class TrainerMachine(Frozen):
+    """A machine that may train, as RETUNE_TRAINER_MACHINES names it."""
 
     zone: str
     machine_type: str
@@ -75,6 +75,7 @@ class ProjectFacts:
         compute: the project, as Compute Engine sees it.
         regions: name -> with its quotas.
         machines: (zone, machine type) -> the machine type there.
+        wanted: the machines that shall train.
     """
 
     project: str
@@ -84,7 +85,7 @@ class ProjectFacts:
     compute: Answer
     regions: Mapping[str, Answer]
     machines: Mapping[tuple[str, str], Answer]
-    candidates: Sequence[Candidate]
+    wanted: Sequence[TrainerMachine]
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class SystemFacts:
         return dict(config.get("environmentVariables", {}))
 
 
-def ask_project(google: Google, project: str, candidates: Sequence[Candidate]) -> ProjectFacts:
+def ask_project(google: Google, project: str, wanted: Sequence[TrainerMachine]) -> ProjectFacts:
     """Ask what must hold before anything is applied."""
     names = "&".join(f"names=projects/{project}/services/{name}.googleapis.com" for name in SERVICES)
     questions: dict[Any, tuple[str, str, Mapping[str, Any] | None]] = {
@@ -129,8 +130,8 @@ def ask_project(google: Google, project: str, candidates: Sequence[Candidate]) -
         ),
         "compute": ("compute", f"/compute/v1/projects/{project}", None),
     }
-    regions = sorted({candidate.region for candidate in candidates})
-    machines = sorted({(candidate.zone, candidate.machine_type) for candidate in candidates})
+    regions = sorted({machine.region for machine in wanted})
+    machines = sorted({(machine.zone, machine.machine_type) for machine in wanted})
     questions |= {region: ("compute", f"/compute/v1/projects/{project}/regions/{region}", None) for region in regions}
     questions |= {
         (zone, machine): ("compute", f"/compute/v1/projects/{project}/zones/{zone}/machineTypes/{machine}", None)
@@ -145,7 +146,7 @@ def ask_project(google: Google, project: str, candidates: Sequence[Candidate]) -
         compute=answers["compute"],
         regions={region: answers[region] for region in regions},
         machines={machine: answers[machine] for machine in machines},
-        candidates=candidates,
+        wanted=wanted,
     )
 
 
@@ -192,6 +193,6 @@ def _ask_image(google: Google, image: str) -> Answer:
     return google.ask("artifactregistry", f"{place}/dockerImages/{quote(name, safe='@:')}")
 
 
-def candidates_of(text: str) -> tuple[Candidate, ...]:
-    """Return the machines that RETUNE_TRAINER_CANDIDATES names."""
-    return tuple(Candidate.model_validate(item) for item in json.loads(text))
+def named_machines(text: str) -> tuple[TrainerMachine, ...]:
+    """Return the machines that RETUNE_TRAINER_MACHINES names."""
+    return tuple(TrainerMachine.model_validate(item) for item in json.loads(text))

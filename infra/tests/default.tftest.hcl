@@ -60,7 +60,7 @@ run "default" {
     error_message = "Image: expected none at first, and the build command among the next steps."
   }
   assert {
-    condition = jsondecode(local.trainer_environment["RETUNE_TRAINER_CANDIDATES"]) == [
+    condition = jsondecode(local.trainer_environment["RETUNE_TRAINER_MACHINES"]) == [
       { machine_type = "g2-standard-8", provisioning = "spot", zone = "europe-west4-a" },
       { machine_type = "g2-standard-8", provisioning = "spot", zone = "europe-west4-b" },
       { machine_type = "g2-standard-8", provisioning = "spot", zone = "europe-west4-c" },
@@ -68,7 +68,7 @@ run "default" {
       { machine_type = "g2-standard-8", provisioning = "standard", zone = "europe-west4-b" },
       { machine_type = "g2-standard-8", provisioning = "standard", zone = "europe-west4-c" },
     ]
-    error_message = "Candidates: expected Spot in every zone before anything on demand."
+    error_message = "Machines: expected Spot in every zone before anything on demand."
   }
   assert {
     condition     = google_secret_manager_secret_iam_member.llm_key.role == "roles/secretmanager.secretAccessor" && google_secret_manager_secret_iam_member.llm_key.member == "serviceAccount:retune-trainer@retune-example.iam.gserviceaccount.com"

@@ -57,7 +57,7 @@ class Alarms:
 
 def alarm_rates(candidate: Ear, trials: int, seed: int) -> Alarms:
     """Simulate holdouts of production's model and the candidate."""
-    rng, policy = np.random.default_rng(seed), GatePolicy()
+    rng, policy = np.random.default_rng(seed), GatePolicy(critical_terms=TERMS)
     refused = np.zeros((trials, 2), dtype=bool)
     for trial in range(trials):
         clips, rows = [], []
@@ -82,9 +82,9 @@ def alarm_rates(candidate: Ear, trials: int, seed: int) -> Alarms:
             heard = {"base_hypothesis": Ear().hear(said, before, rng), "candidate_hypothesis": candidate.hear(said, after, rng)}
             same = {name: getattr(clip, name) for name in ("utterance_id", "cluster", "stratum", "reference")}
             rows.append(EvaluationRow.model_validate({**same, **heard}))
-        holdout = judge_set("holdout", clips, rows, [], BASIC, TERMS)
+        holdout = judge_set("holdout", clips, rows, [], BASIC, policy.critical_terms)
         refused[trial] = (
-            any(finding is not None for _, finding in judge_failures([holdout], policy, TERMS, seed=trial)),
+            any(finding is not None for _, finding in judge_failures([holdout], policy, seed=trial)),
             bool(judge_slices(holdout, policy, seed=trial)[1]),
         )
     return Alarms(gates=float(refused[:, 0].mean()), slices=float(refused[:, 1].mean()), either=float(refused.any(axis=1).mean()))

@@ -133,7 +133,7 @@ def judge_once(folder: Path) -> dict[str, float | str]:
 
     import functions.validator.main  # noqa: F401
     from functions.runtime import Ports
-    from functions.validator.handler import judge
+    from functions.validator.judge import judge
     from functions.validator.report import render_html
     from shared.clock import SystemClock
     from shared.config import Settings

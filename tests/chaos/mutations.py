@@ -67,7 +67,7 @@ MUTATIONS = tuple(
     Mutation(module, *change)
     for module, changes in {
         "functions.launcher.opening": (
-            ("    return found is not None", "    return False", 9),
+            ("    return result is not None", "    return False", 9),
             ("    if announce_result(ports, cycle):", "    if False:", 9),
             (
                 "    deps.trainers.delete(TrainerRun(cycle, state.attempt).name)\n",
@@ -128,8 +128,12 @@ MUTATIONS = tuple(
                 "            pass\n",
                 "tests/property/test_deployer_faults.py::test_a_move_that_was_not_completed_is_completed_by_whatever_comes_next",
             ),
-            ("    complete(ports, last)\n    return", "    return", 2),
-            ("    if stale is not None and", "    if False and", f"{LOOP}::test_evidence_against_a_champion_that_changed_is_stale"),
+            ("        complete(ports, last)\n        return", "        return", 2),
+            (
+                "    if isinstance(decision, Stale) and",
+                "    if False and",
+                f"{LOOP}::test_evidence_against_a_champion_that_changed_is_stale",
+            ),
             ("    create(ports.store, keys.registry_log(last.seq), document_bytes(last))\n", "", 1),
         ),
         "functions.sweeper.decide": (
@@ -151,7 +155,7 @@ MUTATIONS = tuple(
         "functions.sweeper.handler": (
             ("state is None or not state.wants_trainer(run.attempt)", "state is None", 6),
             ("            deps.trainers.delete(run.name)\n", "", 6),
-            ("for cycle in (head - 1, head):", "for cycle in (head,):", 14),
+            ("range(max(head - 1, FIRST_CYCLE), head + 1)", "range(head, head + 1)", 14),
         ),
         "functions.validator.handler": (
             (

@@ -161,7 +161,7 @@ def test_a_report_that_lands_behind_the_seal_is_found_and_cut_down_to_the_overta
 
 
 def test_a_machine_that_nobody_ends_is_found_and_cut_down() -> None:
-    smallest = found_with("functions.sweeper.handler._reap", lambda _deps: [], range(6, 9))
+    smallest = found_with("functions.sweeper.handler._reap", lambda _deps, _names: [], range(6, 9))
     assert {breach.rule for breach in smallest.breaches} == {"no_machine_is_left"}
     assert len(smallest.schedule.steps) <= 4
 
@@ -169,7 +169,7 @@ def test_a_machine_that_nobody_ends_is_found_and_cut_down() -> None:
 def test_a_cycle_that_nobody_carries_on_never_comes_to_rest() -> None:
     killed = Schedule(1, "everything by itself", (Step("report", 12), Step("deliver", 60), Step("begin"), Step("kill")))
     assert not run(killed).breaches
-    with patch("functions.sweeper.handler._carry", lambda _deps, _state: []):
+    with patch("functions.sweeper.handler._carry", lambda _deps, _state, _names: []):
         assert "everything_comes_to_rest" in {breach.rule for breach in run(killed).breaches}
 
 

@@ -15,9 +15,9 @@ from werkzeug.test import EnvironBuilder
 import infra.cli
 import infra.status
 from functions.dashboard.handler import Console
-from functions.views.dead_letters import DeadLetters, read_dead_letters, subscriptions
+from functions.views.dead_letters import DeadLetters, read_dead_letters
 from functions.views.status import without_time
-from functions.wiring import dead_letter_topic
+from functions.wiring import dead_letter_topic, subscriptions
 from infra import dlq
 from infra.local.pubsub_server import PubSubServer
 from infra.session import Session

@@ -138,7 +138,7 @@ def wired(pubsub: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypat
             @app.post("/")
             def push() -> tuple[str, int]:
                 try:
-                    answer = functions.push.serve(flask.request, collector, function="collector", store=store, clock=ports.clock)
+                    answer = functions.push.serve(flask.request, collector, function="collector", ports=ports)
                 except Exception:  # noqa: BLE001 - as the functions framework answers
                     answer = ("", 500)
                 answers.append(answer[1])

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from shared.candidates import Candidate
 from shared.config import Settings
 from shared.policy import Policy
+from shared.trainer_machines import TrainerMachine
 from tests.google_api.compute import PROJECT
 
 IMAGE = f"europe-west4-docker.pkg.dev/{PROJECT}/retune-trainer/trainer@sha256:{'a' * 64}"
 
 
-def candidates(*texts: str) -> tuple[Candidate, ...]:
-    """Return candidates from "a spot" or "a standard g2-standard-24"."""
+def machines(*texts: str) -> tuple[TrainerMachine, ...]:
+    """Return machines from "a spot" or "a standard g2-standard-24"."""
     made = []
     for text in texts:
         letter, provisioning, *machine = text.split()
@@ -20,15 +20,15 @@ def candidates(*texts: str) -> tuple[Candidate, ...]:
             "machine_type": machine[0] if machine else "g2-standard-8",
             "provisioning": provisioning,
         }
-        made.append(Candidate.model_validate(values))
+        made.append(TrainerMachine.model_validate(values))
     return tuple(made)
 
 
-EVERYWHERE = candidates("a spot", "b spot", "c spot", "a standard", "b standard", "c standard")
+EVERYWHERE = machines("a spot", "b spot", "c spot", "a standard", "b standard", "c standard")
 
 
 def google_settings(
-    *, machines: tuple[Candidate, ...] = EVERYWHERE, image: str = IMAGE, launcher: str = "compute_engine", **policy: Any
+    *, machines: tuple[TrainerMachine, ...] = EVERYWHERE, image: str = IMAGE, launcher: str = "compute_engine", **policy: Any
 ) -> Settings:
     return Settings.model_validate(
         {
@@ -41,6 +41,6 @@ def google_settings(
             "trainer_service_account": f"retune-trainer@{PROJECT}.iam.gserviceaccount.com",
             "trainer_network": f"projects/{PROJECT}/global/networks/retune-trainer",
             "trainer_subnetwork": f"projects/{PROJECT}/regions/europe-west4/subnetworks/retune-trainer",
-            "trainer_candidates": machines,
+            "trainer_machines": machines,
         }
     )

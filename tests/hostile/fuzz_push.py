@@ -17,6 +17,7 @@ from shared.bus import Message
 from shared.messages import parse_event
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
+from tests.adapters import ports_of
 
 HEADERS = ("ce-id", "ce-time", "traceparent")
 ENVELOPES = Path("tests/data/push")
@@ -43,5 +44,5 @@ def one(data: bytes) -> None:
 
     request = Request(EnvironBuilder(method="POST", data=body, headers=headers).get_environ())
     with redirect_stdout(StringIO()):  # a line in the log for each request
-        assert serve(request, handle, function="collector", store=store, clock=FakeClock()) == DONE
+        assert serve(request, handle, function="collector", ports=ports_of(store, FakeClock())) == DONE
     assert len(handled) + len(list(store.list("quarantine/"))) == 1

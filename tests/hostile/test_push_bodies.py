@@ -21,7 +21,7 @@ from shared.dir_store import DirStore
 from shared.messages import MAX_MESSAGE_BYTES, parse_event
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
-from tests.adapters import ADAPTERS, Send, answer_on_loop, send_in_thread
+from tests.adapters import ADAPTERS, Send, answer_on_loop, ports_of, send_in_thread
 
 MEMORY_BOUND = 128 << 20
 """What one request may take at most, whatever its body is: of the collector's 1 GiB."""
@@ -181,7 +181,7 @@ def test_50_mb_are_answered_without_being_held(announced: bool) -> None:
     tracemalloc.start()
     try:
         request = Request(environ)
-        assert serve(request, endpoint.handle, function="collector", store=endpoint.store, clock=FakeClock()) == ("", 204)
+        assert serve(request, endpoint.handle, function="collector", ports=ports_of(endpoint.store, FakeClock())) == ("", 204)
         assert request.get_data() == b""  # what the framework reads afterwards
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -272,11 +272,12 @@ import functions_framework
 from functions.push import serve
 from shared.dir_store import DirStore
 from shared.testing.clock import FakeClock
+from tests.adapters import ports_of
 
 
 @functions_framework.http
 def entry(request):
-    return serve(request, lambda message: "handled", function="collector", store=DirStore(Path({folder!r})), clock=FakeClock())
+    return serve(request, lambda message: "handled", function="collector", ports=ports_of(DirStore(Path({folder!r})), FakeClock()))
 """
 
 

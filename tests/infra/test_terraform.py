@@ -10,11 +10,10 @@ import pytest
 
 from functions.wiring import MAX_BACKOFF_S, MAX_DELIVERY_ATTEMPTS, MIN_BACKOFF_S, READS, dead_letter_topic, subscription_name
 from infra.bundle import RUNTIME, bundle_contents
-from infra.quarantine import QUARANTINE
 from shared.bus import Message
 from shared.config import VARIABLES, Settings
 from shared.events import TOPICS, Event, FinetuneRequested, RollbackRequested, Tick
-from shared.keys import CYCLES, MODELS, VERDICTS
+from shared.keys import CYCLES, MODELS, QUARANTINE, VERDICTS
 from shared.messages import parse_event
 from shared.policy import Policy
 from shared.testing.clock import START
@@ -122,7 +121,7 @@ def test_what_is_handed_to_whoever_starts_trainers_makes_settings(function: str,
     (after,) = [each for each in of_type(plan, "google_cloudfunctions2_function").values() if each["name"] == function]
     settings = Settings.from_env({**after["service_config"][0]["environment_variables"], **MADE_AT_APPLY})
     assert settings.launcher == "compute_engine"
-    assert [candidate.provisioning for candidate in settings.trainer_candidates] == ["spot"] * 3 + ["standard"] * 3
+    assert [machine.provisioning for machine in settings.trainer_machines] == ["spot"] * 3 + ["standard"] * 3
     command = settings.cannot_train.partition("gcloud ")[2]
     assert command
     assert command in plan["output_changes"]["next_steps"]["after"][0]

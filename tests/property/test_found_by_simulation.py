@@ -1,7 +1,10 @@
 """Histories that once went wrong, each cut down to what it takes."""
 
+from dataclasses import replace
+
 import pytest
 
+from functions.crossing import find_declined
 from functions.launcher.handler import handle as launch
 from functions.launcher.seal import seal
 from functions.launcher.trainers import TrainerRun
@@ -15,7 +18,9 @@ from shared.line_objects import LinesObject
 from shared.testing import builders
 from shared.testing.clock import START
 from tests.property.test_traces import Killed, die_at, force, ready
-from tests.world import POLICY, World, right, wrong
+from tests.world import POLICY, FakeTrainers, World, right, wrong
+
+SEGMENTS = keys.segment(1, "").removesuffix(".jsonl")
 
 
 def training(**policy: object) -> tuple[World, TrainerRun]:
@@ -104,15 +109,14 @@ def test_a_launcher_whose_ledger_is_collected_while_it_seals_takes_the_dataset_o
     die_at(world.store, "put", keys.dataset(1))
     with pytest.raises(Killed):
         force(world)
-    segments = keys.segment(1, "").removesuffix(".jsonl")
     faster: list[LinesObject[Row]] = []
 
     def collect_it_first(operation: str, key: str) -> None:
-        if operation == "get" and key.startswith(segments):
+        if operation == "get" and key.startswith(SEGMENTS):
             world.store.delete(key)
 
     def seal_and_collect_it_first(operation: str, key: str) -> None:
-        if operation == "get" and key.startswith(segments):
+        if operation == "get" and key.startswith(SEGMENTS):
             world.store.before = lambda _operation, _key: None
             faster.append(seal(world.ports, world.audio, 1))
             world.store.before = collect_it_first
@@ -121,3 +125,41 @@ def test_a_launcher_whose_ledger_is_collected_while_it_seals_takes_the_dataset_o
     world.store.before = seal_and_collect_it_first
     assert seal(world.ports, world.audio, 1).sha256 == faster[0].sha256
     assert len(faster[0].rows) == 20
+
+
+def test_a_forced_request_that_counts_a_ledger_while_it_is_collected_is_told_of_the_cycle_that_runs() -> None:
+    world = ready()
+
+    def be_faster(operation: str, key: str) -> None:
+        if (operation, key) == ("list", SEGMENTS):
+            world.store.before = lambda _operation, _key: None
+            assert "opened, preparing" in force(world, 2)
+            assert "objects collected" in sweep(world.deps)
+
+    world.store.before = be_faster
+    busy = "cycle 1 is preparing: one cycle at a time"
+    assert force(world) == busy
+    declined = find_declined(world.ports, 2)
+    assert declined is not None
+    assert (declined.cause, declined.decision.held) == ("force1", (busy,))
+    assert find_declined(world.ports, 1) is None
+
+
+class LateTrainers(FakeTrainers):
+    """Lists none, and then the trainer that was started comes to work."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def list_names(self) -> list[str]:
+        (run,) = self._world.trainers.runs.values()
+        assert self._world.begin(run) == ""
+        return []
+
+
+def test_a_trainer_that_comes_to_work_after_the_trainers_were_listed_is_not_taken_for_one_that_is_gone() -> None:
+    world = ready()
+    force(world)
+    sweep(replace(world.deps, trainers=LateTrainers(world)))
+    assert (world.state(1).status, world.state(1).attempt) == (Status.TRAINING, 1)

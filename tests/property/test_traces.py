@@ -6,7 +6,7 @@ interleavings in `test_interleavings.py`.
 
 import pytest
 
-from functions.deployer.decide import check_state
+from functions.deployer.checks import check_state
 from functions.launcher.handler import handle as launch
 from functions.launcher.trainers import TrainerRun
 from functions.launcher.window import find_dataset
@@ -273,8 +273,17 @@ def test_trace_16_a_reaper_lists_trainers_before_it_reads_states() -> None:
     world.trainers.list_names = lambda: (calls.append("list"), listing())[1]  # type: ignore[method-assign,func-returns-value]
     world.store.before = lambda operation, key: calls.append(key) if key == keys.state(run.cycle) else None
     sweep(world.deps)
-    assert calls.index("list") < calls.index(keys.state(run.cycle))
+    state = keys.state(run.cycle)
+    assert calls == [state, "list", state], "before it to tell whether one is gone; after it whether one is wanted"
     assert world.trainers.list_names() == [run.name]
+
+
+def test_trace_16_a_trainer_of_a_cycle_that_opened_after_the_states_were_read_is_wanted() -> None:
+    world = ready()
+    listing = world.trainers.list_names
+    world.trainers.list_names = lambda: (force(world), listing())[1]  # type: ignore[method-assign]
+    sweep(world.deps)
+    assert listing() == [TrainerRun(1, 1).name]
 
 
 def test_an_acceptance_of_a_cancelled_cycle_promotes_nothing() -> None:

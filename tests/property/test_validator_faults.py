@@ -168,6 +168,14 @@ def test_a_completion_that_comes_again_tells_the_very_same_verdict_and_writes_no
     check(made)
 
 
+def test_the_state_is_read_for_the_moves_that_are_made_of_it_alone() -> None:
+    made = bench()
+    read: list[str] = []
+    made.store.before = lambda operation, key: read.append(key) if operation == "get" else None
+    made.handle(completed())
+    assert read.count(keys.state(1)) == 2, "to begin, and to conclude"
+
+
 def test_a_completion_of_another_attempt_judges_nothing() -> None:
     made = bench()
     event = TrainingCompleted.model_validate_json(completed().data)

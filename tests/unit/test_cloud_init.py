@@ -14,18 +14,18 @@ import yaml
 from functions.launcher.compute_engine.cloud_init import render_user_data
 from functions.launcher.trainers import TrainerRun
 from shared.bus import Message
-from shared.candidates import Candidate
 from shared.code_identity import code_identity
 from shared.errors import InvariantBroken
 from shared.events import TrainingFailed
 from shared.gold import GoldConfig
 from shared.messages import parse_event
 from shared.testing.clock import START
+from shared.trainer_machines import TrainerMachine
 from tests.google_api.settings import IMAGE, google_settings
 from trainer.machine import find_machine
 
 RUN = TrainerRun(12, 2, "gs://speech-1-retune-prod/cycles/000012/spec.json", START)
-MACHINE = Candidate(zone="europe-west4-a", machine_type="g2-standard-8", provisioning="spot").machine
+MACHINE = TrainerMachine(zone="europe-west4-a", machine_type="g2-standard-8", provisioning="spot").kind
 ENTRY = {"path", "permissions", "owner", "content"}
 UNIT_KEYS = {
     "Unit": {"Description", "Wants", "Requires", "After", "OnFailure", "OnSuccess"},

@@ -13,12 +13,12 @@ from shared.gold import GoldConfig
 from shared.testing.clock import START
 from tests.google_api.run import CloudRun, JobFate, jobs_on, run_server
 from tests.google_api.server import ApiError, GoogleApi
-from tests.google_api.settings import IMAGE, candidates, google_settings
+from tests.google_api.settings import IMAGE, google_settings, machines
 
 RUN = TrainerRun(12, 1, "gs://speech-1-retune-prod/cycles/000012/spec.json", START)
 NAME = RUN.name
 CREATE = "run.projects.locations.jobs.create"
-SETTINGS = google_settings(machines=candidates("a spot"), launcher="cloud_run")
+SETTINGS = google_settings(machines=machines("a spot"), launcher="cloud_run")
 Launch = Callable[..., CloudRunLauncher]
 
 
@@ -68,13 +68,13 @@ def test_what_is_asked_for_is_one_task_on_one_gpu_that_nobody_retries(server: Go
 
 @pytest.mark.parametrize(("longest_s", "timeout"), [(43_200, "3600s"), (1800, "1800s")])
 def test_a_task_ends_within_the_hour_that_cloud_run_gives(longest_s: int, timeout: str, server: GoogleApi, launch: Launch) -> None:
-    launch(google_settings(machines=candidates("a spot"), launcher="cloud_run", max_attempt_s=longest_s)).start(RUN)
+    launch(google_settings(machines=machines("a spot"), launcher="cloud_run", max_attempt_s=longest_s)).start(RUN)
     assert server.record.of(CREATE)[0].body["template"]["template"]["timeout"] == timeout
 
 
 def test_the_key_of_a_language_model_comes_from_its_secret(server: GoogleApi, launch: Launch) -> None:
     gold = GoldConfig(base_url="https://api.mistral.ai/v1", model="voxtral-small", api_key_env="MISTRAL_KEY")
-    launch(google_settings(machines=candidates("a spot"), launcher="cloud_run", gold=gold.model_dump())).start(RUN)
+    launch(google_settings(machines=machines("a spot"), launcher="cloud_run", gold=gold.model_dump())).start(RUN)
     (container,) = server.record.of(CREATE)[0].body["template"]["template"]["containers"]
     assert container["env"][-1] == {
         "name": "MISTRAL_KEY",
@@ -197,7 +197,7 @@ def test_a_job_that_does_not_end_is_no_silent_success(cloud: CloudRun, launch: L
 
 
 def test_without_an_image_every_start_is_refused(server: GoogleApi, launch: Launch) -> None:
-    outcome = launch(google_settings(machines=candidates("a spot"), launcher="cloud_run", image="")).start(RUN)
+    outcome = launch(google_settings(machines=machines("a spot"), launcher="cloud_run", image="")).start(RUN)
     assert isinstance(outcome, Refused)
     assert "gcloud builds submit" in outcome.detail
     assert server.record.requests == []

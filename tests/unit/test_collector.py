@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from functions.collector.batcher import LONELY_LINGERS, MAX_LINGERS, GroupCommit
-from functions.collector.decide import check_report
+from functions.collector.checks import check_report
 from functions.collector.handler import Collector
 from functions.runtime import Ports
 from shared import keys, ledger

@@ -15,7 +15,7 @@ from shared.errors import Retryable
 from shared.testing.clock import START
 from tests.google_api.compute import Compute, Fate, compute_server, failed, launcher_on
 from tests.google_api.server import ApiError, GoogleApi
-from tests.google_api.settings import candidates, google_settings
+from tests.google_api.settings import google_settings, machines
 
 RUN = TrainerRun(12, 1, "gs://speech-1-retune-prod/cycles/000012/spec.json", START)
 NAME = RUN.name
@@ -105,7 +105,7 @@ def test_without_capacity_anywhere_every_candidate_was_asked_and_waiting_is_the_
 
 
 def test_the_next_look_for_capacity_is_a_new_request(compute: Compute, server: GoogleApi, launch: Launch) -> None:
-    settings = google_settings(machines=candidates("a spot"))
+    settings = google_settings(machines=machines("a spot"))
     compute.script[A] = [STOCK_OUT]
     assert isinstance(launch(settings).start(RUN), NoCapacity)
     again = TrainerRun(RUN.cycle, RUN.attempt, RUN.spec_uri, START + timedelta(minutes=1))
@@ -115,7 +115,7 @@ def test_the_next_look_for_capacity_is_a_new_request(compute: Compute, server: G
 
 
 def test_the_same_claim_is_the_same_request(compute: Compute, server: GoogleApi, launch: Launch) -> None:
-    settings = google_settings(machines=candidates("a spot"))
+    settings = google_settings(machines=machines("a spot"))
     compute.script[A] = [STOCK_OUT]
     assert launch(settings).start(RUN) == launch(settings).start(RUN)
     first, second = (request.one("requestId") for request in server.record.of(INSERT))
@@ -248,7 +248,7 @@ def test_an_operation_that_never_ends_is_left_to_the_sweeper_within_the_time(com
 
 
 def test_a_walk_ends_in_time_and_says_what_was_not_tried(compute: Compute, server: GoogleApi, launch: Launch) -> None:
-    """Each operation takes most of a candidate's share of the time to tell of its error."""
+    """Each operation takes most of a machine's share of the time to tell of its error."""
     for zone in (A, B, C):
         compute.script[zone] = [STOCK_OUT, STOCK_OUT]
     compute.looks = 31
@@ -276,14 +276,14 @@ def test_a_started_name_can_be_started_again_within_the_hour_in_which_its_reques
 
 def test_a_zone_that_does_not_have_the_machine_costs_one_question(compute: Compute, server: GoogleApi, launch: Launch) -> None:
     compute.zones = (B,)
-    settings = google_settings(machines=candidates("a spot", "a standard", "b spot"))
+    settings = google_settings(machines=machines("a spot", "a standard", "b spot"))
     assert launch(settings).start(RUN) == Started(f"VM in {B}, g2-standard-8, spot")
     assert asked(server) == [("b", "g2-standard-8", "SPOT")]
     assert [request.path["zone"] for request in server.record.of("compute.machineTypes.get")] == [A, B]
 
 
 def test_machines_that_are_nowhere_are_refused_before_anything_is_created(compute: Compute, server: GoogleApi, launch: Launch) -> None:
-    outcome = launch(google_settings(machines=candidates("a spot g2-standard-9", "b spot g2-standard-9"))).start(RUN)
+    outcome = launch(google_settings(machines=machines("a spot g2-standard-9", "b spot g2-standard-9"))).start(RUN)
     assert isinstance(outcome, Refused)
     assert "gcloud compute machine-types list --project speech-1 --filter='name=g2-standard-9'" in outcome.detail
     assert asked(server) == []
@@ -303,7 +303,7 @@ def test_after_two_attempts_on_spot_the_third_runs_on_demand(attempt: int, model
 
 
 def test_a_list_without_machines_that_stay_stays_on_spot(server: GoogleApi, launch: Launch) -> None:
-    launch(google_settings(machines=candidates("a spot"), spot_attempts=0)).start(RUN)
+    launch(google_settings(machines=machines("a spot"), spot_attempts=0)).start(RUN)
     assert asked(server) == [("a", "g2-standard-8", "SPOT")]
 
 

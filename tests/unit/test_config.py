@@ -136,14 +136,14 @@ CLOUD = {
     "RETUNE_TRAINER_SERVICE_ACCOUNT": "retune-trainer@p.iam.gserviceaccount.com",
     "RETUNE_TRAINER_NETWORK": "projects/p/global/networks/retune-trainer",
     "RETUNE_TRAINER_SUBNETWORK": "projects/p/regions/europe-west4/subnetworks/retune-trainer",
-    "RETUNE_TRAINER_CANDIDATES": json.dumps([SPOT]),
+    "RETUNE_TRAINER_MACHINES": json.dumps([SPOT]),
 }
 
 
 @pytest.mark.parametrize("launcher", ["compute_engine", "cloud_run"])
 def test_what_terraform_gives_makes_settings_and_survives_the_way_back(launcher: str) -> None:
     settings = Settings.from_env({**CLOUD, "RETUNE_LAUNCHER": launcher})
-    assert [str(candidate) for candidate in settings.trainer_candidates] == ["europe-west4-a g2-standard-8 spot"]
+    assert [str(machine) for machine in settings.trainer_machines] == ["europe-west4-a g2-standard-8 spot"]
     assert settings.cannot_train == ""
     assert Settings.from_env(settings.to_env()) == settings
 
@@ -172,31 +172,31 @@ def test_an_image_without_a_digest_is_refused(image: str) -> None:
     ],
 )
 def test_a_machine_that_cannot_train_is_named_by_its_place(change: dict[str, str], where: str, text: str) -> None:
-    (problem,) = problems({**CLOUD, "RETUNE_TRAINER_CANDIDATES": json.dumps([{**SPOT, **change}])})
-    assert problem.startswith(f"RETUNE_TRAINER_CANDIDATES{where}: ")
+    (problem,) = problems({**CLOUD, "RETUNE_TRAINER_MACHINES": json.dumps([{**SPOT, **change}])})
+    assert problem.startswith(f"RETUNE_TRAINER_MACHINES{where}: ")
     assert text in problem
 
 
 def test_a_zone_outside_of_the_subnetworks_region_is_refused() -> None:
-    (problem,) = problems({**CLOUD, "RETUNE_TRAINER_CANDIDATES": json.dumps([{**SPOT, "zone": "us-central1-a"}])})
-    assert problem == "RETUNE_TRAINER_CANDIDATES: expected zones of europe-west4, where the subnetwork lies, found us-central1-a"
+    (problem,) = problems({**CLOUD, "RETUNE_TRAINER_MACHINES": json.dumps([{**SPOT, "zone": "us-central1-a"}])})
+    assert problem == "RETUNE_TRAINER_MACHINES: expected zones of europe-west4, where the subnetwork lies, found us-central1-a"
 
 
 def test_jobs_lie_in_one_region_and_have_an_l4() -> None:
     jobs = {**CLOUD, "RETUNE_LAUNCHER": "cloud_run"}
-    (problem,) = problems({**jobs, "RETUNE_TRAINER_CANDIDATES": json.dumps([SPOT, {**SPOT, "zone": "us-central1-a"}])})
+    (problem,) = problems({**jobs, "RETUNE_TRAINER_MACHINES": json.dumps([SPOT, {**SPOT, "zone": "us-central1-a"}])})
     assert problem.endswith("expected zones of one region, where the jobs of Cloud Run lie, found europe-west4, us-central1")
-    (problem,) = problems({**jobs, "RETUNE_TRAINER_CANDIDATES": json.dumps([{**SPOT, "machine_type": "a2-highgpu-1g"}])})
+    (problem,) = problems({**jobs, "RETUNE_TRAINER_MACHINES": json.dumps([{**SPOT, "machine_type": "a2-highgpu-1g"}])})
     assert "expected machines with an L4" in problem
 
 
 def test_what_a_launcher_needs_is_named_all_together() -> None:
     (problem,) = problems({**LEAST, "RETUNE_LAUNCHER": "compute_engine"})
     assert problem.startswith(
-        "RETUNE_TRAINER_SERVICE_ACCOUNT, RETUNE_TRAINER_NETWORK, RETUNE_TRAINER_SUBNETWORK, RETUNE_TRAINER_CANDIDATES: "
+        "RETUNE_TRAINER_SERVICE_ACCOUNT, RETUNE_TRAINER_NETWORK, RETUNE_TRAINER_SUBNETWORK, RETUNE_TRAINER_MACHINES: "
     )
     (problem,) = problems({**LEAST, "RETUNE_LAUNCHER": "cloud_run"})
-    assert problem.startswith("RETUNE_TRAINER_SERVICE_ACCOUNT, RETUNE_TRAINER_CANDIDATES: ")
+    assert problem.startswith("RETUNE_TRAINER_SERVICE_ACCOUNT, RETUNE_TRAINER_MACHINES: ")
 
 
 def test_a_folder_is_no_store_for_a_machine_of_googles() -> None:
@@ -205,5 +205,5 @@ def test_a_folder_is_no_store_for_a_machine_of_googles() -> None:
 
 
 def test_candidates_that_are_no_json_are_reported() -> None:
-    found = problems({**CLOUD, "RETUNE_TRAINER_CANDIDATES": "europe-west4-a"})
-    assert found[0].startswith("RETUNE_TRAINER_CANDIDATES: expected a JSON list, found 'europe-west4-a'")
+    found = problems({**CLOUD, "RETUNE_TRAINER_MACHINES": "europe-west4-a"})
+    assert found[0].startswith("RETUNE_TRAINER_MACHINES: expected a JSON list, found 'europe-west4-a'")

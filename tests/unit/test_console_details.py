@@ -10,7 +10,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
 from functions.dashboard.answers import HEADERS
-from functions.dashboard.audio import MOST_BYTES, find_pin, part_of, read_sound
+from functions.dashboard.audio import MOST_BYTES, get_pin, part_of, read_sound
 from functions.dashboard.details import read_cycle_details, read_model_details
 from infra import cycle_story, version_story
 from shared import keys
@@ -170,7 +170,7 @@ def test_a_recording_that_was_replaced_is_elsewhere_or_too_large_is_not_played(m
     copied.calls.put("u1.wav", builders.audio_bytes(2))
     assert with_clip() == "404 NOT FOUND"
     with pytest.raises(NotFound):
-        read_sound(copied.audio, find_pin(copied.ports, 1, "train-errors", "u1"), None)
+        read_sound(copied.audio, get_pin(copied.ports, 1, "train-errors", "u1"), None)
 
 
 def test_a_model_is_shown_with_lineage_manifest_and_sets(made: World) -> None:
@@ -182,7 +182,8 @@ def test_a_model_is_shown_with_lineage_manifest_and_sets(made: World) -> None:
     assert "holdout" in page.one("section", id="suites").text
     first = look(made, "/models/0")
     assert "It was not judged: a person brought it" in first.one("section", id="verdict").text
-    assert "Promoted against or without the evidence by ana (claimed)" in first.one("section", id="lineage").text
+    assert "evidence" not in first.one("section", id="lineage").text, "the first model stands against nothing"
+    assert "promote v0 as the first model" in first.one("section", id="moves").text
 
 
 def test_doubtful_gold_can_be_heard_before_somebody_decides() -> None:

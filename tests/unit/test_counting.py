@@ -10,7 +10,7 @@ from functions.crossing import find_declined
 from functions.launcher.counting import exact_trigger, read_measured
 from functions.launcher.drafting import recordings_of
 from functions.launcher.spending import read_costs
-from functions.launcher.states import newest_states
+from functions.states import newest_states
 from shared import keys
 from shared.budget import BudgetPolicy
 from shared.cas import find

@@ -22,6 +22,7 @@ from shared.bus import Outgoing
 from shared.cas import find
 from shared.cycle import Status
 from shared.errors import Retryable
+from shared.log import log
 from shared.messages import outgoing
 from shared.policy import CanaryPolicy
 from shared.testing import builders
@@ -173,6 +174,14 @@ def test_a_handlers_span_names_the_message_and_a_redelivery_is_one_more_in_the_s
     assert both[0].parent == both[1].parent
     assert both[1].start_time == (both[0].start_time or 0) + 60 * 10**9
     assert len(named(of_cycle(made), "cycle")) == 1, "the whole is told again, and is the very same"
+
+
+def test_a_handlers_log_lines_name_the_trace_of_the_cycle_in_its_project(capsys: pytest.CaptureFixture[str]) -> None:
+    made = deployed()
+    made.handlers["validator"](made.bus.published("training-events")[-1])
+    capsys.readouterr()
+    log("done")
+    assert json.loads(capsys.readouterr().out)["logging.googleapis.com/trace"] == f"projects/test/traces/{TRACE:032x}"
 
 
 def test_a_message_from_a_release_without_traces_lands_in_the_trace_all_the_same() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functions.validator.handler import judge
+from functions.validator.judge import judge
 from shared import keys
 from shared.cas import Decision, apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status, move
@@ -81,6 +81,16 @@ def test_a_canary_whose_champion_changed_ends_when_its_share_is_changed() -> Non
     install(world, 90)
     command(world, '{"canary": 1, "percent": 50}')
     assert (world.production().canary, world.state(1).status) == (None, Status.INCONCLUSIVE)
+
+
+def test_stale_evidence_is_refused_on_the_very_alias_that_was_decided_on() -> None:
+    world = accepted()
+    install(world, 90)
+    read: list[str] = []
+    world.store.before = lambda operation, key: read.append(key) if operation == "get" else None
+    assert "validated against v0, but v90 is stable now" in command(world, '{"promote": 1}')
+    assert world.state(1).status == Status.INCONCLUSIVE
+    assert read.count(keys.PRODUCTION) == 2, "whether the event was answered before; what to decide on"
 
 
 # what carried a move

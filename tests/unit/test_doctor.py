@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import infra.cli
 import infra.doctor.google
 from functions.wiring import OPTIONAL, READS, dead_letter_topic, subscription_name
-from infra.doctor.command import default_candidates, diagnose
+from infra.doctor.command import default_machines, diagnose
 from infra.doctor.findings import Finding
 from infra.doctor.google import Google
 from infra.doctor.project_checks import quota_metric
@@ -182,7 +182,7 @@ def apis() -> Iterator[Apis]:
 
 @pytest.fixture(autouse=True)
 def nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RETUNE_POLICY", "RETUNE_TRAINER_CANDIDATES"):
+    for name in ("RETUNE_POLICY", "RETUNE_TRAINER_MACHINES"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -440,7 +440,7 @@ def test_a_machine_in_some_of_its_zones_is_enough_and_one_without_a_gpu_is_not(a
 def test_the_machines_that_the_launcher_names_are_asked_about(apis: Apis) -> None:
     named = json.dumps([{"zone": f"{REGION}-b", "machine_type": "g2-standard-8", "provisioning": "spot"}])
     answers = changed(
-        system(), "functions/launcher", lambda found: found["serviceConfig"]["environmentVariables"].update(RETUNE_TRAINER_CANDIDATES=named)
+        system(), "functions/launcher", lambda found: found["serviceConfig"]["environmentVariables"].update(RETUNE_TRAINER_MACHINES=named)
     )
     found = apis.diagnose(answers)
     assert found["machine g2-standard-8"].found == f"in {REGION}-b"
@@ -477,7 +477,7 @@ def test_quotas_have_names_of_their_own(accelerator: str, provisioning: str, met
 
 
 def test_terraforms_default_machines_are_spot_first_in_zones_that_the_region_has() -> None:
-    found = default_candidates("us-east1", ())
+    found = default_machines("us-east1", ())
     assert [(each.zone, each.provisioning) for each in found][:4] == [
         ("us-east1-b", "spot"),
         ("us-east1-c", "spot"),

@@ -54,7 +54,7 @@ def test_the_story_of_a_deployed_cycle_tells_why_on_which_data_why_accepted_and_
     assert "attempt 1:" in text
     assert "accepted beside v0" in text
     assert "holdout: WER" in text
-    assert "promote by" in text
+    assert "promote v1 by deployer" in text
     story = json.loads(explain("1", "--json").stdout)
     assert (story["state"]["cycle"], story["verdict"]["outcome"], [move["kind"] for move in story["moves"]]) == (1, "accepted", ["promote"])
 
@@ -67,7 +67,7 @@ def test_the_story_of_a_version_tells_where_it_is_from_and_why_it_was_rolled_bac
     assert "v1: withdrawn" in text
     assert "trained from v0" in text
     assert "has learned the data of cycle 1" in text
-    assert "rollback by ann" in text
+    assert "rollback v1 by ann (claimed)" in text
     assert "customers complain" in text
     first = words(explain("v0"))
     assert "v0: stable" in first

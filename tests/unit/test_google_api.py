@@ -10,7 +10,7 @@ from functions.launcher.cloud_run.job import build_job
 from functions.launcher.trainers import TrainerRun
 from shared.testing.clock import START
 from tests.google_api.discovery import discovery
-from tests.google_api.settings import candidates, google_settings
+from tests.google_api.settings import google_settings, machines
 
 RUN = TrainerRun(12, 1, "gs://speech-1-retune-prod/cycles/000012/spec.json", START)
 INSERT = "/compute/v1/projects/speech-1/zones/europe-west4-a/instances"
@@ -117,7 +117,7 @@ def test_the_same_holds_for_cloud_run(path: str, value: Any) -> None:
     document = discovery("run.v2")
     call = document.match("POST", CREATE)
     assert call is not None
-    good = build_job(google_settings(machines=candidates("a spot"), launcher="cloud_run"), RUN)
+    good = build_job(google_settings(machines=machines("a spot"), launcher="cloud_run"), RUN)
     assert document.problems(call, {"jobId": [RUN.name]}, good) == []
     (problem,) = document.problems(call, {"jobId": [RUN.name]}, change(good, path, value))
     assert path.rpartition(".")[2] in problem

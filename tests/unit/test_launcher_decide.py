@@ -235,7 +235,7 @@ def test_a_trainer_that_cannot_be_started_at_all_is_the_end() -> None:
     decision = decide_refused(cycle_state(S.PREPARING, attempt=2), 2, "no quota", NOW)
     reason = "the trainer cannot be started: no quota"
     assert last(decision) == Entry(status=S.FAILED, at=NOW, by="launcher", cause="refused:1:2", reason=reason, attempt=2)
-    assert decision.reason == "no quota"
+    assert decision.reason == reason
 
 
 @pytest.mark.parametrize("decide", [decide_no_capacity, decide_refused])

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from functions.notifier.decide import SIGNATURE, TOLD, notice_of
 from functions.notifier.handler import Notifier
+from functions.notifier.notices import SIGNATURE, TOLD, notice_of
 from functions.notifier.webhooks import VARIABLE, Webhook, WebhookRefused, post, read_webhooks
 from shared import keys
 from shared.bus import Message

@@ -181,11 +181,11 @@ def test_the_log_line_carries_trace_message_and_attempt(capsys: pytest.CaptureFi
         "severity": "INFO",
         "message": "handled",
         "function": "collector",
-        "logging.googleapis.com/trace": "0123456789abcdef0123456789abcdef",
+        "logging.googleapis.com/trace": "projects/test/traces/0123456789abcdef0123456789abcdef",
         "message_id": "7",
         "delivery_attempt": 3,
     }
-    assert second["logging.googleapis.com/trace"] == "fedcba9876543210fedcba9876543210"
+    assert second["logging.googleapis.com/trace"] == "projects/test/traces/fedcba9876543210fedcba9876543210"
     assert "logging.googleapis.com/trace" not in third
 
 
@@ -221,8 +221,9 @@ from functions.push import serve
 from functions.push_async import serve_async
 from shared.dir_store import DirStore
 from shared.testing.clock import FakeClock
+from tests.adapters import ports_of
 
-PORTS = dict(function="collector", store=DirStore(Path({folder!r})), clock=FakeClock())
+PORTS = dict(function="collector", ports=ports_of(DirStore(Path({folder!r})), FakeClock()))
 
 
 def handle(message):

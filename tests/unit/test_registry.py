@@ -20,6 +20,7 @@ from shared.registry import (
     Command,
     Move,
     Production,
+    Stale,
     decide_canary,
     decide_promote,
     decide_rollback,
@@ -108,16 +109,16 @@ def test_a_canary_that_is_promoted_is_no_canary_any_more_and_another_goes_on() -
 
 
 @pytest.mark.parametrize(
-    ("version", "champion", "reason"),
+    ("version", "champion", "refused"),
     [
-        (2, 2, "v2 is stable already"),
-        (3, 2, "v3 is withdrawn: promote it with an override and a reason"),
-        (5, 1, "validated against v1, but v2 is stable now"),
-        (5, None, "validated against no version, but v2 is stable now"),
+        (2, 2, Decision(None, reason="v2 is stable already")),
+        (3, 2, Stale(None, reason="v3 is withdrawn: promote it with an override and a reason")),
+        (5, 1, Stale(None, reason="validated against v1, but v2 is stable now")),
+        (5, None, Stale(None, reason="validated against no version, but v2 is stable now")),
     ],
 )
-def test_a_promotion_is_refused_with_the_reason(version: int, champion: int | None, reason: str) -> None:
-    assert decide_promote(SERVING, version, because(), champion=champion) == Decision(None, (), reason)
+def test_a_promotion_is_refused_with_the_reason(version: int, champion: int | None, refused: Decision[Production]) -> None:
+    assert decide_promote(SERVING, version, because(), champion=champion) == refused
 
 
 def test_an_override_brings_a_withdrawn_version_back_whatever_the_champion() -> None:
@@ -171,17 +172,20 @@ def test_a_canarys_share_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("production", "version", "champion", "reason"),
+    ("production", "version", "champion", "refused"),
     [
-        (None, 5, None, "no version is stable: a canary needs one beside it"),
-        (SERVING, 2, 2, "v2 is stable already"),
-        (SERVING, 3, 2, "v3 is withdrawn: promote it with an override and a reason"),
-        (SERVING, 5, 1, "validated against v1, but v2 is stable now"),
-        (SERVING.model_copy(update={"canary": canary(6)}), 5, 2, "v6 is on canary already"),
+        (None, 5, None, Decision(None, reason="no version is stable: a canary needs one beside it")),
+        (None, 5, 2, Stale(None, reason="validated against v2, but no version is stable now")),
+        (SERVING, 2, 2, Decision(None, reason="v2 is stable already")),
+        (SERVING, 3, 2, Stale(None, reason="v3 is withdrawn: promote it with an override and a reason")),
+        (SERVING, 5, 1, Stale(None, reason="validated against v1, but v2 is stable now")),
+        (SERVING.model_copy(update={"canary": canary(6)}), 5, 2, Decision(None, reason="v6 is on canary already")),
     ],
 )
-def test_a_canary_is_refused_with_the_reason(production: Production | None, version: int, champion: int | None, reason: str) -> None:
-    assert decide_canary(production, version, 10, because(), champion=champion) == Decision(None, (), reason)
+def test_a_canary_is_refused_with_the_reason(
+    production: Production | None, version: int, champion: int | None, refused: Decision[Production]
+) -> None:
+    assert decide_canary(production, version, 10, because(), champion=champion) == refused
 
 
 @pytest.mark.parametrize("again", ["promote", "canary"])
@@ -204,7 +208,7 @@ def test_a_canary_whose_champion_changed_ends_and_is_not_withdrawn(again: str) -
 
 def test_another_versions_stale_evidence_leaves_the_canary() -> None:
     serving = Production(seq=4, stable=3, canary=canary(5))
-    assert decide_promote(serving, 6, because(), champion=2) == Decision(None, (), "validated against v2, but v3 is stable now")
+    assert decide_promote(serving, 6, because(), champion=2) == Stale(None, (), "validated against v2, but v3 is stable now")
 
 
 # rollback
@@ -353,8 +357,8 @@ def test_what_is_collected_was_withdrawn_and_nothing_brings_it_back() -> None:
     assert made(decide_withdraw(SERVING, 3, because(), collect=True)).withdrawn == (3,)
     assert decide_withdraw(fresh, 4, because("again"), collect=True) == Decision(None, (), "v4 is collected already")
     assert decide_promote(fresh, 4, because("again"), champion=None, override=True) == Decision(None, (), gone)
-    assert decide_promote(fresh, 4, because("again"), champion=2) == Decision(None, (), gone)
-    assert decide_canary(fresh, 4, 10, because("again"), champion=2) == Decision(None, (), gone)
+    assert decide_promote(fresh, 4, because("again"), champion=2) == Stale(None, (), gone)
+    assert decide_canary(fresh, 4, 10, because("again"), champion=2) == Stale(None, (), gone)
     assert decide_pin(fresh, 4, because("again"), pinned=True).reason == "v4 was collected: there is nothing left to keep"
 
 
@@ -437,6 +441,19 @@ steps = st.one_of(
     st.tuples(st.just("withdraw"), versions, st.booleans()),
     st.tuples(st.just("pin"), versions, st.booleans()),
 )
+
+
+@pytest.mark.parametrize(
+    ("now", "override", "said"),
+    [
+        (None, True, "promote v5 as the first model"),
+        (SERVING, True, "promote v5 against or without the evidence"),
+        (SERVING, False, "promote v5"),
+    ],
+)
+def test_the_audit_says_what_a_promotion_stands_on(now: Production | None, override: bool, said: str) -> None:
+    move = made(decide_promote(now, 5, because(), champion=2, override=override)).moves[-1]
+    assert (move.audit_text, move.text) == (said, "promote v5")
 
 
 def step(now: Production, kind: str, version: Any, flag: Any, command: Command) -> Decision[Production]:

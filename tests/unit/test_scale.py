@@ -12,9 +12,9 @@ from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
 from functions.launcher.opening import LaunchDeps
 from functions.launcher.seal import make_dataset, read_split_key, seal
-from functions.launcher.states import recent_states
 from functions.launcher.window import read_window
 from functions.runtime import Ports
+from functions.states import recent_states
 from functions.sweeper.handler import sweep
 from infra.status import look
 from shared import keys, ledger, scatter, spool

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.corpora_cli
-from functions.validator.handler import gate_policy
+from functions.validator.rules import gate_policy
 from infra.corpora import Adding
 from infra.corpus_source import Converted, UnusableAudio, read_offer
 from infra.session import Session

@@ -61,6 +61,14 @@ def test_a_crossing_ends_in_a_machine_and_a_model(world: VmWorld) -> None:
     assert world.state(1).status in {Status.ACCEPTED, Status.DEPLOYED, Status.CANARY}
 
 
+def test_a_tick_asks_once_which_machines_there_are(world: VmWorld) -> None:
+    assert world.begin(world.open_first_cycle()) == ""
+    before = len(world.server.record.requests)
+    world.tick()
+    assert [len(request.query.get("pageToken", [])) for request in world.server.record.requests[before:]] == [0, 1], "one list of two pages"
+    assert world.state(1).status == Status.TRAINING
+
+
 def test_no_capacity_anywhere_is_a_state_with_the_time_of_the_next_try(world: VmWorld, compute: Compute) -> None:
     for zone in compute.zones:
         compute.script[zone] = [STOCK_OUT] * 4

@@ -1,6 +1,7 @@
 """Failures of speech models, slices and serving: what each gate lets through and what it refuses."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,7 +58,8 @@ def judged(heard: Sequence[tuple[str, str, str]], *, speakers: int = 12, terms: 
 
 
 def gates(holdout: JudgedSet, *, terms: Sequence[str] = (), policy: GatePolicy = POLICY) -> dict[str, GateNumbers]:
-    found = list(judge_failures([holdout], policy, [tuple(term.split()) for term in terms], seed=1))
+    policy = replace(policy, critical_terms=tuple(tuple(term.split()) for term in terms))
+    found = list(judge_failures([holdout], policy, seed=1))
     for numbers, finding in found:
         assert (finding is not None) == (numbers.result == "failed")
         assert finding is None or (finding.kind, finding.text) == ("rejects", numbers.finding)

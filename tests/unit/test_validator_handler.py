@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from functions.validator.handler import judge
+from functions.validator.judge import judge
 from functions.validator.report import render_html
 from shared import keys
 from shared.cycle import Status

@@ -2,7 +2,7 @@
 
 Limits of Cloud Run, which a VM does not have (source: Cloud Run, GPUs for jobs, task time-outs and memory limits):
 - A task with a GPU ends after an hour. The next attempt goes on from the checkpoint, so that a cycle trains `max_attempts` hours at most.
-- One L4 with 24 GB, whatever machine the candidates name; no Spot, no choice of a zone, and not every region has it.
+- One L4 with 24 GB, whatever machines are named; no Spot, no choice of a zone, and not every region has it.
 - Files lie in memory: base model, clips and checkpoints share its 32 GiB with the process.
 - A task with a GPU is not migrated: maintenance ends it, and the next attempt goes on.
 - What ends before the trainer's first act (no image, no permission) tells nobody why: the attempt counts after two leases.
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.launcher.trainers import TrainerRun
-from shared.candidates import image_digest
 from shared.config import KEY_SECRET, Settings
 from shared.machine import Machine
 from shared.tracing import ENDPOINT_VARIABLE
+from shared.trainer_machines import image_digest
 
 LONGEST_TASK_S = 3600
 LIMITS = {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "1"}

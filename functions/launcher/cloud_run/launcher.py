@@ -31,7 +31,7 @@ class CloudRunLauncher:
     """`TrainerLauncher` on Cloud Run.
 
     Args:
-        settings: project, image and account; the region is that of the candidates.
+        settings: project, image and account; the region is that of its machines.
         clock: tells when to stop waiting.
         wait: waits so many seconds.
         api: the calls; None = Google's, made at the first call.
@@ -44,7 +44,7 @@ class CloudRunLauncher:
         self._clock = clock
         self._wait = wait
         self._given = api
-        self._region = settings.trainer_candidates[0].region
+        self._region = settings.trainer_machines[0].region
 
     @cached_property
     def _api(self) -> "RunApi":

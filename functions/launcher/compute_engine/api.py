@@ -79,15 +79,9 @@ class ComputeApi:
             CallFailed: no answer.
         """
         request = compute_v1.GetMachineTypeRequest(project=self._project, zone=zone, machine_type=machine_type)
-        try:
-            found = self._call(
-                f"machine type {machine_type} in {zone}", lambda: self._clients.machine_types.get(request, retry=None, timeout=TIMEOUT_S)
-            )
-        except CallFailed as failure:
-            if failure.problem.status == 404 or "unknown zone" in failure.problem.message.lower():
-                return None
-            raise
-        return sum(accelerator.guest_accelerator_count for accelerator in found.accelerators)
+        get = self._clients.machine_types.get
+        found = self._find(f"machine type {machine_type} in {zone}", lambda: get(request, retry=None, timeout=TIMEOUT_S))
+        return sum(accelerator.guest_accelerator_count for accelerator in found.accelerators) if found is not None else None
 
     def insert(self, zone: str, instance: compute_v1.Instance, request_id: str) -> str:
         """Ask for a VM and return the operation that makes it; the same id twice is one request.
@@ -118,13 +112,8 @@ class ComputeApi:
             CallFailed: no answer.
         """
         request = compute_v1.GetInstanceRequest(project=self._project, zone=zone, instance=name)
-        try:
-            found = self._call(f"VM {name} in {zone}", lambda: self._clients.instances.get(request, retry=None, timeout=TIMEOUT_S))
-        except CallFailed as failure:
-            if failure.problem.status == 404:
-                return None
-            raise
-        return FoundVm(name, zone, found.status, found.creation_timestamp)
+        found = self._find(f"VM {name} in {zone}", lambda: self._clients.instances.get(request, retry=None, timeout=TIMEOUT_S))
+        return FoundVm(name, zone, found.status, found.creation_timestamp) if found is not None else None
 
     def list_vms(self, pattern: str) -> list[FoundVm]:
         """Return the VMs of all zones whose whole name matches a regular expression (RE2), by name and age.
@@ -153,10 +142,15 @@ class ComputeApi:
         """
         request = compute_v1.DeleteInstanceRequest(project=self._project, zone=zone, instance=name)
         delete = self._clients.instances.delete_unary
+        found = self._find(f"end of VM {name} in {zone}", lambda: delete(request, retry=None, timeout=TIMEOUT_S))
+        return str(found.name) if found is not None else None
+
+    def _find(self, what: str, call: Callable[[], T]) -> T | None:
+        """Make a call about something that may not exist; of a zone that does not, Google may say so in words alone."""
         try:
-            return str(self._call(f"end of VM {name} in {zone}", lambda: delete(request, retry=None, timeout=TIMEOUT_S)).name)
+            return self._call(what, call)
         except CallFailed as failure:
-            if failure.problem.status == 404:
+            if failure.problem.status == 404 or "unknown zone" in failure.problem.message.lower():
                 return None
             raise
 

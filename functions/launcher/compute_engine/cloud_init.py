@@ -7,12 +7,12 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 
 from functions.launcher.trainers import TrainerRun
-from shared.candidates import image_digest
 from shared.config import KEY_SECRET, Settings
 from shared.errors import InvariantBroken
 from shared.events import TRAINING_EVENTS
 from shared.ids import derived_event_id
 from shared.machine import Machine
+from shared.trainer_machines import image_digest
 
 _PLAIN = re.compile(r"^[A-Za-z0-9_.:/@-]*$")
 

@@ -1,4 +1,4 @@
-"""Trainers as VMs: walks the candidates until one gives a machine, finds machines again, and ends them [io].
+"""Trainers as VMs: tries the machines in their order until one can be had, finds VMs again, and ends them [io].
 
 A name is unique in a zone, not in a project. So whoever starts a VM looks into all zones before and after: of two deliveries that started
 one each, at least one sees both, and both keep the older.
@@ -13,14 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from functions.launcher.compute_engine.obstacles import Obstacle, Scope, fix_of, obstacle_of
-from functions.launcher.compute_engine.walk import candidates_of, open_candidates, outcome_of, request_id
+from functions.launcher.compute_engine.walk import machines_of, open_machines, outcome_of, request_id
 from functions.launcher.problems import CallFailed, Problem
 from functions.launcher.trainers import NoCapacity, Refused, Started, TrainerRun, parse_name
-from shared.candidates import Candidate
 from shared.clock import Clock
 from shared.config import Settings
 from shared.errors import Retryable
 from shared.log import log
+from shared.trainer_machines import TrainerMachine
 
 if TYPE_CHECKING:
     from functions.launcher.compute_engine.api import ComputeApi, FoundVm
@@ -31,7 +31,7 @@ OPERATION_S = 120.0
 DELETE_S = 150.0
 POLL_S = 3.0
 LIVES = 3
-"""So often a machine may be gone as soon as it was there before the next candidate is tried."""
+"""So often a machine may be gone as soon as it was there before the next one is tried."""
 EVERY_TRAINER = "retune-trainer-.*"
 TAKEN = frozenset({"alreadyExists", "RESOURCE_ALREADY_EXISTS"})
 
@@ -40,7 +40,7 @@ class ComputeEngineLauncher:
     """`TrainerLauncher` on Compute Engine.
 
     Args:
-        settings: project, image, account, network and candidates.
+        settings: project, image, account, network and the machines to try.
         clock: tells when to stop waiting.
         wait: waits so many seconds.
         api: the calls; None = Google's, made at the first call, since loading its client takes longer than most requests.
@@ -72,12 +72,12 @@ class ComputeEngineLauncher:
             return Refused(self._settings.cannot_train)
         deadline = self._clock.now() + timedelta(seconds=WALK_S)
         policy = self._settings.policy
-        candidates = candidates_of(self._settings.trainer_candidates, run.attempt, policy.spot_attempts)
+        machines = machines_of(self._settings.trainer_machines, run.attempt, policy.spot_attempts)
         try:
             standing = self._survivor(run.name)
-            return Started(f"VM in {standing.zone}, there already") if standing else self._walk(run, candidates, deadline)
+            return Started(f"VM in {standing.zone}, there already") if standing else self._walk(run, machines, deadline)
         except CallFailed as failure:
-            if obstacle_of(failure.problem, candidates[0], self._settings.project).waits:
+            if obstacle_of(failure.problem, machines[0], self._settings.project).waits:
                 raise
             return Refused(f"{failure}{fix_of(failure.problem, self._settings.project)}")
 
@@ -108,49 +108,49 @@ class ComputeEngineLauncher:
                 self._end(vm)
         return living[0] if living else None
 
-    def _walk(self, run: TrainerRun, candidates: tuple[Candidate, ...], deadline: datetime) -> Started | NoCapacity | Refused:
+    def _walk(self, run: TrainerRun, machines: tuple[TrainerMachine, ...], deadline: datetime) -> Started | NoCapacity | Refused:
         obstacles: list[Obstacle] = []
-        for candidate in open_candidates(candidates, obstacles):
+        for machine in open_machines(machines, obstacles):
             if self._clock.now() >= deadline:
-                obstacles.append(Obstacle(candidate, Scope.PROJECT, waits=True, text=f"{candidate} and what follows: no time was left"))
+                obstacles.append(Obstacle(machine, Scope.PROJECT, waits=True, text=f"{machine} and what follows: no time was left"))
                 break
-            outcome = self._try(run, candidate, deadline)
+            outcome = self._try(run, machine, deadline)
             if isinstance(outcome, Started):
                 survivor = self._survivor(run.name)
-                return Started(f"VM in {survivor.zone}") if survivor and survivor.zone != candidate.zone else outcome
+                return Started(f"VM in {survivor.zone}") if survivor and survivor.zone != machine.zone else outcome
             log(f"no machine: {outcome.text}", severity="WARNING", cycle=run.cycle)
             obstacles.append(outcome)
         return outcome_of(obstacles)
 
-    def _try(self, run: TrainerRun, candidate: Candidate, deadline: datetime) -> Started | Obstacle:
-        gpus = self._api.count_gpus(candidate.zone, candidate.machine_type)
+    def _try(self, run: TrainerRun, machine: TrainerMachine, deadline: datetime) -> Started | Obstacle:
+        gpus = self._api.count_gpus(machine.zone, machine.machine_type)
         if not gpus:
-            listing = f"gcloud compute machine-types list --project {self._settings.project} --filter='name={candidate.machine_type}'"
+            listing = f"gcloud compute machine-types list --project {self._settings.project} --filter='name={machine.machine_type}'"
             missing = "no such machine there" if gpus is None else "it brings no GPU"
-            return Obstacle(candidate, Scope.MACHINE, waits=False, text=f"{candidate}: {missing}; choose zones that have it: {listing}")
+            return Obstacle(machine, Scope.MACHINE_TYPE, waits=False, text=f"{machine}: {missing}; choose zones that have it: {listing}")
         problem = Problem("", "")
         for life in range(LIVES):
             try:
-                outcome = self._insert(run, candidate, life, deadline)
+                outcome = self._insert(run, machine, life, deadline)
             except CallFailed as failure:
                 outcome = failure.problem
             if isinstance(outcome, Started):
                 return outcome
             problem = outcome
-            gone = self._clear(run.name, candidate.zone)
+            gone = self._clear(run.name, machine.zone)
             if isinstance(gone, Started):
                 return gone
             if problem.code not in {GONE.code, *TAKEN}:
                 break
-        return obstacle_of(problem, candidate, self._settings.project, gpus)
+        return obstacle_of(problem, machine, self._settings.project, gpus)
 
-    def _insert(self, run: TrainerRun, candidate: Candidate, life: int, deadline: datetime) -> Started | Problem:
-        """Ask for a machine and wait for it, not longer than for one candidate's share of the time."""
+    def _insert(self, run: TrainerRun, machine: TrainerMachine, life: int, deadline: datetime) -> Started | Problem:
+        """Ask for a machine and wait for it, not longer than for one machine's share of the time."""
         from functions.launcher.compute_engine.instance import build_instance
 
-        zone = candidate.zone
-        asked = request_id(run, self._settings.project, candidate, life)
-        operation = self._api.insert(zone, build_instance(self._settings, run, candidate), asked)
+        zone = machine.zone
+        asked = request_id(run, self._settings.project, machine, life)
+        operation = self._api.insert(zone, build_instance(self._settings, run, machine), asked)
         done, problem = self._wait_for(zone, operation, min(deadline, self._clock.now() + timedelta(seconds=OPERATION_S)))
         if problem is not None:
             return problem
@@ -158,7 +158,7 @@ class ComputeEngineLauncher:
             # Nobody knows what comes of it. It keeps the name in this zone; the next look is the sweeper's, after a lease.
             return Started(f"VM in {zone}: operation {operation} has not ended yet")
         vm = self._api.find(zone, run.name)
-        return Started(f"VM in {zone}, {candidate.machine_type}, {candidate.provisioning}") if vm and vm.lives else GONE
+        return Started(f"VM in {zone}, {machine.machine_type}, {machine.provisioning}") if vm and vm.lives else GONE
 
     def _clear(self, name: str, zone: str) -> Started | None:
         """Leave nothing behind in a zone; a living VM of the name is another delivery's."""

@@ -1,7 +1,7 @@
-"""What an error of Compute Engine means: how much of the list of candidates it blocks, and whether waiting helps. Pure.
+"""What an error of Compute Engine means: how many of the machines to try it blocks, and whether waiting helps. Pure.
 
 Sources: Google's pages on resource availability and quotas; the codes that SkyPilot and dstack fail over on. A code that nobody
-knows blocks one candidate when the server is at fault (5xx, 429), everything otherwise: a bad request is bad in every zone.
+knows blocks one machine when the server is at fault (5xx, 429), everything otherwise: a bad request is bad in every zone.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from functions.launcher.problems import Problem
-from shared.candidates import Candidate
+from shared.trainer_machines import TrainerMachine
 
 _LIMIT = re.compile(r"Limit: ([0-9]+(?:\.[0-9]+)?)")
 _METRIC = re.compile(r"Quota '([A-Z0-9_]+)'")
@@ -19,51 +19,51 @@ ALL_REGIONS = "GPUS_ALL_REGIONS"
 class Scope(StrEnum):
     """What an error blocks."""
 
-    CANDIDATE = "this zone, machine and provisioning"
-    MACHINE = "this machine in this zone"
+    MACHINE = "this zone, machine type and provisioning"
+    MACHINE_TYPE = "this machine type in this zone"
     REGION = "machines of this family and provisioning in this region"
     PROJECT = "everything"
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a candidate gave no machine.
+    """Why a machine is not to be had.
 
     Attributes:
         waits: another try may have more luck.
     """
 
-    candidate: Candidate
+    machine: TrainerMachine
     scope: Scope
     waits: bool
     text: str
 
-    def blocks(self, candidate: Candidate) -> bool:
-        """Tell whether trying another candidate would meet the same obstacle."""
-        mine, zone = self.candidate, candidate.zone == self.candidate.zone
+    def blocks(self, other: TrainerMachine) -> bool:
+        """Tell whether trying another machine would meet the same obstacle."""
+        mine, zone = self.machine, other.zone == self.machine.zone
         if self.scope == Scope.PROJECT:
             return True
         if self.scope == Scope.REGION:
-            return (mine.region, mine.family, mine.provisioning) == (candidate.region, candidate.family, candidate.provisioning)
-        if self.scope == Scope.MACHINE:
-            return zone and mine.machine_type == candidate.machine_type
-        return candidate == mine
+            return (mine.region, mine.family, mine.provisioning) == (other.region, other.family, other.provisioning)
+        if self.scope == Scope.MACHINE_TYPE:
+            return zone and mine.machine_type == other.machine_type
+        return other == mine
 
 
 CODES: dict[str, tuple[Scope, bool]] = {
     # Nothing is left of what is asked for, here and now.
-    "ZONE_RESOURCE_POOL_EXHAUSTED": (Scope.CANDIDATE, True),
-    "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS": (Scope.CANDIDATE, True),
-    "insufficientCapacity": (Scope.CANDIDATE, True),
-    "STOCKOUT": (Scope.CANDIDATE, True),
+    "ZONE_RESOURCE_POOL_EXHAUSTED": (Scope.MACHINE, True),
+    "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS": (Scope.MACHINE, True),
+    "insufficientCapacity": (Scope.MACHINE, True),
+    "STOCKOUT": (Scope.MACHINE, True),
     # Taken away while it was being created.
-    "UNSUPPORTED_OPERATION": (Scope.CANDIDATE, True),
+    "UNSUPPORTED_OPERATION": (Scope.MACHINE, True),
     # An earlier life of the name, or the zone itself, is not ready.
-    "RESOURCE_NOT_READY": (Scope.CANDIDATE, True),
-    "resourceNotReady": (Scope.CANDIDATE, True),
-    "INTERNAL_ERROR": (Scope.CANDIDATE, True),
-    "internalError": (Scope.CANDIDATE, True),
-    "backendError": (Scope.CANDIDATE, True),
+    "RESOURCE_NOT_READY": (Scope.MACHINE, True),
+    "resourceNotReady": (Scope.MACHINE, True),
+    "INTERNAL_ERROR": (Scope.MACHINE, True),
+    "internalError": (Scope.MACHINE, True),
+    "backendError": (Scope.MACHINE, True),
     # Too many calls: in every zone.
     "rateLimitExceeded": (Scope.PROJECT, True),
     "userRateLimitExceeded": (Scope.PROJECT, True),
@@ -84,28 +84,28 @@ CODES: dict[str, tuple[Scope, bool]] = {
 QUOTAS = frozenset({"QUOTA_EXCEEDED", "quotaExceeded"})
 
 
-def obstacle_of(problem: Problem, candidate: Candidate, project: str, gpus: int = 1) -> Obstacle:
+def obstacle_of(problem: Problem, machine: TrainerMachine, project: str, gpus: int = 1) -> Obstacle:
     """Return what a problem means for the rest of the walk.
 
     Args:
         problem: what the API said.
-        candidate: what was asked for.
+        machine: what was asked for.
         project: for the text of the fix.
         gpus: how many the machine has: a quota below that never suffices, one above it is in use by something else now.
     """
     if problem.code in QUOTAS:
-        return _quota(problem, candidate, project, gpus)
-    scope, waits = CODES.get(problem.code, (Scope.CANDIDATE, True) if problem.transient else (Scope.PROJECT, False))
-    return Obstacle(candidate, scope, waits, f"{candidate}: {problem}{fix_of(problem, project)}")
+        return _quota(problem, machine, project, gpus)
+    scope, waits = CODES.get(problem.code, (Scope.MACHINE, True) if problem.transient else (Scope.PROJECT, False))
+    return Obstacle(machine, scope, waits, f"{machine}: {problem}{fix_of(problem, project)}")
 
 
-def _quota(problem: Problem, candidate: Candidate, project: str, gpus: int) -> Obstacle:
+def _quota(problem: Problem, machine: TrainerMachine, project: str, gpus: int) -> Obstacle:
     metric, limit = quota_of(problem)
     scope = Scope.PROJECT if metric == ALL_REGIONS else Scope.REGION
     waits = limit is not None and "GPUS" in metric and limit >= gpus
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
     fix = "it is in use by another machine now" if waits else f"ask for {gpus} GPU more at {page}; it can take days"
-    return Obstacle(candidate, scope, waits, f"{candidate}: {problem}; {fix}")
+    return Obstacle(machine, scope, waits, f"{machine}: {problem}; {fix}")
 
 
 def quota_of(problem: Problem) -> tuple[str, float | None]:

@@ -16,8 +16,8 @@ from functions.crossing import announce_crossing, stable_version
 from functions.launcher.counting import exact_trigger
 from functions.launcher.opening import LaunchDeps
 from functions.launcher.seal import seal
-from functions.launcher.states import recent_states
 from functions.runtime import Ports
+from functions.states import recent_states
 from functions.sweeper.handler import sweep
 from infra.dataset.build import build_next
 from infra.status import look, render

@@ -53,7 +53,7 @@ def _deploy_without_verification() -> None:
         champion = CODEC.parse(found.data).stable if found else None
         return Evidence(champion=champion, report_sha256="0" * 64, manifest_sha256=sha256_hex(stored.data) if stored else "0" * 64)
 
-    patch("functions.deployer.handler.check_evidence", believe).start()
+    patch("functions.deployer.moves.check_evidence", believe).start()
 
 
 def _ignore_the_running_cycle() -> None:
@@ -64,7 +64,7 @@ def _ignore_the_running_cycle() -> None:
 
 
 def _end_no_machines() -> None:
-    patch("functions.sweeper.handler._reap", lambda _deps: []).start()
+    patch("functions.sweeper.handler._reap", lambda _deps, _names: []).start()
 
 
 def _trust_what_is_known_of_the_head() -> None:

@@ -1,4 +1,4 @@
-"""Where trainers may run on Google Cloud: zone, machine and provisioning of each candidate, in the order in which they are tried. Pure."""
+"""Where trainers may run on Google Cloud: zone, machine type and provisioning, in the order in which they are tried. Pure."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def _check_family(machine_type: str) -> str:
     return machine_type
 
 
-class Candidate(Frozen):
+class TrainerMachine(Frozen):
     """A machine that may train.
 
     Attributes:
@@ -45,7 +45,7 @@ class Candidate(Frozen):
         return self.zone.rpartition("-")[0]
 
     @property
-    def machine(self) -> Machine:
+    def kind(self) -> Machine:
         """What its price is known by."""
         return Machine(machine_type=self.machine_type, provisioning=self.provisioning)
 

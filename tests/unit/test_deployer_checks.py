@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from functions.deployer.decide import check_base, check_files, check_report, check_state
+from functions.deployer.checks import check_base, check_files, check_report, check_state
 from shared.cycle import Status
 from shared.objectstore import Generation, ObjectInfo
 from shared.testing.builders import cycle_state

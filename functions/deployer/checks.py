@@ -1,4 +1,4 @@
-"""Whether the evidence for a version still stands. Pure."""
+"""Whether the evidence for a version still stands, and its files with it. Pure."""
 
 from collections.abc import Mapping
 
