@@ -74,7 +74,7 @@ def test_thresholds_are_shown_with_why_nothing_was_triggered(training: World) ->
 def test_the_running_cycle_is_shown_with_loss_dev_wer_time_left_and_cost(training: World) -> None:
     text = section(look(training), "run")
     assert "training 77 of 120; last sign of life 9 s ago" in text
-    for told in ("Time left in this phase about 5 min", "Loss of the last step 0.712", "Dev WER on errors 36.3%", "Cost so far 0.17 USD"):
+    for told in ("Time left in this phase about 5.2 min", "Loss of the last step 0.712", "Dev WER on errors 36.3%", "Cost so far 0.17 USD"):
         assert told in text
     assert "7 0.803 36.3% 7.4%" in text, "the last epoch's row"
 
