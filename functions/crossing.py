@@ -12,12 +12,11 @@ from functions.runtime import Ports
 from shared import keys, ledger, registry
 from shared.bus import Message
 from shared.cas import find
+from shared.documents import Frozen, parse_document
 from shared.events import ThresholdCrossed
-from shared.frozen import Frozen
 from shared.head import read_head
 from shared.ids import derived_event_id
 from shared.policy import Evidence, TriggerDecision, thresholds_reached
-from shared.training import parse_document
 
 
 class Declined(Frozen):

@@ -20,8 +20,8 @@ from infra.quarantine import QUARANTINE, Quarantined, look
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Outgoing, Received
+from shared.documents import Frozen
 from shared.errors import NotFound
-from shared.frozen import Frozen
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 
 Done = TypeVar("Done")

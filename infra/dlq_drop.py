@@ -13,7 +13,7 @@ from infra.quarantine import QUARANTINE, open_quarantined
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Received
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 MOST_SHOWN = 20_000
 """Characters of a message."""

@@ -27,13 +27,13 @@ from shared.cas import Decision, apply_with_cas, commit, find
 from shared.compaction import touch_index
 from shared.corpora import Corpus, CorpusClip
 from shared.cycle import Status
+from shared.documents import Frozen, parse_document, parse_lines, sha256_hex
 from shared.errors import Conflict, NotFound, Retryable
 from shared.forgotten import CODEC, ForgetRun, Forgotten, Kind, Redaction, record_redaction
-from shared.frozen import Frozen
 from shared.ids import version_name
+from shared.manifest import ModelManifest
 from shared.suites import Change, write_suite
 from shared.totals import TOTALS
-from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
 from shared.verdict import parse_report
 
 PASSES = 5

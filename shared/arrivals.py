@@ -9,8 +9,8 @@ from zlib import crc32
 
 from pydantic import AwareDatetime, ValidationError
 
+from shared.documents import Frozen
 from shared.events import Event
-from shared.frozen import Frozen
 from shared.tracing import Moment, PastSpan, parse_traceparent
 
 FIELD = "arrived"

@@ -5,12 +5,12 @@ from itertools import accumulate
 
 from shared import keys
 from shared.cas import commit, find
+from shared.documents import document_bytes
 from shared.errors import Conflict, InvariantBroken, NotFound
 from shared.ids import new_token
 from shared.ledger import Index, list_segments, read_index
 from shared.objectstore import ABSENT, ObjectInfo, ObjectStore
 from shared.totals import totals_of
-from shared.training import document_bytes
 
 MOST_FOLDED = 1000
 """Segments that one compaction folds: read one after another they take less than a tick, so that a compactor always gets on."""

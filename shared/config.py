@@ -19,8 +19,8 @@ from shared.candidates import (
     build_command,
     region_of_subnetwork,
 )
+from shared.documents import Frozen
 from shared.errors import InvalidMessage, RetuneError
-from shared.frozen import Frozen
 from shared.policy import Policy
 from shared.tracing import ENDPOINT_VARIABLE, FILE_VARIABLE
 

@@ -17,10 +17,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared.cas import Codec, Decision
+from shared.documents import Frozen, document_bytes, parse_document
 from shared.errors import InvariantBroken
-from shared.frozen import Frozen
 from shared.machine import Machine
-from shared.training import document_bytes, parse_document
 
 
 class Status(StrEnum):

@@ -10,10 +10,9 @@ from pydantic import AwareDatetime
 
 from shared import keys
 from shared.cas import Codec, create, find
+from shared.documents import Frozen, document_bytes, parse_document, sha256_hex
 from shared.events import Digest
-from shared.frozen import Frozen
 from shared.objectstore import ObjectStore
-from shared.training import document_bytes, parse_document, sha256_hex
 
 Kind = Literal["speaker", "session", "utterance"]
 MAX_REDACTIONS = 1000

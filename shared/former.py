@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from shared.dataset import Row
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document
 from shared.placement import as_member, clip_member
 from shared.splits import Member, Split
 from shared.spool import Form
-from shared.training import Clip, parse_document
+from shared.training import Clip
 
 STEP = 10
 MOST_CYCLES = 1000

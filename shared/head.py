@@ -8,10 +8,9 @@ from pydantic import Field
 from shared import keys
 from shared.cas import Codec, Decision, apply_with_cas, create, find, find_info
 from shared.cycle import CODEC, Status
+from shared.documents import Frozen, document_bytes, parse_document
 from shared.errors import InvariantBroken
-from shared.frozen import Frozen
 from shared.objectstore import Generation, ObjectStore
-from shared.training import document_bytes, parse_document
 
 FIRST_CYCLE = 1
 HEAD_LOST = (

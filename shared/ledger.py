@@ -16,15 +16,14 @@ from typing import Literal
 from shared import keys
 from shared.arrivals import Arrival, Arrived, arrived, find_arrival, with_arrival
 from shared.cas import commit, find, find_info
+from shared.documents import Frozen, parse_document
 from shared.errors import Conflict, InvariantBroken, NotFound, Retryable
 from shared.events import Event
-from shared.frozen import Frozen
 from shared.head import KnownHead
 from shared.messages import parse_stored
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
 from shared.spool import Form, Spool
 from shared.totals import TOTALS, Totals, count_events, totals_of
-from shared.training import parse_document
 
 EVENT_LINES: Form[Event] = Form(dump=lambda event: event.model_dump_json(exclude_none=True).encode(), parse=parse_stored)
 READ_TRIES = 10

@@ -13,10 +13,9 @@ from pydantic import AwareDatetime, Field
 from shared import keys
 from shared.cas import Codec, Decision
 from shared.cycle import Status
+from shared.documents import Frozen, document_bytes, parse_document
 from shared.events import MAX_REASON_CHARS, CanaryEnded, CanaryStarted, Digest, ModelDeployed, ModelRolledBack, RegistryEvent
-from shared.frozen import Frozen
 from shared.ids import derived_event_id, version_name
-from shared.training import document_bytes, parse_document
 
 KEEP_MOVES = timedelta(days=31)
 KEEP_PREVIOUS = 20

@@ -17,10 +17,9 @@ from pydantic import AwareDatetime, Field
 from shared import keys
 from shared.cas import Codec, Decision, apply_with_cas, create, find
 from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, replace_corpus
+from shared.documents import Frozen, document_bytes, lines_bytes, parse_document, sha256_hex
 from shared.events import Digest
-from shared.frozen import Frozen
 from shared.objectstore import ObjectStore
-from shared.training import document_bytes, lines_bytes, parse_document, sha256_hex
 
 DEFAULT_MARGIN = 0.015
 """Rise of WER that a suite bears where nobody said otherwise: one and a half points."""

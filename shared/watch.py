@@ -12,10 +12,9 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from shared.cas import Codec
-from shared.frozen import Frozen
+from shared.documents import Frozen, document_bytes, parse_document
 from shared.sequential import Counts, Pair
 from shared.totals import Totals
-from shared.training import document_bytes, parse_document
 
 MOST_INTERVALS = 512
 """More intervals than this are joined in pairs, so that the object stays small however long a version is watched."""

@@ -20,9 +20,9 @@ from shared.alias import find_production
 from shared.bus import Outgoing
 from shared.cas import Decision
 from shared.cycle import CycleState
+from shared.documents import Frozen
 from shared.errors import Refused
 from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, FinetuneApproved, FinetuneCancelled
-from shared.frozen import Frozen
 from shared.head import read_head
 from shared.ids import version_name
 from shared.registry import Command, Production

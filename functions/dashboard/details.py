@@ -15,11 +15,12 @@ from shared.alias import find_production
 from shared.cas import find
 from shared.cases import Resolved
 from shared.cycle import CycleState
+from shared.documents import Frozen, parse_document
 from shared.errors import NotFound
-from shared.frozen import Frozen
 from shared.gold import ReviewItem
+from shared.manifest import ModelManifest
 from shared.registry import Move, Production
-from shared.training import ClipSet, ModelManifest, TrainingSpec, parse_document
+from shared.training import ClipSet, TrainingSpec
 
 LOOKED_MOVES = 100
 """So many newest moves of the alias are looked through for those of one version."""

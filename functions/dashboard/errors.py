@@ -14,9 +14,9 @@ from functions.dashboard.figures import Confused, ErrorTypes, confused_words, co
 from functions.views.snapshot import READ_THREADS, Snapshot
 from shared import keys
 from shared.cas import find, find_info
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document, parse_lines
 from shared.objectstore import ObjectInfo, ObjectStore
-from shared.training import EvaluationRow, TrainingResult, parse_document, parse_lines
+from shared.training import EvaluationRow, TrainingResult
 
 MOST_BYTES = 8 << 20
 """Datasets and evaluations that are larger are left out of the first page, which says so."""

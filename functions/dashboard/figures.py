@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 
 from shared import keys
 from shared.cycle import CycleState, Status
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.policy import Policy
 from shared.rates import Interval
 from shared.registry import Move

@@ -7,10 +7,11 @@ from functions.runtime import Ports
 from shared import keys
 from shared.cas import find, find_info
 from shared.cycle import CODEC as STATES
+from shared.documents import parse_document, sha256_hex
 from shared.errors import CorruptObject
 from shared.forgotten import became
 from shared.ids import version_name
-from shared.training import ModelManifest, parse_document, sha256_hex
+from shared.manifest import ModelManifest
 from shared.verdict import parse_report
 
 

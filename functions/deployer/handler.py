@@ -16,6 +16,7 @@ from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
+from shared.documents import document_bytes
 from shared.errors import InvariantBroken
 from shared.events import (
     MODEL_COMMANDS,
@@ -46,7 +47,6 @@ from shared.registry import (
     state_of,
 )
 from shared.retention import decide_pin, decide_withdraw
-from shared.training import document_bytes
 
 HANDLED = (
     CandidateAccepted,

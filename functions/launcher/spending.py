@@ -7,9 +7,10 @@ from shared import keys
 from shared.budget import AttemptCost, attempt_costs
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status
+from shared.documents import parse_document
 from shared.head import FIRST_CYCLE
 from shared.spend import Spend, spends
-from shared.training import Heartbeat, TrainingResult, parse_document
+from shared.training import Heartbeat, TrainingResult
 
 MEASURED_CYCLES = 10
 """Costs of at least so many newest cycles are looked at, beyond the period of the budget."""

@@ -21,13 +21,15 @@ from shared.corpora import CorpusClip, load_corpus, replace_corpus
 from shared.cycle import CODEC as STATES
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.documents import document_bytes, parse_document, parse_lines
 from shared.head import FIRST_CYCLE
 from shared.ids import version_name
 from shared.log import log
+from shared.manifest import ModelManifest
 from shared.policy import CanaryPolicy
 from shared.registry import Production
 from shared.suites import Change, write_suite
-from shared.training import Clip, ModelManifest, TrainingSpec, document_bytes, parse_document, parse_lines
+from shared.training import Clip, TrainingSpec
 
 BY = "sweeper"
 

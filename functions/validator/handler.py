@@ -20,27 +20,16 @@ from shared.cas import Decision, apply_with_cas, create, find
 from shared.cases import Closed
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dataset import Row
+from shared.documents import document_bytes, iter_lines, lines_bytes, parse_document, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
 from shared.events import TrainingCompleted, TrainingFailed, TrainingPreempted
 from shared.log import bind
+from shared.manifest import ModelManifest
 from shared.messages import parse_event
 from shared.normalisation import BASIC
 from shared.policy import Policy
 from shared.suites import DEFAULT_MARGIN
-from shared.training import (
-    Clip,
-    ClipSet,
-    EvaluationRow,
-    ModelManifest,
-    ObjectRef,
-    TrainingResult,
-    TrainingSpec,
-    document_bytes,
-    iter_lines,
-    lines_bytes,
-    parse_document,
-    sha256_hex,
-)
+from shared.training import Clip, ClipSet, EvaluationRow, ObjectRef, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport, dump_report, parse_report
 from shared.wer_compare import NotTestable
 

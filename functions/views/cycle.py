@@ -13,10 +13,10 @@ from shared.budget import AttemptCost
 from shared.cas import find
 from shared.cycle import CycleState
 from shared.dataset import Row
+from shared.documents import Frozen, parse_document
 from shared.errors import NotFound
-from shared.frozen import Frozen
 from shared.registry import Move
-from shared.training import TrainingResult, parse_document
+from shared.training import TrainingResult
 from shared.verdict import SetNumbers, ValidationReport, parse_report
 from shared.wording import interval_in_points, percent
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from functions.wiring import OPTIONAL, READS, dead_letter_topic, subscription_name
 from shared.backlog import Backlog, Backlogs, NotTold
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.wording import lasting
 
 

@@ -6,11 +6,11 @@ from functions.runtime import Ports
 from shared import keys
 from shared.alias import find_production
 from shared.cas import find
+from shared.documents import Frozen, parse_document
 from shared.errors import NotFound
-from shared.frozen import Frozen
 from shared.ids import version_name
+from shared.manifest import ModelManifest
 from shared.registry import Move, Production
-from shared.training import ModelManifest, parse_document
 from shared.verdict import ValidationReport, parse_report
 
 

@@ -6,8 +6,8 @@ from shared import keys
 from shared.budget import gpu_hours
 from shared.cas import find
 from shared.cycle import CycleState
-from shared.frozen import Frozen
-from shared.training import RunProgress, parse_document
+from shared.documents import Frozen, parse_document
+from shared.training import RunProgress
 
 
 class RunView(Frozen):

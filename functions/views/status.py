@@ -16,12 +16,12 @@ from shared.alias import find_production
 from shared.backlog import Backlogs
 from shared.cas import find
 from shared.cycle import CycleState
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document
 from shared.head import FIRST_CYCLE, read_head
 from shared.registry import Production
 from shared.spend import Spend
 from shared.totals import Totals
-from shared.training import Heartbeat, parse_document
+from shared.training import Heartbeat
 from shared.watch import Watch
 
 

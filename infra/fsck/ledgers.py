@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from infra.fsck.books import Problem
 from shared import keys
 from shared.cas import find
+from shared.documents import parse_document
 from shared.errors import CorruptObject, InvalidMessage
 from shared.events import Event
 from shared.ledger import Index
 from shared.messages import parse_stored
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.totals import TOTALS, Totals, count_events
-from shared.training import parse_document
 
 
 @dataclass(frozen=True)

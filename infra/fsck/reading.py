@@ -23,26 +23,15 @@ from shared.cas import find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
 from shared.forgotten import Redaction
 from shared.head import FIRST_CYCLE, HEAD_LOST, read_head
+from shared.manifest import FileDigest, ModelManifest, digest_bytes, digest_file, unsafe_files
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.registry import CODEC as PRODUCTION
 from shared.registry import Move
-from shared.training import (
-    Clip,
-    FileDigest,
-    ModelManifest,
-    ObjectRef,
-    TrainingResult,
-    TrainingSpec,
-    digest_bytes,
-    digest_file,
-    parse_document,
-    parse_lines,
-    sha256_hex,
-    unsafe_files,
-)
+from shared.training import Clip, ObjectRef, TrainingResult, TrainingSpec
 from shared.verdict import parse_report
 
 REDACTIONS = f"{keys.FORGOTTEN}digests/"

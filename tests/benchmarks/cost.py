@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.bundle import ROOT
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.messages import outgoing
 from tests.benchmarks._minute import CALL_S, Minute, Ops, driven, error
 

@@ -22,13 +22,14 @@ from retune_client.registry import MODEL_SUFFIXES, Alias, Canary, Manifest, Mode
 from retune_client.sampling import MAX_VERSIONS
 from retune_client.testing import START, ManualClock, MemoryPublisher, Published
 
-from shared import training
+from shared import manifest as manifests
 from shared.bus import Message
+from shared.documents import document_bytes
 from shared.errors import InvalidMessage
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
+from shared.manifest import FileDigest, ModelManifest
 from shared.messages import outgoing, parse_event
 from shared.registry import CODEC, Command, Production, decide_canary, decide_promote
-from shared.training import FileDigest, ModelManifest, document_bytes
 
 FULL = Utterance(
     utterance_id="call-7/12",
@@ -251,5 +252,5 @@ def test_the_manifest_that_the_trainer_writes_is_what_the_cache_verifies_and_bot
         ModelFile("config.json", "config.json", "a" * 64, 2, "AAAAAA=="),
         ModelFile("model.safetensors", "model.safetensors-2f", "b" * 64, 3, "AAAAAA=="),
     )
-    assert MODEL_SUFFIXES == training.MODEL_SUFFIXES
+    assert MODEL_SUFFIXES == manifests.MODEL_SUFFIXES
     assert parse_manifest(document_bytes(manifest), 12) == Manifest(12, files)

@@ -13,12 +13,12 @@ from infra.bundle import RUNTIME, bundle_contents
 from infra.quarantine import QUARANTINE
 from shared.bus import Message
 from shared.config import VARIABLES, Settings
+from shared.documents import sha256_hex
 from shared.events import TOPICS, Event, FinetuneRequested, RollbackRequested, Tick
 from shared.keys import CYCLES, MODELS, VERDICTS
 from shared.messages import parse_event
 from shared.policy import Policy
 from shared.testing.clock import START
-from shared.training import sha256_hex
 from tests.infra.conftest import made_or_skipped
 from tests.infra.inventory import GOLDEN, default_plan, inventory, resources
 from tests.infra.terraform import INFRA, Workspace

@@ -21,11 +21,11 @@ from infra.session import Session
 from shared import keys
 from shared.budget import BudgetPolicy
 from shared.bus import Outgoing
+from shared.documents import document_bytes
 from shared.events import FINETUNE_TRIGGERS, STT_ERRORS
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 from shared.policy import CanaryPolicy
 from shared.testing import builders
-from shared.training import document_bytes
 from tests.console_world import console_world
 from tests.world import POLICY, World, right
 from trainer.finetune.options import DEFAULT_MODEL, parse_options

@@ -15,11 +15,12 @@ from functions.dashboard.details import read_cycle_details, read_model_details
 from infra import cycle_story, version_story
 from shared import keys
 from shared.cycle import Status
+from shared.documents import document_bytes, lines_bytes
 from shared.errors import NotFound
 from shared.gold import GoldRecord
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
-from shared.training import Clip, UnlabelledClip, document_bytes, lines_bytes
+from shared.training import Clip, UnlabelledClip
 from tests.console_world import HOSTILE, console, console_world, wav_bytes
 from tests.html_check import Element, read
 from tests.world import BUCKET, World

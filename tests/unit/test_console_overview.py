@@ -18,6 +18,7 @@ from functions.views.snapshot import Snapshot
 from infra import status
 from shared import keys
 from shared.cycle import Status
+from shared.documents import document_bytes
 from shared.errors import InvariantBroken, NotFound, Retryable
 from shared.head import Head
 from shared.policy import Policy
@@ -25,7 +26,7 @@ from shared.testing import builders
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
 from shared.totals import Totals
-from shared.training import EvaluationRow, document_bytes
+from shared.training import EvaluationRow
 from shared.watch import Subject, Verdict, Watch
 from tests.console_world import HOSTILE, console, console_world
 from tests.html_check import Element, read
