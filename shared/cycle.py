@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from shared.cas import Codec, Decision
-from shared.documents import Frozen, document_bytes, parse_document
+from shared.cas import Decision, document_codec
+from shared.documents import Frozen
 from shared.errors import InvariantBroken
 from shared.machine import Machine
 
@@ -187,4 +187,4 @@ def decide_begin_training(
     return Decision(move(state, S.TRAINING, at=at, by="trainer", cause=cause, reason=reason, machine=machine))
 
 
-CODEC: Codec[CycleState] = Codec(parse=lambda data: parse_document(CycleState, data, what="cycle state"), dump=document_bytes)
+CODEC = document_codec(CycleState, what="cycle state")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from shared.dataset import Row
-from shared.documents import Frozen, parse_document
+from shared.documents import Frozen, line_bytes, parse_document
 from shared.placement import as_member, clip_member
 from shared.splits import Member, Split
 from shared.spool import Form
@@ -104,7 +104,7 @@ def fact_lines(*, what: str) -> Form[Fact]:
 
     def dump(fact: Fact) -> bytes:
         former = Former.model_construct(recording=fact.recording, company=fact.company, split=fact.split, reported=fact.reported)
-        return former.model_dump_json(exclude_none=True).encode()
+        return line_bytes(former)
 
     def parse(line: bytes) -> Fact:
         former = parse_document(Former, line, what=what)

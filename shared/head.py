@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import Field
 
 from shared import keys
-from shared.cas import Codec, Decision, apply_with_cas, create, find, find_info
+from shared.cas import Decision, apply_with_cas, create, document_codec, find, find_info
 from shared.cycle import CODEC, Status
-from shared.documents import Frozen, document_bytes, parse_document
+from shared.documents import Frozen, document_bytes
 from shared.errors import InvariantBroken
 from shared.objectstore import Generation, ObjectStore
 
@@ -25,7 +25,7 @@ class Head(Frozen):
     cycle: Annotated[int, Field(ge=1)]
 
 
-_HEAD: Codec[Head] = Codec(parse=lambda data: parse_document(Head, data, what=keys.HEAD), dump=document_bytes)
+_HEAD = document_codec(Head, what=keys.HEAD)
 
 
 def read_head(store: ObjectStore) -> int:

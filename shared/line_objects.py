@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from shared.cas import commit, commit_file
-from shared.documents import parse_document, sha256_hex
+from shared.documents import line_bytes, parse_document, sha256_hex
 from shared.errors import Conflict, NotFound
 from shared.objectstore import ABSENT, ObjectInfo, ObjectStore
 from shared.spool import Form, Spool
@@ -46,7 +46,7 @@ class LinesObject(Generic[Item]):
 
 def lines_of(cls: type[Document], *, what: str) -> Form[Document]:
     """Return the form of a document's lines; see `shared.documents.parse_document` for `what`."""
-    return Form(dump=lambda document: document.model_dump_json(exclude_none=True).encode(), parse=partial(parse_document, cls, what=what))
+    return Form(dump=line_bytes, parse=partial(parse_document, cls, what=what))
 
 
 def find_lines(store: ObjectStore, key: str, form: Form[Item]) -> LinesObject[Item] | None:

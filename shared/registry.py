@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared import keys
-from shared.cas import Codec, Decision
+from shared.cas import Decision, document_codec
 from shared.cycle import Status
-from shared.documents import Frozen, document_bytes, parse_document
+from shared.documents import Frozen
 from shared.events import MAX_REASON_CHARS, CanaryEnded, CanaryStarted, Digest, ModelDeployed, ModelRolledBack, RegistryEvent
 from shared.ids import derived_event_id, version_name
 
@@ -88,7 +88,7 @@ class Production(Frozen):
         return next((move for move in self.moves if move.cause == cause), None)
 
 
-CODEC: Codec[Production] = Codec(parse=lambda data: parse_document(Production, data, what=keys.PRODUCTION), dump=document_bytes)
+CODEC = document_codec(Production, what=keys.PRODUCTION)
 
 
 class Command(Frozen):

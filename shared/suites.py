@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared import keys
-from shared.cas import Codec, Decision, apply_with_cas, create, find
+from shared.cas import Decision, apply_with_cas, create, document_codec, find
 from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, replace_corpus
-from shared.documents import Frozen, document_bytes, lines_bytes, parse_document, sha256_hex
+from shared.documents import Frozen, lines_bytes, parse_document, sha256_hex
 from shared.events import Digest
 from shared.objectstore import ObjectStore
 
@@ -66,7 +66,7 @@ class SuiteInfo(Frozen):
     versions: tuple[SuiteVersion, ...] = ()
 
 
-INFO: Codec[SuiteInfo] = Codec(parse=lambda data: parse_document(SuiteInfo, data, what="suite.json"), dump=document_bytes)
+INFO = document_codec(SuiteInfo, what="suite.json")
 
 
 def suite_names(store: ObjectStore) -> list[str]:
