@@ -16,9 +16,10 @@ from rich.text import Text
 from functions.views.dead_letters import subscriptions
 from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name
 from infra.errors import Refused
-from infra.quarantine import QUARANTINE, Quarantined, look
+from infra.quarantine import Quarantined, look
 from infra.session import Session
 from infra.wording import when
+from shared import keys
 from shared.bus import Outgoing, Received
 from shared.documents import Frozen
 from shared.errors import NotFound
@@ -69,7 +70,7 @@ def list_dead(session: Session) -> DlqReport:
     for subscription, all_of_it in pulled.items():
         session.bus.nack(dead_letter_topic(subscription), [received.ack_id for received in all_of_it])
     store = session.ports.store
-    refused = list(store.list(QUARANTINE))
+    refused = list(store.list(keys.QUARANTINE))
     return DlqReport(
         dead=tuple(sorted(dead, key=lambda letter: letter.dead_since)),
         quarantined=tuple(look(store, refused[-SHOWN:])),

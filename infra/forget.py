@@ -20,7 +20,7 @@ from functions.runtime import Ports
 from infra import redact
 from infra.errors import Refused
 from infra.redact import Target
-from infra.traces import COPIED, Step, find_steps, taught_in, their_utterances
+from infra.traces import Step, find_steps, taught_in, their_utterances
 from shared import keys
 from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, commit, find
@@ -120,7 +120,7 @@ def forget(ports: Ports, kind: Kind, identity: str, *, by: str, dry_run: bool = 
         removed=dict(sorted(removed.items())),
         objects=len(steps) if dry_run else objects,
         models=tuple(_taught_models(ports, cycles)),
-        addresses=tuple(sorted(address for address in addresses if not address.startswith(f"{ports.store.uri}/{COPIED}"))),
+        addresses=tuple(sorted(address for address in addresses if not address.startswith(f"{ports.store.uri}/{keys.AUDIO}"))),
         earlier_runs=len(before.runs),
     )
 

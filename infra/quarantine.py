@@ -12,7 +12,6 @@ from shared.documents import Frozen, document_bytes, parse_document
 from shared.errors import CorruptObject
 from shared.objectstore import ObjectInfo, ObjectStore, StoredObject
 
-QUARANTINE = "quarantine/"
 MAX_OBJECT_BYTES = 16 * MAX_BODY_BYTES
 """More than the adapter writes of the largest body, each byte of it escaped."""
 UNREADABLE = "unreadable: "

@@ -71,7 +71,7 @@ def _joined_parts(store: ObjectStore, cycle: int, parts: tuple[str, ...]) -> tup
     """Return the parts that the index keeps, and the small ones at its end that the next part replaces, in their order."""
     if len(parts) < SMALL_PARTS:
         return parts, ()
-    sizes = {info.key: info.size_bytes for info in store.list(keys.part(cycle, "").removesuffix(".jsonl"))}
+    sizes = {info.key: info.size_bytes for info in store.list(keys.parts(cycle))}
     newest = zip(parts[::-1], accumulate(sizes.get(name, PART_BYTES) for name in parts[::-1]), strict=True)
     small = tuple(name for name, together in newest if together < PART_BYTES)
     return (parts[: -len(small)], small[::-1]) if len(small) >= SMALL_PARTS else (parts, ())

@@ -71,7 +71,7 @@ def _traces_of_a_head(store: ObjectStore) -> Iterator[str]:
         numbered = keys.padded(FIRST_CYCLE) <= info.key.removeprefix(keys.CYCLES) < "a"
         if numbered and info.key not in before and not (info.key == keys.state(FIRST_CYCLE) and _awaits_approval(store)):
             yield info.key
-    yield from (info.key for info in store.list("ledger/", start_after=f"{keys.ledger(FIRST_CYCLE)}~"))
+    yield from (info.key for info in store.list(keys.LEDGERS, start_after=f"{keys.ledger(FIRST_CYCLE)}~"))
 
 
 def _awaits_approval(store: ObjectStore) -> bool:

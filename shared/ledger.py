@@ -102,8 +102,7 @@ class Listing:
 
 def list_segments(store: ObjectStore, cycle: int) -> tuple[ObjectInfo, ...]:
     """Return every segment that is listed, also those that a part holds already."""
-    prefix = keys.segment(cycle, "").removesuffix(".jsonl")
-    return tuple(store.list(prefix))
+    return tuple(store.list(keys.segments(cycle)))
 
 
 def read_index(store: ObjectStore, cycle: int) -> tuple[Index, Generation]:

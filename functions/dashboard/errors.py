@@ -20,7 +20,6 @@ from shared.training import EvaluationRow, TrainingResult
 
 MOST_BYTES = 8 << 20
 """Datasets and evaluations that are larger are left out of the first page, which says so."""
-QUARANTINE = "quarantine/"
 QUARANTINE_DAYS = 7
 QUARANTINE_SHOWN = 5
 MOST_KEPT = 64
@@ -102,7 +101,7 @@ def _evaluations(store: Snapshot, cycle: int) -> Iterable[tuple[str, ObjectInfo]
 def read_refusals(store: Snapshot, now: datetime) -> tuple[tuple[Refusal, ...], int]:
     """Return the newest messages in quarantine, newest first, and how many came within the last days."""
     since = (now - timedelta(days=QUARANTINE_DAYS)).date().isoformat()
-    listed = sorted(store.list(QUARANTINE, start_after=QUARANTINE + since), key=lambda info: info.updated, reverse=True)
+    listed = sorted(store.list(keys.QUARANTINE, start_after=keys.QUARANTINE + since), key=lambda info: info.updated, reverse=True)
     store.prefetch(info.key for info in listed[:QUARANTINE_SHOWN])
     shown = [each for info in listed[:QUARANTINE_SHOWN] if (each := find(store, info.key)) is not None]
     return tuple(_refusal(each.info.key, each.data) for each in shown), len(listed)

@@ -35,7 +35,7 @@ def read_ledger(store: ObjectStore, cycle: int, *, sealed: bool) -> ReadLedger:
     listed = {info.key: info for info in store.list(keys.ledger(cycle))}
     index = _index(store, cycle, problems)
     pending = set(index.pending)
-    live = [info for key, info in listed.items() if key.startswith(f"{keys.ledger(cycle)}segment-") and key not in pending]
+    live = [info for key, info in listed.items() if key.startswith(keys.segments(cycle)) and key not in pending]
     events: dict[str, Event] = {}
     totals = index.totals
     for key in index.parts:
