@@ -12,13 +12,12 @@ from functions.runtime import Ports
 from functions.states import find_state
 from shared import keys, ledger, registry
 from shared.bus import Message
-from shared.cas import find
+from shared.cas import find, find_document
+from shared.documents import Frozen
 from shared.events import ThresholdCrossed
-from shared.frozen import Frozen
 from shared.head import read_head
 from shared.ids import derived_event_id
 from shared.policy import Evidence, TriggerDecision, thresholds_reached
-from shared.training import find_document
 
 
 class Declined(Frozen):

@@ -17,13 +17,14 @@ from infra.overlay import Overlay
 from shared import keys
 from shared.corpora import CorpusClip, Crossing, Wall, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
 from shared.dataset import Row
+from shared.documents import parse_lines
 from shared.errors import Conflict
 from shared.head import FIRST_CYCLE, read_head
 from shared.objectstore import Generation, ObjectStore
 from shared.splits import History, audio_digest
 from shared.stores import open_store
 from shared.suites import suite_names
-from shared.training import Clip, parse_lines
+from shared.training import Clip
 
 UPLOADS = 16
 

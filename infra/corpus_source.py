@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from infra.errors import Refused
 from shared.audio_source import AudioPin, AudioSource
 from shared.corpora import CorpusClip, Newcomer
+from shared.documents import parse_lines, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, NotFound, RetuneError
 from shared.events import Id, Text
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.splits import audio_digest
 from shared.stores import open_store
-from shared.training import parse_lines, sha256_hex
 
 RATE_HZ = 16_000
 VERBATIM = frozenset({"WAV", "FLAC"})

@@ -21,9 +21,10 @@ from shared.audio_source import AudioPin, AudioSource
 from shared.cas import find
 from shared.clock import SystemClock
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines
 from shared.policy import Policy
 from shared.spool import Spool
-from shared.training import Clip, TrainingResult, parse_document, parse_lines
+from shared.training import Clip, TrainingResult
 
 dataset = typer.Typer(no_args_is_help=True, help="What cycles train and are judged on.")
 

@@ -18,10 +18,10 @@ from infra.errors import Refused
 from infra.quarantine import Quarantined, look
 from infra.session import Session
 from infra.wording import when
+from shared import keys
 from shared.bus import Outgoing, Received
+from shared.documents import Frozen
 from shared.errors import NotFound
-from shared.frozen import Frozen
-from shared.keys import QUARANTINE
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 
 Done = TypeVar("Done")
@@ -69,7 +69,7 @@ def list_dead(session: Session) -> DlqReport:
     for subscription, all_of_it in pulled.items():
         session.bus.nack(dead_letter_topic(subscription), [received.ack_id for received in all_of_it])
     store = session.ports.store
-    refused = list(store.list(QUARANTINE))
+    refused = list(store.list(keys.QUARANTINE))
     return DlqReport(
         dead=tuple(sorted(dead, key=lambda letter: letter.dead_since)),
         quarantined=tuple(look(store, refused[-SHOWN:])),

@@ -11,7 +11,7 @@ from infra.options import By, Json
 from infra.quarantine import drop_quarantined, refuse_replay
 from infra.session import open_session
 from infra.terminal import answering, show
-from shared.keys import QUARANTINE
+from shared import keys
 
 dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
 
@@ -45,7 +45,7 @@ def dlq_replay(subscription: OneSubscription = None, wanted: Wanted = None, ever
     if everything == (wanted is not None):
         raise typer.BadParameter("say which: --id ID, or --all")
     with answering(), open_session() as session:
-        if wanted is not None and wanted.startswith(QUARANTINE):
+        if wanted is not None and wanted.startswith(keys.QUARANTINE):
             refuse_replay(session.ports.store, wanted)
         letters = infra.dlq.replay(session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted))
     text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
@@ -67,7 +67,7 @@ def dlq_drop(
         raise typer.BadParameter("say which: --id ID, or --all")
     if not reason.strip():
         raise typer.BadParameter("--reason: expected why, found nothing: it is all that is known of the message later")
-    if wanted is not None and wanted.startswith(QUARANTINE):
+    if wanted is not None and wanted.startswith(keys.QUARANTINE):
         with answering(), open_session() as session:
             item = drop_quarantined(session.ports.store, wanted, by=by, reason=reason)
         show(item, f"{item.key} is dropped: {item.reason}", as_json=as_json)

@@ -11,9 +11,9 @@ from infra.errors import Refused
 from infra.quarantine import open_quarantined
 from infra.session import Session
 from infra.wording import when
+from shared import keys
 from shared.bus import Received
-from shared.frozen import Frozen
-from shared.keys import QUARANTINE
+from shared.documents import Frozen
 
 MOST_SHOWN = 20_000
 """Characters of a message."""
@@ -49,7 +49,7 @@ def show_refused(session: Session, wanted: str) -> list[RefusedMessage]:
     Raises:
         Refused: there is none.
     """
-    if wanted.startswith(QUARANTINE):
+    if wanted.startswith(keys.QUARANTINE):
         return [_in_quarantine(session, wanted)]
     shown = []
     for name, all_of_it in pull_all(session, subscriptions()).items():
@@ -60,7 +60,9 @@ def show_refused(session: Session, wanted: str) -> list[RefusedMessage]:
                 shown.append(RefusedMessage(place=dead_letter_topic(name), reason=None, letter=letter, attributes=attributes, data=data))
         session.bus.nack(dead_letter_topic(name), [received.ack_id for received in all_of_it])
     if not shown:
-        raise Refused(f"message {wanted}: expected a dead letter of that id or an object under {QUARANTINE}, found none: `retune dlq list`")
+        raise Refused(
+            f"message {wanted}: expected a dead letter of that id or an object under {keys.QUARANTINE}, found none: `retune dlq list`"
+        )
     return shown
 
 

@@ -12,7 +12,7 @@ from functions.runtime import Ports
 from functions.states import find_state, recent_states
 from infra.overlay import Overlay
 from infra.wording import when
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.head import read_head
 from shared.policy import TriggerDecision
 

@@ -20,20 +20,20 @@ from functions.states import newest_states
 from infra import redact
 from infra.errors import Refused
 from infra.redact import Target
-from infra.traces import COPIED, Step, find_steps, taught_in, their_utterances
+from infra.traces import Step, find_steps, taught_in, their_utterances
 from shared import keys
 from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, commit, find
 from shared.compaction import touch_index
 from shared.corpora import Corpus, CorpusClip
 from shared.cycle import Status
+from shared.documents import Frozen, parse_document, parse_lines, sha256_hex
 from shared.errors import Conflict, NotFound, Retryable
 from shared.forgotten import CODEC, ForgetRun, Forgotten, Kind, Redaction, record_redaction
-from shared.frozen import Frozen
 from shared.ids import version_name
+from shared.manifest import ModelManifest
 from shared.suites import Change, write_suite
 from shared.totals import TOTALS
-from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
 from shared.verdict import parse_report
 
 PASSES = 5
@@ -120,7 +120,7 @@ def forget(ports: Ports, kind: Kind, identity: str, *, by: str, dry_run: bool = 
         removed=dict(sorted(removed.items())),
         objects=len(steps) if dry_run else objects,
         models=tuple(_taught_models(ports, cycles)),
-        addresses=tuple(sorted(address for address in addresses if not address.startswith(f"{ports.store.uri}/{COPIED}"))),
+        addresses=tuple(sorted(address for address in addresses if not address.startswith(f"{ports.store.uri}/{keys.AUDIO}"))),
         earlier_runs=len(before.runs),
     )
 

@@ -8,10 +8,10 @@ from functions.views.production import read_moves
 from infra.errors import Refused
 from shared import keys
 from shared.cas import find
+from shared.documents import Frozen, parse_document, sha256_hex
 from shared.errors import CorruptObject, NotFound
-from shared.frozen import Frozen
 from shared.ids import version_name
-from shared.training import FileDigest, ModelManifest, digest_file, parse_document, sha256_hex, unsafe_files
+from shared.manifest import FileDigest, ModelManifest, digest_file, unsafe_files
 
 
 class FileCheck(Frozen):

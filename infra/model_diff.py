@@ -6,7 +6,7 @@ from typing import Any
 from functions.runtime import Ports
 from functions.views.production import ModelView
 from infra.models import show_model
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.ids import version_name
 
 Value = str | int | float | bool | None

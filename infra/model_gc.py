@@ -17,10 +17,11 @@ from infra.people import Person, withdraw
 from shared import keys
 from shared.alias import find_production
 from shared.cas import find
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document
+from shared.manifest import ModelManifest
 from shared.objectstore import ObjectInfo
 from shared.retention import Fate, StoredModel, UnfinishedUpload, decide_gc, decide_unfinished
-from shared.training import ModelManifest, TrainingSpec, parse_document
+from shared.training import TrainingSpec
 
 IMPORTED_FIRST = 0
 """The first import takes no cycle's number, so that it has no state."""

@@ -28,11 +28,11 @@ from shared.alias import find_production
 from shared.cas import TRIES, create, find
 from shared.code_identity import code_identity
 from shared.cycle import CODEC, Status, open_cycle
+from shared.documents import Frozen, document_bytes
 from shared.errors import Conflict, NotFound
-from shared.frozen import Frozen
 from shared.head import begin_head, move_head, read_head
 from shared.ids import version_name
-from shared.training import FileDigest, ModelManifest, digest_folder, document_bytes
+from shared.manifest import FileDigest, ModelManifest, digest_folder
 from trainer.upload import upload_files
 
 BY = "retune models import"

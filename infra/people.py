@@ -4,7 +4,7 @@ from functions.acts import people
 from functions.acts.people import Act, Answer, Asker, new_event_id
 from functions.runtime import Ports
 from infra.waiting import wait_for
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 __all__ = ["Answer", "Person", "approve", "canary", "cancel", "pin", "promote", "rollback", "trigger", "withdraw"]
 

@@ -8,10 +8,9 @@ from pydantic import AwareDatetime, BaseModel, Field
 from functions.push import MAX_BODY_BYTES, body_of
 from infra.errors import Refused
 from shared.cas import commit, find
+from shared.documents import Frozen, document_bytes, parse_document
 from shared.errors import CorruptObject
-from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo, ObjectStore, StoredObject
-from shared.training import document_bytes, parse_document
 
 MAX_OBJECT_BYTES = 16 * MAX_BODY_BYTES
 """More than the adapter writes of the largest body, each byte of it escaped."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from shared.dataset import Row
+from shared.documents import lines_bytes, parse_lines
 from shared.events import Event, SttCorrection, Utterance
 from shared.forgotten import Kind
 from shared.former import Former
 from shared.messages import parse_stored
 from shared.splits import cluster_of
 from shared.told import Told
-from shared.training import lines_bytes, parse_lines
 from shared.verdict import dump_report, parse_report
 
 Document: TypeAlias = Mapping[str, Any]

@@ -14,7 +14,7 @@ from infra.corpus_source import Offer, some
 from infra.errors import Refused
 from shared import keys
 from shared.corpora import count_words, load_corpus
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.splits import cluster_of, split_of
 
 PREFIX = "replay"

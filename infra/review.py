@@ -15,9 +15,9 @@ from functions.acts.people import Answer
 from functions.acts.review import GoldReview, answered_text
 from functions.runtime import Ports
 from infra.errors import Refused
+from shared.documents import parse_lines
 from shared.gold import ReviewItem
 from shared.messages import outgoing
-from shared.training import parse_lines
 
 
 class ReviewSource(Protocol):

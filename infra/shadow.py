@@ -6,8 +6,8 @@ from functions.runtime import Ports
 from infra.errors import Refused
 from shared import ledger
 from shared.alias import find_production
+from shared.documents import Frozen
 from shared.events import Event, SttCorrection, SttError, SttSample
-from shared.frozen import Frozen
 from shared.head import FIRST_CYCLE, read_head
 from shared.ids import version_name
 from shared.normalisation import normalise

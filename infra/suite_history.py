@@ -12,11 +12,11 @@ from functions.runtime import Ports
 from infra.wording import when
 from shared import keys
 from shared.cas import find
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document
 from shared.ids import version_name
 from shared.pages import Filters, render_page
 from shared.rates import Interval
-from shared.training import TrainingSpec, parse_document
+from shared.training import TrainingSpec
 from shared.verdict import Outcome, SetNumbers, ValidationReport, parse_report
 from shared.wording import interval_in_percent, points, range_in_points
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from math import isfinite
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.wer_power import Holdout, SeenSpread, pool_spreads, size_for_margin
 
 

@@ -12,10 +12,9 @@ from infra.suite_size import SuiteSize, what_it_shows
 from shared import keys
 from shared.cas import Decision, apply_with_cas, find
 from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, load_corpus
+from shared.documents import Frozen, parse_lines
 from shared.errors import Conflict
-from shared.frozen import Frozen
 from shared.suites import DEFAULT_MARGIN, INFO, SUITE_NAME, Change, SuiteInfo, SuiteVersion, find_info, suite_names, write_suite
-from shared.training import parse_lines
 from shared.wer_power import SeenSpread
 
 MANY_LOOKS = 10

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from infra.errors import Refused, Unreachable
 from infra.wording import when
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.tracing import ROOT
 
 PREFIX = "retune."

@@ -12,7 +12,6 @@ from shared.cas import find
 from shared.objectstore import ObjectStore, StoredObject
 
 TRAINING_SET = re.compile(r"cycles/\d+/clips/(train|dev)-[^/]*\.jsonl")
-COPIED = "corpora/audio/"
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def find_steps(store: ObjectStore, target: Target) -> list[Step]:
     if any(ASKED.fullmatch(step.key) for step in found):
         deleted.extend(Step("gold answers", stored, None) for stored in _under(store, keys.GOLD_ANSWERS))
     addresses = {address for step in found for address in redact.addresses_of(step.theirs)}
-    copies = {address.removeprefix(f"{store.uri}/") for address in addresses if address.startswith(f"{store.uri}/{COPIED}")}
+    copies = {address.removeprefix(f"{store.uri}/") for address in addresses if address.startswith(f"{store.uri}/{keys.AUDIO}")}
     deleted.extend(Step("copied audio", stored, None) for key in sorted(copies) if (stored := find(store, key)) is not None)
     refused = (stored for stored in _under(store, keys.QUARANTINE) if redact.quarantined(stored.data, target))
     deleted.extend(Step("quarantine", stored, None) for stored in refused)

@@ -13,8 +13,8 @@ from infra.errors import NoAnswer, Refused
 from shared import keys
 from shared.cas import apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status
-from shared.frozen import Frozen
-from shared.training import Heartbeat, parse_document
+from shared.documents import Frozen, parse_document
+from shared.training import Heartbeat
 
 S = Status
 STARTABLE = frozenset({S.PREPARING, S.WAITING_FOR_CAPACITY, S.INTERRUPTED})

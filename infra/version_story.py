@@ -15,10 +15,9 @@ from shared import keys
 from shared.cas import find
 from shared.cases import Resolved
 from shared.cycle import CycleState
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document
 from shared.ids import version_name
 from shared.registry import Move
-from shared.training import parse_document
 
 
 class VersionStory(Frozen):

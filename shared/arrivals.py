@@ -9,8 +9,8 @@ from zlib import crc32
 
 from pydantic import AwareDatetime, ValidationError
 
+from shared.documents import Frozen, line_bytes
 from shared.events import Event
-from shared.frozen import Frozen
 from shared.tracing import Moment, PastSpan, parse_traceparent
 
 FIELD = "arrived"
@@ -53,7 +53,7 @@ def with_arrival(line: bytes, arrival: Arrival | None) -> bytes:
     """Return the line of an event with how it came."""
     if arrival is None:
         return line
-    return b'%b,"%b":%b}' % (line.removesuffix(b"}"), FIELD.encode(), arrival.model_dump_json(exclude_none=True).encode())
+    return b'%b,"%b":%b}' % (line.removesuffix(b"}"), FIELD.encode(), line_bytes(arrival))
 
 
 def find_arrival(line: bytes) -> Arrival | None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared import keys
+from shared.documents import Frozen
 from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound, Retryable
 from shared.objectstore import Generation, ObjectStore, crc32c_base64
 from shared.stores import open_store, split_uri
@@ -26,7 +27,7 @@ _FILE = "file://"
 _BUCKET = "gs://"
 
 
-class AudioPin(BaseModel):
+class AudioPin(Frozen):
     """Audio as it was when somebody looked: whoever fetches it gets these bytes or an error.
 
     Attributes:
@@ -35,8 +36,6 @@ class AudioPin(BaseModel):
         crc32c: CRC32C of the bytes, base64 of 4 big-endian bytes.
         size_bytes: their number.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str = Field(min_length=1)
     generation: int | None = Field(default=None, ge=1)

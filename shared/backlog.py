@@ -6,8 +6,8 @@ from typing import Protocol
 
 from pydantic import AwareDatetime
 
+from shared.documents import Frozen
 from shared.errors import RetuneError
-from shared.frozen import Frozen
 
 
 class NotTold(RetuneError):  # noqa: N818 - the taxonomy's names say the fact

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from shared.cycle import CycleState, Status
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.machine import Machine, Provisioning
 from shared.training import Heartbeat, TrainingResult
 

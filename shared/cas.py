@@ -11,11 +11,13 @@ writer                      store
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from shared.documents import Document, document_bytes, parse_document
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
 from shared.events import Event
 from shared.ids import new_token
@@ -138,12 +140,33 @@ def find_info(store: ObjectStore, key: str) -> ObjectInfo | None:
         return None
 
 
+def get_document(store: ObjectStore, key: str, cls: type[Document]) -> Document:
+    """Read a stored document.
+
+    Raises:
+        NotFound: it is not there.
+        CorruptObject: as `parse_document`.
+    """
+    return parse_document(cls, store.get(key).data, what=key)
+
+
+def find_document(store: ObjectStore, key: str, cls: type[Document]) -> Document | None:
+    """Read a stored document that may not exist. Raises CorruptObject as `parse_document`."""
+    found = find(store, key)
+    return parse_document(cls, found.data, what=key) if found is not None else None
+
+
 @dataclass(frozen=True)
 class Codec(Generic[State]):
     """How a state becomes bytes and back."""
 
     parse: Callable[[bytes], State]
     dump: Callable[[State], bytes]
+
+
+def document_codec(cls: type[Document], *, what: str) -> Codec[Document]:
+    """Return the codec of a stored document; see `shared.documents.parse_document` for `what`."""
+    return Codec(parse=partial(parse_document, cls, what=what), dump=document_bytes)
 
 
 def apply_with_cas(

@@ -11,8 +11,8 @@ from pydantic import AwareDatetime
 
 from shared.corpora import CorpusClip
 from shared.dataset import Row
+from shared.documents import Frozen
 from shared.events import ErrorsResolved
-from shared.frozen import Frozen
 from shared.ids import derived_event_id, version_name
 from shared.splits import audio_digest, cluster_of
 from shared.training import Clip

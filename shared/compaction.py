@@ -5,12 +5,12 @@ from itertools import accumulate
 
 from shared import keys
 from shared.cas import commit, find
+from shared.documents import document_bytes
 from shared.errors import Conflict, InvariantBroken, NotFound
 from shared.ids import new_token
 from shared.ledger import Index, list_segments, read_index
 from shared.objectstore import ABSENT, ObjectInfo, ObjectStore
 from shared.totals import totals_of
-from shared.training import document_bytes
 
 MOST_FOLDED = 1000
 """Segments that one compaction folds: read one after another they take less than a tick, so that a compactor always gets on."""
@@ -71,7 +71,7 @@ def _joined_parts(store: ObjectStore, cycle: int, parts: tuple[str, ...]) -> tup
     """Return the parts that the index keeps, and the small ones at its end that the next part replaces, in their order."""
     if len(parts) < SMALL_PARTS:
         return parts, ()
-    sizes = {info.key: info.size_bytes for info in store.list(keys.part(cycle, "").removesuffix(".jsonl"))}
+    sizes = {info.key: info.size_bytes for info in store.list(keys.parts(cycle))}
     newest = zip(parts[::-1], accumulate(sizes.get(name, PART_BYTES) for name in parts[::-1]), strict=True)
     small = tuple(name for name, together in newest if together < PART_BYTES)
     return (parts[: -len(small)], small[::-1]) if len(small) >= SMALL_PARTS else (parts, ())

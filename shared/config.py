@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from shared.audio_source import AudioSource
+from shared.documents import Frozen
 from shared.errors import InvalidMessage, RetuneError
-from shared.frozen import Frozen
 from shared.policy import Policy
 from shared.tracing import ENDPOINT_VARIABLE, FILE_VARIABLE
 from shared.trainer_machines import (

@@ -16,11 +16,11 @@ from shared import keys
 from shared.audio_source import AudioPin
 from shared.cas import commit, create, find
 from shared.dataset import Row
-from shared.frozen import Frozen
+from shared.documents import Frozen, lines_bytes, parse_lines, sha256_hex
 from shared.normalisation import normalise
 from shared.objectstore import ABSENT, Generation, ObjectStore
 from shared.splits import Assignments, Split, audio_digest, cluster_of, splits_of
-from shared.training import Clip, lines_bytes, parse_lines, sha256_hex
+from shared.training import Clip
 
 
 class CorpusClip(Frozen):

@@ -16,11 +16,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from shared.cas import Codec, Decision
+from shared.cas import Decision, document_codec
+from shared.documents import Frozen
 from shared.errors import InvariantBroken
-from shared.frozen import Frozen
 from shared.machine import Machine
-from shared.training import document_bytes, parse_document
 
 
 class Status(StrEnum):
@@ -188,4 +187,4 @@ def decide_begin_training(
     return Decision(move(state, S.TRAINING, at=at, by="trainer", cause=cause, reason=reason, machine=machine))
 
 
-CODEC: Codec[CycleState] = Codec(parse=lambda data: parse_document(CycleState, data, what="cycle state"), dump=document_bytes)
+CODEC = document_codec(CycleState, what="cycle state")

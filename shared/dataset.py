@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared.audio_source import AudioPin
+from shared.documents import Frozen
 from shared.events import Event, Noise, ReferenceProvenance, SttCorrection, SttError, SttSample, SttTraffic, Utterance
-from shared.frozen import Frozen
 from shared.splits import SPEAKER, Split
 from shared.training import AnyClip, Clip, ClipProvenance, SetAsideReason, UnlabelledClip
 

@@ -9,11 +9,10 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from shared import keys
-from shared.cas import Codec, create, find
+from shared.cas import create, document_codec, find
+from shared.documents import Frozen, document_bytes, parse_document, sha256_hex
 from shared.events import Digest
-from shared.frozen import Frozen
 from shared.objectstore import ObjectStore
-from shared.training import document_bytes, parse_document, sha256_hex
 
 Kind = Literal["speaker", "session", "utterance"]
 MAX_REDACTIONS = 1000
@@ -61,7 +60,7 @@ class Forgotten(Frozen):
     runs: tuple[ForgetRun, ...] = ()
 
 
-CODEC: Codec[Forgotten] = Codec(parse=lambda data: parse_document(Forgotten, data, what="forgotten"), dump=document_bytes)
+CODEC = document_codec(Forgotten, what="forgotten")
 
 
 def record_redaction(store: ObjectStore, redaction: Redaction) -> None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from shared.dataset import Row
-from shared.frozen import Frozen
+from shared.documents import Frozen, line_bytes, parse_document
 from shared.placement import as_member, clip_member
 from shared.splits import Member, Split
 from shared.spool import Form
-from shared.training import Clip, parse_document
+from shared.training import Clip
 
 STEP = 10
 MOST_CYCLES = 1000
@@ -104,7 +104,7 @@ def fact_lines(*, what: str) -> Form[Fact]:
 
     def dump(fact: Fact) -> bytes:
         former = Former.model_construct(recording=fact.recording, company=fact.company, split=fact.split, reported=fact.reported)
-        return former.model_dump_json(exclude_none=True).encode()
+        return line_bytes(former)
 
     def parse(line: bytes) -> Fact:
         former = parse_document(Former, line, what=what)

@@ -29,6 +29,10 @@ ATTEMPT_S = (5.0, 10.0)
 FILE_ATTEMPT_S = (5.0, 60.0)
 """The same for files of any size, whose last chunk Cloud Storage answers only when it has put them together."""
 
+CONNECTIONS = 64
+"""Kept for later requests: as many as threads read at once for two of the console's pages. Of ten, the client's own number, most would be
+opened anew each time, and the log would say so."""
+
 CHUNK_BYTES = 32 << 20
 READ_TRIES = 20
 _FIELDS = "items(name,generation,size,crc32c,timeCreated,metadata,contentType),nextPageToken"
@@ -206,7 +210,7 @@ class GcsStore:
     def _bucket(self) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = storage.Client()
+                self._client = _connected()
             return self._client.bucket(self._name)
 
     def _blob(self, key: str, *, generation: Generation | None = None, metadata: Mapping[str, str] | None = None) -> Any:
@@ -258,3 +262,11 @@ class GcsStore:
             if getattr(error, "code", None) in _NEVER:
                 raise InvariantBroken(f"{what}: expected a request that Cloud Storage can take, found {error}") from error
             raise unknown(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _connected() -> storage.Client:
+    client = storage.Client()
+    # The adapters that are there, since one may bring a certificate of this machine; no option of the client's leads to them.
+    for adapter in client._http.adapters.values():  # noqa: SLF001
+        adapter.init_poolmanager(requests.adapters.DEFAULT_POOLSIZE, CONNECTIONS)
+    return client

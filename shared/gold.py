@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 GoldDecision = Literal["accepted", "rejected", "review"]
 

@@ -6,12 +6,11 @@ from typing import Annotated
 from pydantic import Field
 
 from shared import keys
-from shared.cas import Codec, Decision, apply_with_cas, create, find, find_info
+from shared.cas import Decision, apply_with_cas, create, document_codec, find, find_info
 from shared.cycle import CODEC, Status
+from shared.documents import Frozen, document_bytes
 from shared.errors import InvariantBroken
-from shared.frozen import Frozen
 from shared.objectstore import Generation, ObjectStore
-from shared.training import document_bytes, parse_document
 
 FIRST_CYCLE = 1
 HEAD_LOST = (
@@ -26,7 +25,7 @@ class Head(Frozen):
     cycle: Annotated[int, Field(ge=1)]
 
 
-_HEAD: Codec[Head] = Codec(parse=lambda data: parse_document(Head, data, what=keys.HEAD), dump=document_bytes)
+_HEAD = document_codec(Head, what=keys.HEAD)
 
 
 def read_head(store: ObjectStore) -> int:
@@ -72,7 +71,7 @@ def _traces_of_a_head(store: ObjectStore) -> Iterator[str]:
         numbered = keys.padded(FIRST_CYCLE) <= info.key.removeprefix(keys.CYCLES) < "a"
         if numbered and info.key not in before and not (info.key == keys.state(FIRST_CYCLE) and _awaits_approval(store)):
             yield info.key
-    yield from (info.key for info in store.list("ledger/", start_after=f"{keys.ledger(FIRST_CYCLE)}~"))
+    yield from (info.key for info in store.list(keys.LEDGERS, start_after=f"{keys.ledger(FIRST_CYCLE)}~"))
 
 
 def _awaits_approval(store: ObjectStore) -> bool:

@@ -1,4 +1,4 @@
-"""Where every object lies; one top folder per writer (architecture, section 4)."""
+"""Where every object lies; who writes it, `docs/reference/objects.md` says."""
 
 import re
 
@@ -9,29 +9,32 @@ MAX_NUMBER = 999_999
 """The last cycle, and so the last version: six digits."""
 _NUMBERED = re.compile(r"[^/]+/([0-9]{6})/.*", re.DOTALL)
 
-HEAD = "cycles/head.json"
-PRODUCTION = "registry/production.json"
-REGISTRY_LOG = "registry/log/"
-SPLIT_KEY = "corpora/split_key"
-REPLAY = "corpora/replay/manifest.jsonl"
-MEMORY = "corpora/memory/manifest.jsonl"
+LEDGERS = "ledger/"
 CYCLES = "cycles/"
-MODELS = "models/"
 VERDICTS = "verdicts/"
+MODELS = "models/"
 QUARANTINE = "quarantine/"
 CORPORA = "corpora/"
-AUDIO = "corpora/audio/"
-HOLDOUT = "corpora/holdout/"
-FORGOTTEN = "corpora/forgotten/"
-RESOLVED = "corpora/resolved/"
-SUITES = "corpora/suites/"
+
+HEAD = f"{CYCLES}head.json"
+PRODUCTION = "registry/production.json"
+REGISTRY_LOG = "registry/log/"
 GOLD_ANSWERS = "runs/gold-answers/"
 """What language and speech models answered, by the digest of the question: the same question is not paid for twice."""
+
+SPLIT_KEY = f"{CORPORA}split_key"
+REPLAY = f"{CORPORA}replay/manifest.jsonl"
+MEMORY = f"{CORPORA}memory/manifest.jsonl"
+SUITES = f"{CORPORA}suites/"
+HOLDOUT = f"{CORPORA}holdout/"
+AUDIO = f"{CORPORA}audio/"
+RESOLVED = f"{CORPORA}resolved/"
+FORGOTTEN = f"{CORPORA}forgotten/"
+
 HOLDOUT_SET = "holdout"
 UNLABELLED_SET = "train-unlabelled"
 SUITE_SET = "suite-"
 """Names of a cycle's sets of clips that several parts know, see `clips`; behind the last stands the suite's."""
-TOLD = "told.jsonl"
 LEARNING_SET = "recheck-learning"
 FIXED_SET = "recheck-fixed"
 MEMORY_SET = "recheck-memory"
@@ -39,6 +42,8 @@ MEMORY_SET = "recheck-memory"
 fixed, held out or learned."""
 FIXED_SUITE = "fixed"
 """The suite of held-out errors that a version fixed."""
+TOLD = "told.jsonl"
+"""Name of what a seal keeps, see `told`: listings look for it."""
 
 
 def padded(number: int) -> str:
@@ -54,17 +59,27 @@ def padded(number: int) -> str:
 
 def ledger(cycle: int) -> str:
     """Folder of a cycle's segments and parts."""
-    return f"ledger/{padded(cycle)}/"
+    return f"{LEDGERS}{padded(cycle)}/"
+
+
+def segments(cycle: int) -> str:
+    """What the keys of a ledger's segments begin with."""
+    return f"{ledger(cycle)}segment-"
 
 
 def segment(cycle: int, token: str) -> str:
     """An immutable segment written by one flush."""
-    return f"{ledger(cycle)}segment-{token}.jsonl"
+    return f"{segments(cycle)}{token}.jsonl"
+
+
+def parts(cycle: int) -> str:
+    """What the keys of a ledger's parts begin with."""
+    return f"{ledger(cycle)}part-"
 
 
 def part(cycle: int, token: str) -> str:
     """A compacted part."""
-    return f"{ledger(cycle)}part-{token}.jsonl"
+    return f"{parts(cycle)}{token}.jsonl"
 
 
 def ledger_index(cycle: int) -> str:

@@ -16,17 +16,16 @@ from typing import Literal
 from shared import keys
 from shared.arrivals import Arrival, Arrived, arrived, find_arrival, with_arrival
 from shared.cas import commit, find, find_info
+from shared.documents import Frozen, line_bytes, parse_document
 from shared.errors import Conflict, InvariantBroken, NotFound, Retryable
 from shared.events import Event
-from shared.frozen import Frozen
 from shared.head import KnownHead
 from shared.messages import parse_stored
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
 from shared.spool import Form, Spool
 from shared.totals import TOTALS, Totals, count_events, totals_of
-from shared.training import parse_document
 
-EVENT_LINES: Form[Event] = Form(dump=lambda event: event.model_dump_json(exclude_none=True).encode(), parse=parse_stored)
+EVENT_LINES: Form[Event] = Form(dump=line_bytes, parse=parse_stored)
 READ_TRIES = 10
 
 
@@ -77,7 +76,7 @@ def append(
 
 
 def _line(event: Event, arrival: Arrival | None) -> bytes:
-    return with_arrival(event.model_dump_json(exclude_none=True).encode(), arrival) + b"\n"
+    return with_arrival(line_bytes(event), arrival) + b"\n"
 
 
 def _put_segment(store: ObjectStore, key: str, data: bytes, metadata: dict[str, str]) -> None:
@@ -103,8 +102,7 @@ class Listing:
 
 def list_segments(store: ObjectStore, cycle: int) -> tuple[ObjectInfo, ...]:
     """Return every segment that is listed, also those that a part holds already."""
-    prefix = keys.segment(cycle, "").removesuffix(".jsonl")
-    return tuple(store.list(prefix))
+    return tuple(store.list(keys.segments(cycle)))
 
 
 def read_index(store: ObjectStore, cycle: int) -> tuple[Index, Generation]:

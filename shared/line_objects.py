@@ -16,10 +16,10 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from shared.cas import commit, commit_file
+from shared.documents import line_bytes, parse_document, sha256_hex
 from shared.errors import Conflict, NotFound
 from shared.objectstore import ABSENT, ObjectInfo, ObjectStore
 from shared.spool import Form, Spool
-from shared.training import parse_document, sha256_hex
 
 WHOLE_BYTES = 8 << 20
 """What is longer is written from a file."""
@@ -45,8 +45,8 @@ class LinesObject(Generic[Item]):
 
 
 def lines_of(cls: type[Document], *, what: str) -> Form[Document]:
-    """Return the form of a document's lines; see `shared.training.parse_document` for `what`."""
-    return Form(dump=lambda document: document.model_dump_json(exclude_none=True).encode(), parse=partial(parse_document, cls, what=what))
+    """Return the form of a document's lines; see `shared.documents.parse_document` for `what`."""
+    return Form(dump=line_bytes, parse=partial(parse_document, cls, what=what))
 
 
 def find_lines(store: ObjectStore, key: str, form: Form[Item]) -> LinesObject[Item] | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 Provisioning = Literal["spot", "standard"]
 TYPE_VARIABLE = "RETUNE_MACHINE_TYPE"

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.brief import brief
 from shared.bus import Message, Outgoing
+from shared.documents import line_bytes
 from shared.errors import CorruptObject, InvalidMessage, Retryable
 from shared.events import EVENT_TYPES, TOPIC_OF, AnyEvent, Event
 
@@ -45,7 +46,7 @@ def outgoing(event: Event, carrier: Mapping[str, str] | None = None) -> Outgoing
     event_type: str = event.type  # type: ignore[attr-defined]  # every concrete event has it
     return Outgoing(
         topic=TOPIC_OF[event_type],
-        data=event.model_dump_json(exclude_none=True).encode(),
+        data=line_bytes(event),
         attributes={"type": event_type, "v": str(SCHEMA_VERSION), **(carrier or {})},
     )
 

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime
 
 from shared.backlog import Backlog, NotTold
+from shared.documents import Frozen, parse_document
 from shared.errors import CorruptObject
-from shared.frozen import Frozen
-from shared.training import parse_document
 
 if TYPE_CHECKING:
     import requests

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from shared.budget import AttemptCost, BudgetPolicy, expected, gpu_hours, over_budget, spent
 from shared.cycle import CycleState, Status
+from shared.documents import Frozen
 from shared.events import Rate
-from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.rates import wilson_lower_bound
 from shared.sizing import BINDING_CYCLES, Measured, Sizing, size_next

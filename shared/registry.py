@@ -11,12 +11,11 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared import keys
-from shared.cas import Codec, Decision
+from shared.cas import Decision, document_codec
 from shared.cycle import Status
+from shared.documents import Frozen
 from shared.events import MAX_REASON_CHARS, CanaryEnded, CanaryStarted, Digest, ModelDeployed, ModelRolledBack, RegistryEvent
-from shared.frozen import Frozen
 from shared.ids import derived_event_id, version_name
-from shared.training import document_bytes, parse_document
 
 KEEP_MOVES = timedelta(days=31)
 KEEP_PREVIOUS = 20
@@ -107,7 +106,7 @@ class Production(Frozen):
         return next((move for move in self.moves if move.cause == cause), None)
 
 
-CODEC: Codec[Production] = Codec(parse=lambda data: parse_document(Production, data, what=keys.PRODUCTION), dump=document_bytes)
+CODEC = document_codec(Production, what=keys.PRODUCTION)
 
 
 class Command(Frozen):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime
 
 from shared.cas import Decision
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.ids import version_name
 from shared.registry import Command, Production, events_of, moved
 

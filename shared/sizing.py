@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.wer_power import Holdout, Power, SeenSpread, Spread, Wanted, pool_spreads, power_before
 
 PRIOR_WER = 0.146

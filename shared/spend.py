@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from shared.budget import AttemptCost, BudgetPolicy, spent, words
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 NEARLY = 0.8
 """From this share of a limit on whoever watches the log is told: there is time to raise it before the run is stopped."""

@@ -15,12 +15,11 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared import keys
-from shared.cas import Codec, Decision, apply_with_cas, create, find
+from shared.cas import Decision, apply_with_cas, create, document_codec, find
 from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, replace_corpus
+from shared.documents import Frozen, lines_bytes, parse_document, sha256_hex
 from shared.events import Digest
-from shared.frozen import Frozen
 from shared.objectstore import ObjectStore
-from shared.training import document_bytes, lines_bytes, parse_document, sha256_hex
 
 DEFAULT_MARGIN = 0.015
 """Rise of WER that a suite bears where nobody said otherwise: one and a half points."""
@@ -67,7 +66,7 @@ class SuiteInfo(Frozen):
     versions: tuple[SuiteVersion, ...] = ()
 
 
-INFO: Codec[SuiteInfo] = Codec(parse=lambda data: parse_document(SuiteInfo, data, what="suite.json"), dump=document_bytes)
+INFO = document_codec(SuiteInfo, what="suite.json")
 
 
 def suite_names(store: ObjectStore) -> list[str]:

@@ -6,9 +6,8 @@ first: keyed hashes alone.
 
 from collections.abc import Iterable
 
-from shared.frozen import Frozen
+from shared.documents import Frozen, lines_bytes, parse_lines
 from shared.splits import Member
-from shared.training import lines_bytes, parse_lines
 
 
 class Told(Frozen):

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 
 from pydantic import AwareDatetime
 
+from shared.documents import Frozen, parse_document
 from shared.errors import InvariantBroken
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
-from shared.frozen import Frozen
 from shared.objectstore import ObjectInfo
-from shared.training import parse_document
 
 TOTALS = "totals"
 """Name of a segment's metadata that holds what it counts."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.machine import Machine, Provisioning
 
 FAMILIES: dict[str, str] = {

@@ -1,32 +1,20 @@
-"""What launcher, trainer and validator agree on: the spec, the clips, the result and the model's manifest.
+"""What launcher, trainer and validator agree on: the spec with its clips and settings, the run's signs of life, and its result.
 
-All of them are frozen, written once and referred to by digest.
+All but the signs of life are written once and referred to by digest.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from io import BytesIO
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
 from shared.audio_source import AudioPin
-from shared.cas import find
-from shared.errors import CorruptObject
+from shared.documents import Frozen
 from shared.events import Digest, Noise, TrainingCompleted
-from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.ids import derived_event_id
-from shared.objectstore import ObjectStore, crc32c_base64
-from shared.whole_file import ChecksumWriter, read_blocks
-
-MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
-"""What a model may consist of: nothing that could hold code. `retune_client` has a copy."""
 
 Stratum = Literal["errors", "traffic", "suite", "replay"]
 ClipProvenance = Literal["human", "llm", "champion"]
-Document = TypeVar("Document", bound=BaseModel)
 SetRole = Literal["train_errors", "train_replay", "train_unlabelled", "dev_errors", "dev_replay", "judge", "recheck"]
 TRAINING_ROLES: tuple[SetRole, ...] = ("train_errors", "train_replay", "dev_errors", "dev_replay")
 """What is trained on and tuned on."""
@@ -365,120 +353,6 @@ class RunProgress(Frozen):
     epochs: tuple[EpochFigures, ...] = ()
 
 
-class FileDigest(Frozen):
-    """One file of a model.
-
-    Attributes:
-        name: the file's name in a local folder.
-        stored_name: its name in the model's folder of the store, where that is another one: an earlier attempt died
-            after it had written `name`, which nobody may overwrite.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")]
-    sha256: Digest
-    crc32c: str
-    size_bytes: Annotated[int, Field(ge=0)]
-    stored_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$")] | None = None
-
-    def key(self, folder: str) -> str:
-        """Return where the file is stored; `folder` is the model's, with its trailing slash."""
-        return folder + (self.stored_name or self.name)
-
-
-class ModelManifest(Frozen):
-    """A complete model: written last, so that its presence means that every file is there.
-
-    Attributes:
-        origin: trained by a cycle, or imported by a person.
-        base_version: the version it was trained from; None for an import.
-        learned: cycles whose datasets the model has learned: its own and those of its ancestors.
-        policy_sha256: of the policy that its cycle's spec was made under.
-    """
-
-    v: Literal[1] = 1
-    version: Annotated[int, Field(ge=0)]
-    origin: Literal["trained", "imported"]
-    created_at: AwareDatetime
-    files: tuple[FileDigest, ...]
-    base_version: int | None = None
-    learned: tuple[int, ...] = ()
-    dataset_sha256: Digest | None = None
-    spec_sha256: Digest | None = None
-    policy_sha256: Digest | None = None
-    normaliser: str | None = None
-    sampling_rate_hz: int = 16_000
-    details: dict[str, Any] = {}
-
-
-def unsafe_files(manifest: ModelManifest) -> str | None:
-    """Return why a manifest's files must not be loaded; None = each has its own name, and no name promises anything but data."""
-    names = [file.name for file in manifest.files]
-    unsafe = sorted(name for name in names if Path(name).suffix not in MODEL_SUFFIXES)
-    if unsafe:
-        return f"expected only {sorted(MODEL_SUFFIXES)} files, found {unsafe}"
-    if len(set(names)) < len(names):
-        return f"expected each file once, found {sorted(names)}"
-    return None
-
-
-def sha256_hex(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def document_bytes(document: BaseModel) -> bytes:
-    """Return the bytes in which a document is stored: stable, so that its digest is."""
-    return document.model_dump_json(indent=1).encode()
-
-
-def lines_bytes(rows: Iterable[BaseModel]) -> bytes:
-    """Return rows as JSON lines."""
-    return b"".join(row.model_dump_json(exclude_none=True).encode() + b"\n" for row in rows)
-
-
-def parse_document(cls: type[Document], data: bytes, *, what: str) -> Document:
-    """Parse a stored document.
-
-    Raises:
-        CorruptObject: it is not one, saying which field of `what` is wrong. Not InvalidMessage: the message that made somebody read
-            the document is not at fault and must not be quarantined for it.
-    """
-    try:
-        return cls.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CorruptObject(f"{what}: expected a valid {cls.__name__}, found {where or 'document'}: {first['msg']}") from error
-
-
-def get_document(store: ObjectStore, key: str, cls: type[Document]) -> Document:
-    """Read a stored document.
-
-    Raises:
-        NotFound: it is not there.
-        CorruptObject: as `parse_document`.
-    """
-    return parse_document(cls, store.get(key).data, what=key)
-
-
-def find_document(store: ObjectStore, key: str, cls: type[Document]) -> Document | None:
-    """Read a stored document that may not exist. Raises CorruptObject as `parse_document`."""
-    found = find(store, key)
-    return parse_document(cls, found.data, what=key) if found is not None else None
-
-
-def iter_lines(cls: type[Document], data: bytes, *, what: str) -> Iterator[Document]:
-    """Parse JSON lines one at a time, however many there are; see `parse_document`."""
-    for number, line in enumerate(BytesIO(data), 1):
-        if line.strip():
-            yield parse_document(cls, line, what=f"{what} line {number}")
-
-
-def parse_lines(cls: type[Document], data: bytes, *, what: str) -> list[Document]:
-    """Parse JSON lines; see `parse_document`."""
-    return list(iter_lines(cls, data, what=what))
-
-
 def completed_event(result: TrainingResult) -> TrainingCompleted:
     """Return the event that tells of a result: the same one from the trainer and, should that have died, from the sweeper."""
     return TrainingCompleted(
@@ -487,23 +361,3 @@ def completed_event(result: TrainingResult) -> TrainingCompleted:
         cycle=result.cycle,
         attempt=result.attempt,
     )
-
-
-def digest_folder(folder: Path) -> list[FileDigest]:
-    """Return what a manifest says of every file in a model folder, by name."""
-    return [digest_file(path) for path in sorted(folder.iterdir())]
-
-
-def digest_bytes(name: str, data: bytes) -> FileDigest:
-    """Return what a manifest says of a file of these bytes."""
-    return FileDigest(name=name, sha256=sha256_hex(data), crc32c=crc32c_base64(data), size_bytes=len(data))
-
-
-def digest_file(path: Path) -> FileDigest:
-    """Return what a manifest says of a file."""
-    checksum, digest = ChecksumWriter(None), hashlib.sha256()
-    with path.open("rb") as file:
-        for block in read_blocks(file, path.stat().st_size):
-            checksum.write(block)
-            digest.update(block)
-    return FileDigest(name=path.name, sha256=digest.hexdigest(), crc32c=checksum.crc32c, size_bytes=checksum.size_bytes)

@@ -1,24 +1,20 @@
 """The validator's report: every number a promotion rests on, parsed again by the deployer."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, Field
 
 from shared import keys
 from shared.cas import find
-from shared.errors import CorruptObject
+from shared.documents import Frozen, parse_document
+from shared.events import Digest
 from shared.objectstore import ObjectStore
 from shared.rates import Interval
 
 Outcome = Literal["accepted", "rejected", "inconclusive"]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SystemErrors(_Frozen):
+class SystemErrors(Frozen):
     """What one model got wrong on one set; the rates are weighted as the set is, the three counts are plain counts.
 
     Attributes:
@@ -38,7 +34,7 @@ class SystemErrors(_Frozen):
     empty_rate: float | None
 
 
-class SetNumbers(_Frozen):
+class SetNumbers(Frozen):
     """Both models on one set of utterances.
 
     Attributes:
@@ -74,7 +70,7 @@ class SetNumbers(_Frozen):
     sd_d: float | None = None
 
 
-class SliceNumbers(_Frozen):
+class SliceNumbers(Frozen):
     """Both models on a part of the holdout, judged on references that people (or, by leave, a language model) gave.
 
     Attributes:
@@ -96,7 +92,7 @@ class SliceNumbers(_Frozen):
     worse: bool
 
 
-class GateNumbers(_Frozen):
+class GateNumbers(Frozen):
     """One way in which a speech model fails, before and after.
 
     Attributes:
@@ -119,7 +115,7 @@ class GateNumbers(_Frozen):
     finding: str
 
 
-class ClassicTest(_Frozen):
+class ClassicTest(Frozen):
     """A test that papers report, beside those of the gate; it decides nothing.
 
     Attributes:
@@ -142,7 +138,7 @@ class ClassicTest(_Frozen):
     improvement: float | None = None
 
 
-class ClosureCounts(_Frozen):
+class ClosureCounts(Frozen):
     """What became of production errors; `closure.jsonl` names each.
 
     Attributes:
@@ -158,7 +154,7 @@ class ClosureCounts(_Frozen):
     worse: int
 
 
-class UtteranceChange(_Frozen):
+class UtteranceChange(Frozen):
     """One utterance on which the two models differ, with what was said and understood.
 
     Attributes:
@@ -176,7 +172,7 @@ class UtteranceChange(_Frozen):
     audio_uri: str = ""
 
 
-class RecheckNumbers(_Frozen):
+class RecheckNumbers(Frozen):
     """Errors that earlier versions fixed, heard again; they decide nothing.
 
     Attributes:
@@ -194,7 +190,7 @@ class RecheckNumbers(_Frozen):
     examples: tuple[UtteranceChange, ...] = ()
 
 
-class ValidationReport(_Frozen):
+class ValidationReport(Frozen):
     """Verdict on one candidate and all it rests on.
 
     Attributes:
@@ -241,10 +237,10 @@ class ValidationReport(_Frozen):
     strata: tuple[SetNumbers, ...]
     worst_regressions: tuple[UtteranceChange, ...]
     best_fixes: tuple[UtteranceChange, ...]
-    model_manifest_sha256: Sha256
-    dataset_sha256: Sha256
-    spec_sha256: Sha256
-    result_sha256: Sha256
+    model_manifest_sha256: Digest
+    dataset_sha256: Digest
+    spec_sha256: Digest
+    result_sha256: Digest
     normaliser: str
     left_out: dict[str, dict[str, int]]
     created_at: AwareDatetime
@@ -253,10 +249,10 @@ class ValidationReport(_Frozen):
     gates: tuple[GateNumbers, ...] = ()
     classic: tuple[ClassicTest, ...] = ()
     closure: ClosureCounts | None = None
-    base_manifest_sha256: Sha256 | None = None
+    base_manifest_sha256: Digest | None = None
     learned: tuple[int, ...] = ()
-    policy_sha256: Sha256 | None = None
-    judged_under_sha256: Sha256 | None = None
+    policy_sha256: Digest | None = None
+    judged_under_sha256: Digest | None = None
     code: dict[str, str] = {}
     learned_closure: ClosureCounts | None = None
     rechecks: tuple[RecheckNumbers, ...] = ()
@@ -278,10 +274,7 @@ def parse_report(data: bytes) -> ValidationReport:
     Raises:
         CorruptObject: the bytes are not such a report.
     """
-    try:
-        return ValidationReport.model_validate_json(data)
-    except ValidationError as error:
-        raise CorruptObject(f"validation report: expected the form of ValidationReport, found {error}") from error
+    return parse_document(ValidationReport, data, what="validation report")
 
 
 def find_report(store: ObjectStore, cycle: int) -> ValidationReport | None:

@@ -11,11 +11,10 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from shared.cas import Codec
-from shared.frozen import Frozen
+from shared.cas import document_codec
+from shared.documents import Frozen
 from shared.sequential import Counts, Pair
 from shared.totals import Totals
-from shared.training import document_bytes, parse_document
 
 MOST_INTERVALS = 512
 """More intervals than this are joined in pairs, so that the object stays small however long a version is watched."""
@@ -89,7 +88,7 @@ class Watch(Frozen):
         return (self.looked - self.began).total_seconds() / len(self.intervals) if self.intervals else 0.0
 
 
-CODEC: Codec[Watch] = Codec(parse=lambda data: parse_document(Watch, data, what="watch.json"), dump=document_bytes)
+CODEC = document_codec(Watch, what="watch.json")
 
 
 def counts_of(totals: Totals, subject: Subject) -> Four:

@@ -41,10 +41,11 @@ def relative_change(interval: Interval) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """Return a length of time in words, in one unit: `12 s`, `3 min`, `5 h`, `2 days`."""
-    for unit_s, name in ((DAY_S, "days"), (HOUR_S, "h"), (MINUTE_S, "min")):
-        if seconds >= 2 * unit_s or (seconds >= unit_s and unit_s < DAY_S):
-            return f"{seconds / unit_s:.0f} {name}"
+    """Return a length of time in words, in one unit, to a tenth of it below ten: `12 s`, `3 min`, `1.5 h`, `36 h`, `2 days`."""
+    for unit_s, name, least in ((DAY_S, "days", 2), (HOUR_S, "h", 1), (MINUTE_S, "min", 1)):
+        units = seconds / unit_s
+        if units >= least:
+            return f"{units:.{0 if units >= 10 else 1}f}".removesuffix(".0") + f" {name}"
     return f"{seconds:.0f} s"
 
 

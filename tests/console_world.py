@@ -15,9 +15,10 @@ from functions.dashboard.handler import Console
 from functions.push import body_of, quarantine
 from shared import keys
 from shared.backlog import Backlog
+from shared.documents import document_bytes
 from shared.policy import CanaryPolicy
 from shared.testing import builders
-from shared.training import Clip, EpochFigures, RunProgress, document_bytes
+from shared.training import Clip, EpochFigures, RunProgress
 from tests.world import POLICY, World
 
 HOSTILE = "<script>alert(1)</script>"

@@ -13,10 +13,11 @@ from shared import keys
 from shared.audio_source import AudioPin
 from shared.cas import find
 from shared.corpora import CorpusClip, Newcomer, crossings
+from shared.documents import lines_bytes, parse_document, parse_lines
 from shared.head import read_head
 from shared.splits import audio_digest
 from shared.testing import builders
-from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines
+from shared.training import Clip, TrainingSpec
 from tests.world import POLICY, World
 
 POLICY_HERE = POLICY.model_copy(update={"min_error_cases": 10_000, "holdout_share": 0.4, "dev_share": 0.2})

@@ -14,9 +14,11 @@ from shared.bus import Publisher
 from shared.cas import apply_with_cas, create, find
 from shared.clock import Clock
 from shared.cycle import CODEC, Status, decide_begin_training
+from shared.documents import document_bytes, lines_bytes, parse_document, parse_lines, sha256_hex
 from shared.errors import Retryable
 from shared.events import TrainingEvent, TrainingFailed, TrainingPreempted
 from shared.ids import derived_event_id
+from shared.manifest import ModelManifest
 from shared.messages import outgoing
 from shared.objectstore import ObjectStore
 from shared.training import (
@@ -27,16 +29,10 @@ from shared.training import (
     EvaluationRef,
     EvaluationRow,
     Heartbeat,
-    ModelManifest,
     ObjectRef,
     TrainingResult,
     TrainingSpec,
     completed_event,
-    document_bytes,
-    lines_bytes,
-    parse_document,
-    parse_lines,
-    sha256_hex,
 )
 
 Hypothesis = Callable[[Clip], str]

@@ -11,12 +11,13 @@ from infra.forget import forget
 from shared import keys
 from shared.cas import find
 from shared.compaction import compact
+from shared.documents import document_bytes, lines_bytes
 from shared.gold import AcousticScores, GoldRecord
 from shared.policy import CanaryPolicy
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.totals import TOTALS
-from shared.training import Heartbeat, document_bytes, lines_bytes
+from shared.training import Heartbeat
 from tests.world import BUCKET, POLICY, World, wrong
 
 STORED = Path(__file__).parent / "data" / "stored"

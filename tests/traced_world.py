@@ -23,9 +23,10 @@ from functions.validator.handler import handler as validator
 from infra.coordinator.by_callback import Outside, Shift
 from shared import keys
 from shared.bus import Message, Outgoing
+from shared.documents import parse_document
 from shared.otel import OtelTraces
 from shared.policy import Policy
-from shared.training import TrainingResult, parse_document
+from shared.training import TrainingResult
 from tests.stand_in import Hypothesis, StandIn
 from tests.world import BUCKET, POLICY, World, right, wrong
 from trainer.preemption import Preemption

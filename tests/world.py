@@ -23,6 +23,7 @@ from shared.cas import find
 from shared.config import Settings
 from shared.corpora import CorpusClip
 from shared.cycle import CODEC, CycleState
+from shared.documents import lines_bytes
 from shared.errors import InvalidMessage
 from shared.events import TOPICS, Event, Tick
 from shared.messages import outgoing, parse_event
@@ -34,7 +35,7 @@ from shared.testing import builders
 from shared.testing.clock import FakeClock
 from shared.testing.memory_bus import MemoryBus
 from shared.testing.memory_store import MemoryStore
-from shared.training import ObjectRef, lines_bytes
+from shared.training import ObjectRef
 from tests.stand_in import Hypothesis, StandIn, right, wrong
 
 __all__ = ["BUCKET", "POLICY", "FakeTrainers", "World", "right", "wrong"]

@@ -24,27 +24,15 @@ from shared.bus import Publisher
 from shared.cas import create, find
 from shared.clock import Clock
 from shared.code_identity import code_identity
+from shared.documents import Frozen, document_bytes, lines_bytes, parse_document, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage
-from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.machine import Machine
+from shared.manifest import ModelManifest, digest_folder
 from shared.normalisation import BASIC
 from shared.objectstore import ObjectStore, StoredObject
 from shared.tracing import OFF, Traces
-from shared.training import (
-    EvaluationRef,
-    LambdaTrial,
-    ModelManifest,
-    ObjectRef,
-    TrainingConfig,
-    TrainingResult,
-    TrainingSpec,
-    digest_folder,
-    document_bytes,
-    lines_bytes,
-    parse_document,
-    sha256_hex,
-)
+from shared.training import EvaluationRef, LambdaTrial, ObjectRef, TrainingConfig, TrainingResult, TrainingSpec
 from trainer.checkpoint import Checkpoints
 from trainer.data import AudioFetcher, ClipLoader, UsableClip
 from trainer.dataset import Dataset, check_trainable, load_dataset, training_sets

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
 from trainer.batching import plan_batches
 from trainer.data import UsableClip

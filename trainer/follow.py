@@ -11,7 +11,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from shared.clock import SystemClock
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.log import log
 from shared.training import TrainingConfig
 from trainer.failures import RunFailed, RunStopped

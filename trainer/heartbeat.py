@@ -8,10 +8,11 @@ from shared import keys
 from shared.cas import find
 from shared.clock import Clock
 from shared.cycle import CODEC, Status
+from shared.documents import document_bytes
 from shared.errors import CommitUnknown, Retryable
 from shared.log import log
 from shared.objectstore import ObjectStore
-from shared.training import Heartbeat, RunProgress, document_bytes
+from shared.training import Heartbeat, RunProgress
 from trainer.failures import RunStopped
 from trainer.progress import Progress
 

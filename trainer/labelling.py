@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from shared import keys
 from shared.cas import create, find
+from shared.documents import lines_bytes, parse_lines
 from shared.gold import GoldConfig, GoldRecord
 from shared.objectstore import ObjectStore
-from shared.training import Clip, SetAside, SetAsideReason, TrainingConfig, lines_bytes, parse_lines
+from shared.training import Clip, SetAside, SetAsideReason, TrainingConfig
 from trainer.data import ClipRefused, UnlabelledOnDisk, UsableClip, check_labels
 from trainer.dataset import Dataset
 from trainer.failures import RunFailed

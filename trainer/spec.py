@@ -6,22 +6,12 @@ from hashlib import file_digest
 from pathlib import Path
 
 from shared import keys
+from shared.documents import parse_document, parse_lines, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.events import FailureReason
+from shared.manifest import ModelManifest, unsafe_files
 from shared.objectstore import ObjectStore
-from shared.training import (
-    AnyClip,
-    Clip,
-    ClipSet,
-    ModelManifest,
-    ObjectRef,
-    TrainingSpec,
-    UnlabelledClip,
-    parse_document,
-    parse_lines,
-    sha256_hex,
-    unsafe_files,
-)
+from shared.training import AnyClip, Clip, ClipSet, ObjectRef, TrainingSpec, UnlabelledClip
 from trainer.failures import RunFailed
 
 _SPEC_URI = re.compile(r"(?P<store>.+)/(?P<key>cycles/[0-9]{6}/spec\.json)")

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from shared.documents import Frozen
 from shared.errors import CorruptObject
-from shared.frozen import Frozen
 from shared.training import EpochFigures
 from trainer.memory import Room
 

@@ -16,24 +16,12 @@ from shared import keys
 from shared.audio_source import AudioPin, AudioSource
 from shared.bus import Outgoing
 from shared.cycle import CODEC, Status, open_cycle
+from shared.documents import document_bytes, lines_bytes, sha256_hex
 from shared.gold import GoldConfig
+from shared.manifest import ModelManifest, digest_folder
 from shared.objectstore import ObjectStore
 from shared.testing.memory_store import MemoryStore
-from shared.training import (
-    BaseModelRef,
-    Clip,
-    ClipSet,
-    ModelManifest,
-    ObjectRef,
-    SetRole,
-    TrainingConfig,
-    TrainingSpec,
-    UnlabelledClip,
-    digest_folder,
-    document_bytes,
-    lines_bytes,
-    sha256_hex,
-)
+from shared.training import BaseModelRef, Clip, ClipSet, ObjectRef, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
 from trainer.data import ClipLoader, UsableClip
 from trainer.model import AcousticModel, Samples
 

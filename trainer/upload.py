@@ -12,8 +12,8 @@ from pathlib import Path
 from shared import keys
 from shared.cas import TRIES
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
+from shared.manifest import FileDigest
 from shared.objectstore import ABSENT, ObjectStore
-from shared.training import FileDigest
 from trainer.failures import RunFailed
 
 

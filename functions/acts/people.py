@@ -18,6 +18,7 @@ from shared.alias import find_production
 from shared.bus import Outgoing
 from shared.cas import Decision
 from shared.cycle import CycleState
+from shared.documents import Frozen
 from shared.errors import Refused
 from shared.events import (
     DEFAULT_PERCENT,
@@ -31,7 +32,6 @@ from shared.events import (
     RollbackRequested,
     WithdrawRequested,
 )
-from shared.frozen import Frozen
 from shared.head import read_head
 from shared.ids import version_name
 from shared.registry import Production

@@ -15,9 +15,9 @@ from functions.views.review import doubtful_gold
 from shared import keys, ledger
 from shared.cas import find
 from shared.dataset import Row
+from shared.documents import Frozen
 from shared.errors import Refused
 from shared.events import SttCorrection
-from shared.frozen import Frozen
 from shared.gold import ReviewItem
 from shared.head import read_head
 from shared.ids import derived_event_id

@@ -12,14 +12,15 @@ from functions.views.run import RunView, read_run
 from functions.views.snapshot import Snapshot
 from shared import keys
 from shared.alias import find_production
-from shared.cas import find
+from shared.cas import find, find_document
 from shared.cases import Resolved
 from shared.cycle import CycleState
+from shared.documents import Frozen
 from shared.errors import NotFound
-from shared.frozen import Frozen
 from shared.gold import ReviewItem
+from shared.manifest import ModelManifest
 from shared.registry import Move, Production
-from shared.training import ClipSet, ModelManifest, TrainingSpec, find_document
+from shared.training import ClipSet, TrainingSpec
 
 LOOKED_MOVES = 100
 """So many newest moves of the alias are looked through for those of one version."""

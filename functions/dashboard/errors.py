@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 from functions.dashboard.figures import Confused, ErrorTypes, confused_words, count_error_types, error_types
 from functions.views.snapshot import READ_THREADS, Snapshot
 from shared import keys
-from shared.cas import find_info
+from shared.cas import find_document, find_info
+from shared.documents import parse_lines
 from shared.objectstore import ObjectInfo, ObjectStore
-from shared.training import EvaluationRow, TrainingResult, find_document, parse_lines
+from shared.training import EvaluationRow, TrainingResult
 
 MOST_BYTES = 8 << 20
 """Datasets and evaluations that are larger are left out of the first page, which says so."""

@@ -9,8 +9,8 @@ from pydantic import AwareDatetime
 
 from shared import keys
 from shared.cycle import CycleState, Status
+from shared.documents import Frozen
 from shared.events import CLAIMED
-from shared.frozen import Frozen
 from shared.policy import Policy
 from shared.rates import Interval
 from shared.registry import Move

@@ -17,8 +17,8 @@ from itsdangerous import BadData, URLSafeSerializer
 from pydantic import AwareDatetime
 from werkzeug.datastructures import Headers
 
+from shared.documents import Frozen
 from shared.errors import RetuneError
-from shared.frozen import Frozen
 
 GOOD_FOR = timedelta(hours=1)
 SKEW = timedelta(minutes=1)

@@ -15,8 +15,8 @@ from functions.runtime import Ports
 from functions.states import find_state
 from shared.alias import find_production
 from shared.cycle import CycleState
+from shared.documents import Frozen
 from shared.errors import Refused
-from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.registry import Production
 from shared.wording import money

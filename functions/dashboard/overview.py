@@ -30,7 +30,7 @@ from functions.views.status import StatusReport, look
 from shared import keys
 from shared.backlog import Backlogs
 from shared.cycle import CycleState
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.head import FIRST_CYCLE, read_head
 from shared.policy import Evidence, TriggerDecision, decide_trigger
 from shared.verdict import ValidationReport, find_report

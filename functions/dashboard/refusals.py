@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 from functions.views.snapshot import Snapshot
 from shared import keys
 from shared.cas import find
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 QUARANTINE_DAYS = 7
 QUARANTINE_SHOWN = 5

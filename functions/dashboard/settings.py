@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from functions.dashboard.viewer import MOST_NAME
 from shared.config import BadSettings
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 AUDIENCE, OPERATORS, LOCAL_USER = "RETUNE_CONSOLE_AUDIENCE", "RETUNE_CONSOLE_OPERATORS", "RETUNE_CONSOLE_LOCAL_USER"
 _ON_CLOUD_RUN = "K_SERVICE"

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from shared.documents import Frozen
 from shared.events import MAX_TEXT_CHARS
-from shared.frozen import Frozen
 from shared.visible import visible
 
 MOST_REASON = 500

@@ -8,7 +8,7 @@ from functions.dashboard.audio import DATASET, audio_address
 from functions.runtime import Ports
 from functions.views.scan import Bound
 from functions.views.utterance import Mention, UtteranceStory, read_utterance
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.head import FIRST_CYCLE, read_head
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from collections.abc import Set as AbstractSet
 
+from shared.documents import Frozen
 from shared.events import MAX_NAME_CHARS
-from shared.frozen import Frozen
 
 VIA = " via console"
 MOST_NAME = MAX_NAME_CHARS - len(VIA)

@@ -14,7 +14,7 @@ def moment(at: datetime) -> Markup:
 
 
 def ago(length: timedelta) -> str:
-    """Return a length of time in words, in one unit: `12 s`, `3 min`, `5 h`, `2 days`."""
+    """Return a length of time in words; see `shared.wording.lasting`. What is still to come has lasted for 0 s."""
     return lasting(max(length.total_seconds(), 0.0))
 
 

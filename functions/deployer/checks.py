@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from shared.cycle import CycleState, Status
 from shared.ids import version_name
+from shared.manifest import ModelManifest, unsafe_files
 from shared.objectstore import ObjectInfo
-from shared.training import ModelManifest, unsafe_files
 from shared.verdict import ValidationReport
 
 

@@ -6,11 +6,12 @@ from functions.deployer.checks import check_base, check_files, check_report, che
 from functions.runtime import Ports
 from functions.states import find_state
 from shared import keys
-from shared.cas import find, find_info
+from shared.cas import find, find_document, find_info
+from shared.documents import sha256_hex
 from shared.errors import CorruptObject
 from shared.forgotten import became
 from shared.ids import version_name
-from shared.training import ModelManifest, find_document, sha256_hex
+from shared.manifest import ModelManifest
 from shared.verdict import parse_report
 
 

@@ -16,12 +16,24 @@ from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status, can_move, move
-from shared.events import CandidateAccepted, CandidateInconclusive, CandidateRejected, Event
+from shared.documents import document_bytes
+from shared.events import (
+    CandidateAccepted,
+    CandidateInconclusive,
+    CandidateRejected,
+    Event,
+)
 from shared.ids import version_name
 from shared.log import bind, log
 from shared.messages import parse_event
-from shared.registry import CODEC, Move, Production, Stale, events_of, state_of
-from shared.training import document_bytes
+from shared.registry import (
+    CODEC,
+    Move,
+    Production,
+    Stale,
+    events_of,
+    state_of,
+)
 
 HANDLED = (CandidateRejected, CandidateInconclusive, *get_args(MoveWanted))
 

@@ -15,13 +15,14 @@ from functions.runtime import Ports
 from shared import keys
 from shared.cycle import CycleState
 from shared.dataset import Row, judging_stratum, reported_again
+from shared.documents import parse_lines
 from shared.head import FIRST_CYCLE
 from shared.placement import as_member, tells
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
 from shared.scatter import distinct
 from shared.sizing import Measured
 from shared.splits import Split
-from shared.training import Clip, parse_lines
+from shared.training import Clip
 from shared.verdict import SetNumbers, ValidationReport, find_report
 from shared.wer_power import Holdout, weights_effect
 

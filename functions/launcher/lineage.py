@@ -8,9 +8,10 @@ from shared import keys
 from shared.alias import find_production
 from shared.cas import find
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines
 from shared.gold import GoldRecord
+from shared.manifest import ModelManifest
 from shared.objectstore import StoredObject
-from shared.training import ModelManifest, parse_document, parse_lines
 
 GOLD_CYCLES = 200
 """An error waits 90 days for a person's word: no more cycles than these can have made gold for it."""

@@ -24,14 +24,15 @@ from functions.runtime import Ports
 from functions.states import find_state, recent_states, running_cycle
 from shared import keys
 from shared.audio_source import AudioSource
-from shared.cas import Decision, apply_with_cas, create
+from shared.cas import Decision, apply_with_cas, create, find_document
 from shared.cycle import CODEC, CycleState, Status, move, open_cycle
+from shared.documents import document_bytes
 from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.head import begin_head, move_head, read_head
 from shared.policy import FORCED, TriggerDecision
 from shared.spend import why_stop
-from shared.training import TrainingResult, completed_event, document_bytes, find_document
+from shared.training import TrainingResult, completed_event
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)
 """A refusal stands no longer than this, however late its brake opens: an operator may have changed the policy."""

@@ -12,9 +12,10 @@ from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
 from shared import keys
 from shared.audio_source import AudioSource
-from shared.cas import create
+from shared.cas import create, find_document
 from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
 from shared.dataset import Apart, Row, clip, holdout_clips, unlabelled_clip
+from shared.documents import document_bytes, lines_bytes, parse_document, sha256_hex
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.head import FIRST_CYCLE
 from shared.line_objects import LinesObject, create_lines, find_lines, lines_of
@@ -23,21 +24,7 @@ from shared.placement import clip_member, splits_of_clips, untrained
 from shared.splits import cluster_of
 from shared.spool import Form, Spool
 from shared.suites import margin_of
-from shared.training import (
-    AnyClip,
-    BaseModelRef,
-    Clip,
-    ClipSet,
-    ObjectRef,
-    SetRole,
-    TrainingSpec,
-    UnlabelledClip,
-    document_bytes,
-    find_document,
-    lines_bytes,
-    parse_document,
-    sha256_hex,
-)
+from shared.training import AnyClip, BaseModelRef, Clip, ClipSet, ObjectRef, SetRole, TrainingSpec, UnlabelledClip
 
 
 @dataclass(frozen=True)

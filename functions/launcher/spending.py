@@ -6,10 +6,11 @@ from functions.runtime import Ports
 from functions.states import find_state
 from shared import keys
 from shared.budget import AttemptCost, attempt_costs
+from shared.cas import find_document
 from shared.cycle import CycleState, Status
 from shared.head import FIRST_CYCLE
 from shared.spend import Spend, spends
-from shared.training import Heartbeat, TrainingResult, find_document
+from shared.training import Heartbeat, TrainingResult
 
 MEASURED_CYCLES = 10
 """Costs of at least so many newest cycles are looked at, beyond the period of the budget."""

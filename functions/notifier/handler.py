@@ -8,12 +8,12 @@ from functions.notifier.webhooks import Webhook, WebhookRefused, post
 from shared import keys
 from shared.bus import Message
 from shared.cas import find
+from shared.documents import sha256_hex
 from shared.errors import CorruptObject, Retryable
 from shared.events import Event, Judged
 from shared.log import bind, log
 from shared.messages import parse_event
 from shared.objectstore import ObjectStore
-from shared.training import sha256_hex
 from shared.verdict import ValidationReport, parse_report
 
 Post = Callable[[Webhook, bytes, Mapping[str, str]], None]

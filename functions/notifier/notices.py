@@ -9,6 +9,7 @@ import hmac
 import json
 from typing import Literal
 
+from shared.documents import Frozen
 from shared.events import (
     CanaryEnded,
     CanaryStarted,
@@ -22,7 +23,6 @@ from shared.events import (
     ModelRolledBack,
     RegistryEvent,
 )
-from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.verdict import SetNumbers, ValidationReport
 from shared.wording import interval_in_points, percent

@@ -10,8 +10,8 @@ import requests
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from shared.config import LOOPBACK, BadSettings
+from shared.documents import Frozen
 from shared.errors import Retryable, RetuneError
-from shared.frozen import Frozen
 
 VARIABLE = "RETUNE_WEBHOOKS"
 TIMEOUT_S = 10.0

@@ -15,19 +15,21 @@ from functions.runtime import Ports
 from functions.sweeper.verdict import guard_ends, subjects
 from shared import keys
 from shared.alias import find_production
-from shared.cas import create, find
+from shared.cas import create, find, get_document
 from shared.cases import Closed, Resolved, case_of, resolved_events, with_cases
 from shared.corpora import CorpusClip, load_corpus, replace_corpus
 from shared.cycle import CODEC as STATES
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.documents import document_bytes, parse_lines
 from shared.head import FIRST_CYCLE
 from shared.ids import version_name
 from shared.log import log
+from shared.manifest import ModelManifest
 from shared.policy import CanaryPolicy
 from shared.registry import Production
 from shared.suites import Change, write_suite
-from shared.training import Clip, ModelManifest, TrainingSpec, document_bytes, get_document, parse_lines
+from shared.training import Clip, TrainingSpec
 
 BY = "sweeper"
 

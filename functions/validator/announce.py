@@ -1,8 +1,8 @@
 """The event that tells of a verdict; the sweeper announces with it as well, without the validator's statistics."""
 
+from shared.documents import sha256_hex
 from shared.events import CandidateAccepted, CandidateInconclusive, CandidateRejected, Judged
 from shared.ids import derived_event_id
-from shared.training import sha256_hex
 from shared.verdict import parse_report
 
 _EVENTS: dict[str, type[Judged]] = {

@@ -12,11 +12,11 @@ from shared import keys
 from shared.bus import Message
 from shared.cas import Decision, apply_with_cas, create, find
 from shared.cycle import CODEC, CycleState, Status, move
+from shared.documents import lines_bytes
 from shared.errors import InvariantBroken
 from shared.events import MAX_REASON_CHARS, TrainingCompleted, TrainingFailed, TrainingPreempted
 from shared.log import bind
 from shared.messages import parse_event
-from shared.training import lines_bytes
 from shared.verdict import ValidationReport, dump_report, parse_report
 
 BY = "validator"

@@ -16,22 +16,12 @@ from functions.validator.sizing import seen_spreads
 from shared import keys
 from shared.cases import Closed
 from shared.dataset import Row
+from shared.documents import document_bytes, iter_lines, parse_document, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.head import FIRST_CYCLE
+from shared.manifest import ModelManifest
 from shared.normalisation import BASIC
-from shared.training import (
-    Clip,
-    ClipSet,
-    EvaluationRow,
-    ModelManifest,
-    ObjectRef,
-    TrainingResult,
-    TrainingSpec,
-    document_bytes,
-    iter_lines,
-    parse_document,
-    sha256_hex,
-)
+from shared.training import Clip, ClipSet, EvaluationRow, ObjectRef, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport, find_report
 from shared.wer_compare import NotTestable
 

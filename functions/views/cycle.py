@@ -10,12 +10,13 @@ from functions.states import find_state
 from functions.views.dataset import DatasetView, view
 from shared import keys
 from shared.budget import AttemptCost
+from shared.cas import find_document
 from shared.cycle import CycleState
 from shared.dataset import Row
+from shared.documents import Frozen
 from shared.errors import NotFound
-from shared.frozen import Frozen
 from shared.registry import Move
-from shared.training import TrainingResult, find_document
+from shared.training import TrainingResult
 from shared.verdict import SetNumbers, ValidationReport, find_report
 from shared.wording import interval_in_points, percent
 

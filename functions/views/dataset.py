@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from shared.dataset import Row
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.splits import SPLITS, Split
 from shared.training import SetAside
 

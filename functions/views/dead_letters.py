@@ -4,7 +4,7 @@ from datetime import datetime
 
 from functions.wiring import dead_letter_topic, subscriptions
 from shared.backlog import Backlog, Backlogs, NotTold
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.wording import lasting
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from functions.runtime import Ports
 from shared import keys
 from shared.alias import find_production
+from shared.cas import find_document, get_document
+from shared.documents import Frozen
 from shared.errors import NotFound
-from shared.frozen import Frozen
 from shared.ids import version_name
+from shared.manifest import ModelManifest
 from shared.registry import Move, Production
-from shared.training import ModelManifest, find_document, get_document
 from shared.verdict import ValidationReport, find_report
 
 

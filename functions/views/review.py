@@ -3,8 +3,9 @@
 from functions.runtime import Ports
 from shared import keys
 from shared.cas import find
+from shared.documents import parse_lines
 from shared.gold import GoldRecord, ReviewItem
-from shared.training import UnlabelledClip, parse_lines
+from shared.training import UnlabelledClip
 
 
 def doubtful_gold(ports: Ports, cycle: int) -> list[ReviewItem]:

@@ -4,9 +4,10 @@ from functions.launcher.spending import read_attempts
 from functions.runtime import Ports
 from shared import keys
 from shared.budget import gpu_hours
+from shared.cas import find_document
 from shared.cycle import CycleState
-from shared.frozen import Frozen
-from shared.training import RunProgress, find_document
+from shared.documents import Frozen
+from shared.training import RunProgress
 
 
 class RunView(Frozen):

@@ -14,13 +14,14 @@ from functions.views.run import RunView, read_run
 from shared import keys, ledger
 from shared.alias import find_production
 from shared.backlog import Backlogs
+from shared.cas import find_document
 from shared.cycle import CycleState
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.head import FIRST_CYCLE, read_head
 from shared.registry import Production
 from shared.spend import Spend
 from shared.totals import Totals
-from shared.training import Heartbeat, find_document
+from shared.training import Heartbeat
 from shared.watch import Watch
 
 

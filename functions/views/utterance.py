@@ -11,16 +11,16 @@ from functions.views.scan import Bound, naming, scan, within
 from functions.views.snapshot import READ_THREADS
 from shared import keys, ledger
 from shared.alias import find_production
-from shared.cas import find, find_info
+from shared.cas import find, find_info, get_document
 from shared.cases import Closed
 from shared.dataset import Row
+from shared.documents import Frozen, parse_document
 from shared.errors import NotFound, Retryable
 from shared.events import Event, SttCorrection, Utterance
-from shared.frozen import Frozen
+from shared.manifest import ModelManifest
 from shared.messages import parse_stored
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.registry import Production
-from shared.training import ModelManifest, get_document, parse_document
 
 TRIES = 5
 

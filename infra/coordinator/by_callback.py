@@ -24,8 +24,10 @@ from shared.bus import Publisher
 from shared.cas import create
 from shared.clock import Clock
 from shared.code_identity import code_identity
+from shared.documents import document_bytes, lines_bytes, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.machine import Machine
+from shared.manifest import ModelManifest, digest_folder, unsafe_files
 from shared.normalisation import BASIC
 from shared.objectstore import ObjectStore
 from shared.tracing import OFF, Traces
@@ -36,17 +38,11 @@ from shared.training import (
     ClipSet,
     EvaluationRef,
     EvaluationRow,
-    ModelManifest,
     ObjectRef,
     SetAside,
     SetAsideReason,
     SetRole,
     TrainingResult,
-    digest_folder,
-    document_bytes,
-    lines_bytes,
-    sha256_hex,
-    unsafe_files,
 )
 from trainer.failures import RunFailed, RunStopped
 from trainer.heartbeat import why_unwanted

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.policy import Policy
 
 ELSEWHERE = {

@@ -25,6 +25,7 @@ from shared.cas import create
 from shared.clock import Clock, SystemClock
 from shared.config import BadSettings, Settings
 from shared.dir_store import DirStore
+from shared.documents import sha256_hex
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.head import read_head
 from shared.ids import new_token
@@ -32,7 +33,6 @@ from shared.messages import outgoing
 from shared.objectstore import ObjectStore
 from shared.stores import open_store
 from shared.totals import Totals
-from shared.training import sha256_hex
 
 FOLDER = Path(".retune/coordinator")
 BUCKET, CALLS = "retune-folder", "retune-folder-calls"

@@ -17,8 +17,10 @@ from infra.options import me
 from infra.people import Answer
 from shared import keys
 from shared.alias import find_production
+from shared.documents import sha256_hex
+from shared.manifest import ModelManifest
 from shared.registry import Production
-from shared.training import ModelManifest, ObjectRef, sha256_hex
+from shared.training import ObjectRef
 from trainer.spec import fetch_model
 
 

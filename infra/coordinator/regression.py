@@ -10,7 +10,7 @@ from infra.options import me
 from infra.suite_history import SuiteHistory, history
 from infra.suites import SuiteAdded, SuiteView, add_suite, list_suites
 from shared import keys
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.rates import Interval
 
 

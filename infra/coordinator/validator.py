@@ -7,7 +7,7 @@ from infra.coordinator.functions import Functions
 from infra.errors import Refused
 from shared import keys
 from shared.cas import find
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.ids import version_name
 from shared.policy import ValidationPolicy
 from shared.rates import Interval

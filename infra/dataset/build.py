@@ -17,6 +17,7 @@ from shared.bus import Outgoing
 from shared.clock import Clock
 from shared.config import Settings
 from shared.dataset import Row
+from shared.documents import parse_document, sha256_hex
 from shared.errors import CorruptObject
 from shared.events import SttError
 from shared.head import FIRST_CYCLE, read_head
@@ -24,7 +25,6 @@ from shared.line_objects import lines_of
 from shared.policy import Policy
 from shared.spool import Spool
 from shared.testing.memory_store import MemoryStore
-from shared.training import parse_document, sha256_hex
 
 FOLDER_BUCKET = "gs://prepared-here"
 ROWS = lines_of(Row, what="a dataset")

@@ -17,10 +17,9 @@ from infra.dataset.manifests import MEASURED, Form, Line, how_to_read, measured_
 from infra.errors import Refused
 from shared.audio_source import AudioPin, AudioSource
 from shared.dataset import Row
+from shared.documents import Frozen, lines_bytes, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.frozen import Frozen
 from shared.splits import Split
-from shared.training import lines_bytes, sha256_hex
 
 FOLDERS: Mapping[Split, str] = {"train": "train", "dev": "validation", "holdout": "test"}
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus"})

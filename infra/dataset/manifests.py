@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra.errors import Refused
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 Form = Literal["hf", "nemo", "lhotse"]
 Lines = Mapping[str, Sequence["Line"]]

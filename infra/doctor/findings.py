@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 Level = Literal["ok", "problem", "unknown"]
 

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.doctor.google import Answer, Google
+from shared.documents import Frozen
 from shared.events import TOPICS
-from shared.frozen import Frozen
 from shared.keys import PRODUCTION
 
 THREADS = 8

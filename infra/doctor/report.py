@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.doctor.findings import Finding
-from shared.frozen import Frozen
+from shared.documents import Frozen
 
 _MARKS = {"ok": Text("ok", style="green"), "problem": Text("PROBLEM", style="bold red"), "unknown": Text("unknown", style="yellow")}
 

@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
+from shared.manifest import ModelManifest
 from shared.registry import Move, Production
-from shared.training import ModelManifest, TrainingResult, TrainingSpec
+from shared.training import TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport
 
 Document = TypeVar("Document")

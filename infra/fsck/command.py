@@ -8,7 +8,7 @@ from rich.text import Text
 from infra.fsck.books import Books
 from infra.fsck.reading import read_books
 from infra.fsck.rules import RULES
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.objectstore import ObjectStore
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from infra.fsck.books import Problem
 from shared import keys
 from shared.cas import find
+from shared.documents import parse_document
 from shared.errors import CorruptObject, InvalidMessage
 from shared.events import Event
 from shared.ledger import Index
 from shared.messages import parse_stored
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.totals import TOTALS, Totals, count_events
-from shared.training import parse_document
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_ledger(store: ObjectStore, cycle: int, *, sealed: bool) -> ReadLedger:
     listed = {info.key: info for info in store.list(keys.ledger(cycle))}
     index = _index(store, cycle, problems)
     pending = set(index.pending)
-    live = [info for key, info in listed.items() if key.startswith(f"{keys.ledger(cycle)}segment-") and key not in pending]
+    live = [info for key, info in listed.items() if key.startswith(keys.segments(cycle)) and key not in pending]
     events: dict[str, Event] = {}
     totals = index.totals
     for key in index.parts:

@@ -23,30 +23,18 @@ from shared.cas import find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage, InvariantBroken, NotFound
 from shared.forgotten import Redaction
 from shared.head import FIRST_CYCLE, HEAD_LOST, read_head
+from shared.manifest import FileDigest, ModelManifest, digest_bytes, digest_file, unsafe_files
 from shared.objectstore import ObjectInfo, ObjectStore
 from shared.registry import CODEC as PRODUCTION
 from shared.registry import Move
-from shared.training import (
-    Clip,
-    FileDigest,
-    ModelManifest,
-    ObjectRef,
-    TrainingResult,
-    TrainingSpec,
-    digest_bytes,
-    digest_file,
-    parse_document,
-    parse_lines,
-    sha256_hex,
-    unsafe_files,
-)
+from shared.training import Clip, ObjectRef, TrainingResult, TrainingSpec
 from shared.verdict import parse_report
 
 REDACTIONS = f"{keys.FORGOTTEN}digests/"
-QUARANTINE = "quarantine/"
 IN_MEMORY_BYTES = 8 << 20
 """Files of models up to this size are read at once, larger ones through a file."""
 
@@ -98,7 +86,7 @@ def read_books(store: ObjectStore, *, full: bool = False, now: datetime | None =
     names = frozenset(info.key for info in store.list(""))
     reader = _Reader(store, names)
     found_head = _head(reader)
-    numbered = {keys.cycle_of(key) for key in names if key.startswith((keys.CYCLES, "ledger/")) and key.split("/")[1].isdigit()}
+    numbered = {keys.cycle_of(key) for key in names if key.startswith((keys.CYCLES, keys.LEDGERS)) and key.split("/")[1].isdigit()}
     cycles = range(FIRST_CYCLE, max(found_head or 0, *numbered, FIRST_CYCLE) + 1)
     datasets = reader.each(cycles, keys.dataset, lambda data: tuple(parse_lines(Row, data, what="dataset")))
     ledgers = {cycle: read_ledger(store, cycle, sealed=cycle in datasets) for cycle in cycles}
@@ -119,7 +107,7 @@ def read_books(store: ObjectStore, *, full: bool = False, now: datetime | None =
         if key != keys.registry_log(move.seq):
             reader.unreadable.append(Problem(key, f"move {int(Path(key).stem)}", f"move {move.seq}"))
     reports = reader.each(cycles, keys.report, parse_report)
-    quarantine = tuple(stored for key, stored in reader.under(QUARANTINE, _quarantined).items() for stored in (_named(stored, key),))
+    quarantine = tuple(stored for key, stored in reader.under(keys.QUARANTINE, _quarantined).items() for stored in (_named(stored, key),))
     return Books(
         head=head,
         ledgers={cycle: found.event_ids for cycle, found in ledgers.items() if cycle not in datasets},

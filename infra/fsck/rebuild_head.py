@@ -5,11 +5,10 @@ from infra.fsck.cycle_rules import no_cycle_is_missing
 from infra.fsck.reading import read_books
 from shared import keys
 from shared.cas import commit, find
+from shared.documents import Frozen, document_bytes, parse_document
 from shared.errors import CorruptObject
-from shared.frozen import Frozen
 from shared.head import Head
 from shared.objectstore import ABSENT, ObjectStore
-from shared.training import document_bytes, parse_document
 
 INSTEAD = "restore the bucket instead (docs/guides/operations.md, After a loss)"
 

@@ -4,9 +4,8 @@ from infra.fsck.books import Problem
 from infra.fsck.ledgers import stored_events
 from infra.fsck.reading import read_books
 from shared import ledger
-from shared.frozen import Frozen
+from shared.documents import Frozen, sha256_hex
 from shared.objectstore import ObjectStore
-from shared.training import sha256_hex
 
 
 class Recollected(Frozen):

@@ -26,13 +26,14 @@ from infra.local.corpus import Domain, Utterance, callers, make_utterance
 from infra.local.speech import write_wav
 from shared import keys
 from shared.config import Settings
+from shared.documents import sha256_hex
 from shared.ids import version_name
 from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC
 from shared.stores import open_store
 from shared.terminal import say
-from shared.training import ObjectRef, sha256_hex
+from shared.training import ObjectRef
 from trainer.acoustics import SAMPLE_RATE_HZ
 
 SAMPLE_RATE = 0.25

@@ -10,12 +10,12 @@ from functions.crossing import Declined
 from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC, CycleState
+from shared.documents import parse_document
 from shared.head import FIRST_CYCLE, read_head
 from shared.ids import version_name
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC as PRODUCTION
 from shared.registry import Production
-from shared.training import parse_document
 
 INTERVAL_S = 0.5
 LOOK_BACK = 3

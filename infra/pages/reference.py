@@ -19,11 +19,12 @@ from shared.forgotten import Forgotten, Redaction
 from shared.gold import GoldRecord
 from shared.head import Head
 from shared.ledger import Index
+from shared.manifest import ModelManifest
 from shared.policy import Policy
 from shared.registry import Move, Production
 from shared.suites import SuiteInfo
 from shared.told import Told
-from shared.training import Clip, EvaluationRow, Heartbeat, ModelManifest, RunProgress, TrainingResult, TrainingSpec
+from shared.training import Clip, EvaluationRow, Heartbeat, RunProgress, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport
 from shared.watch import Watch
 

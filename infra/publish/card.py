@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from functions.views.production import ModelView
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.ids import version_name
+from shared.manifest import ModelManifest
 from shared.rates import Interval
-from shared.training import ModelManifest
 from shared.verdict import ValidationReport
 from shared.wording import interval_in_percent, points, range_in_points
 

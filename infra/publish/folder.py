@@ -11,9 +11,10 @@ from infra.models import show_model
 from infra.publish.card import TASK, card_body, measured
 from shared import keys
 from shared.cas import find
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document, sha256_hex
 from shared.ids import version_name
-from shared.training import ModelManifest, ObjectRef, parse_document, sha256_hex
+from shared.manifest import ModelManifest
+from shared.training import ObjectRef
 from trainer.failures import RunFailed
 from trainer.spec import fetch_model
 

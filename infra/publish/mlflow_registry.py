@@ -15,9 +15,8 @@ from infra.publish.folder import export_folder, first_source
 from infra.publish.mlflow_client import mlflow_client
 from shared import keys
 from shared.cas import find
-from shared.frozen import Frozen
+from shared.documents import Frozen, sha256_hex
 from shared.ids import version_name
-from shared.training import sha256_hex
 from shared.verdict import SetNumbers, ValidationReport
 
 if TYPE_CHECKING:

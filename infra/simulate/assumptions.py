@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from infra.errors import Refused
+from shared.documents import Frozen
 from shared.events import Rate
-from shared.frozen import Frozen
 from shared.sizing import PRIOR_WER
 
 Origin = Literal["assumed", "given", "measured", "computed"]

@@ -9,8 +9,10 @@ from infra.simulate.learning import Earlier, fit_half_clips, fit_speed
 from infra.simulate.trainers import work_of
 from shared import keys
 from shared.cas import find
+from shared.documents import parse_document, parse_lines
+from shared.manifest import ModelManifest
 from shared.objectstore import ObjectStore
-from shared.training import Clip, ModelManifest, SetRole, TrainingConfig, TrainingResult, TrainingSpec, parse_document, parse_lines
+from shared.training import Clip, SetRole, TrainingConfig, TrainingResult, TrainingSpec
 from shared.verdict import parse_report
 
 HIGHEST_WER = 0.9

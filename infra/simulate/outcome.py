@@ -12,9 +12,9 @@ from infra.simulate.world import World
 from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status
-from shared.frozen import Frozen
+from shared.documents import Frozen, parse_document
 from shared.head import FIRST_CYCLE, read_head
-from shared.training import TrainingSpec, parse_document
+from shared.training import TrainingSpec
 
 HOUR_S = 3600.0
 _NUMBER = re.compile(r"\d[\d.,:T+%-]*")

@@ -15,6 +15,7 @@ from infra.simulate.speech import MOST_WORDS, Speech, Utterances, key_of, unifor
 from shared import keys, ledger
 from shared.cas import find
 from shared.dataset import Row
+from shared.documents import parse_lines, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic, Utterance
 from shared.head import FIRST_CYCLE, read_head
@@ -22,7 +23,6 @@ from shared.messages import parse_stored
 from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
 from shared.stores import open_store
-from shared.training import parse_lines, sha256_hex
 from shared.wer import count_word_errors
 
 UNKNOWN_WRONG = 0.2

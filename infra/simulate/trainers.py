@@ -19,9 +19,11 @@ from shared.bus import Publisher
 from shared.cas import apply_with_cas, create, find
 from shared.clock import Clock
 from shared.cycle import CODEC, decide_begin_training
+from shared.documents import document_bytes, lines_bytes, parse_document, parse_lines, sha256_hex
 from shared.events import TrainingEvent, TrainingPreempted
 from shared.gold import GoldRecord
 from shared.ids import derived_event_id
+from shared.manifest import FileDigest, ModelManifest
 from shared.messages import outgoing
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.training import (
@@ -32,9 +34,7 @@ from shared.training import (
     ClipSet,
     EvaluationRef,
     EvaluationRow,
-    FileDigest,
     Heartbeat,
-    ModelManifest,
     ObjectRef,
     ServingFigures,
     SetRole,
@@ -42,11 +42,6 @@ from shared.training import (
     TrainingSpec,
     UnlabelledClip,
     completed_event,
-    document_bytes,
-    lines_bytes,
-    parse_document,
-    parse_lines,
-    sha256_hex,
 )
 
 HOUR_S = 3600.0

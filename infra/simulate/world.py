@@ -20,6 +20,7 @@ from shared.audio_source import AudioSource
 from shared.bus import Message, Outgoing
 from shared.cas import find
 from shared.config import Settings
+from shared.documents import sha256_hex
 from shared.errors import InvalidMessage, InvariantBroken
 from shared.events import TOPICS, Event, Tick
 from shared.messages import outgoing
@@ -29,7 +30,6 @@ from shared.registry import CODEC, Production
 from shared.testing.clock import FakeClock
 from shared.testing.memory_bus import MemoryBus
 from shared.testing.memory_store import MemoryStore
-from shared.training import sha256_hex
 
 BUCKET = "gs://simulated-retune"
 MOST_DELIVERIES = 1_000_000

@@ -19,8 +19,8 @@ from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import variables_set
 from shared import ledger
 from shared.clock import SystemClock
+from shared.documents import Frozen
 from shared.events import Event, Tick
-from shared.frozen import Frozen
 from shared.head import read_head
 from shared.messages import outgoing
 from shared.policy import Policy

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.bundle import ROOT
-from shared.frozen import Frozen
+from shared.documents import Frozen
 from shared.messages import outgoing
 from tests.benchmarks._minute import CALL_S, Minute, Ops, driven, error
 
@@ -132,9 +132,9 @@ def common(rate: int, log_bytes: float, size: int) -> dict[str, float]:
 
 
 def ours(rate: int, minute: Minute, size: int) -> Bill:
-    """Group commit, compaction and a sweep each minute; each ledger's parts are read once for its dataset."""
+    """Group commit, compaction and a tick each minute; each ledger's parts are read once for its dataset."""
     share = rate / minute.errors  # of what was measured in a minute; of one error where each is alone
-    folding = min(1.0, rate / 2)  # of the sweeps: one segment is left until there is a second
+    folding = min(1.0, rate / 2)  # of the ticks: one segment is left until there is a second
     sweeping = minute.sweeping.times(folding) + minute.idle_sweeping.times(1 - folding)
     sweep_s = minute.sweep_s * folding + minute.idle_sweep_s * (1 - folding)
     ops = minute.collecting.times(share) + sweeping + Ops(b=2 * folding)
@@ -149,7 +149,7 @@ def ours(rate: int, minute: Minute, size: int) -> Bill:
         "vcpu": (busy_s + sweep_s) * MINUTES,
         "memory": (busy_s * COLLECTOR_GIB + sweep_s * SWEEPER_GIB) * MINUTES,
     }
-    late = f"a sweep takes {sweep_s:.0f} s: more than {SWEEPERS} sweepers do in a minute, so that compaction falls behind"
+    late = f"a tick takes {sweep_s:.0f} s: more than {SWEEPERS} sweepers do in a minute, so that compaction falls behind"
     return Bill(used=bill, hurdle=late if sweep_s > 60 * SWEEPERS else "")
 
 
@@ -273,7 +273,7 @@ def _counted(minutes: Mapping[int, Minute]) -> str:
             row("requests at a time, at most", lambda one: f"{one.most_in_flight}"),
             row("and on average, about", lambda one: f"{_at_once(one):.1f}"),
             row("processor time for 1,000 errors", lambda one: f"{one.cpu_s / one.errors * 1000:.1f} s"),
-            row("a sweep that folds: class A, B, not billed", lambda one: _ops(one.sweeping)),
+            row("a tick that folds: class A, B, not billed", lambda one: _ops(one.sweeping)),
             row("and how long it takes", lambda one: f"{one.sweep_s:.1f} s"),
             row("our log, an error", lambda one: f"{one.log_bytes / one.errors:.0f} bytes"),
             row("stored, an error", lambda one: f"{one.stored_bytes / one.errors:.0f} bytes"),
@@ -316,7 +316,7 @@ are the larger bill of most. So are the models' storage, the network of the trai
 {hurdles}
 
 Per-event designs are computed, not measured, and in their favour: no conflict of the counter is counted, no request is retried, the
-counter tells at no cost when a threshold is crossed, and no minute's sweep looks after anything. What their calls of the store take is the
+counter tells at no cost when a threshold is crossed, and no tick looks after anything. What their calls of the store take is the
 same {call_ms} ms, and one commit of Firestore as long. All three have each error pushed to a function, and share what that costs.
 
 ## Where ours goes
@@ -328,7 +328,7 @@ same {call_ms} ms, and one commit of Firestore as long. All three have each erro
 On the local stack ({machine}, {at}): collector and sweeper under functions-framework, Google's clients, {call_ms} ms a call of Cloud
 Storage, one finished cycle in the bucket, a linger of 20 ms. A minute of Poisson arrivals at 100 and 10,000 errors a minute, and at 1 a minute ten errors
 one by one, each of which also has the collector count, as it does when 10 s have passed. The busy time is that of one instance: at least
-one request under way, each stretch rounded up to 100 ms. Then the sweep that folds the minute, at 4 ms a call and with the difference
+one request under way, each stretch rounded up to 100 ms. Then the tick that folds the minute, at 4 ms a call and with the difference
 added for each of its calls, which come one after another.
 
 {counted}

@@ -47,13 +47,13 @@ from shared.bus import Message, Outgoing
 from shared.cas import find
 from shared.clock import SystemClock
 from shared.cycle import CODEC
+from shared.documents import document_bytes
 from shared.events import FINETUNE_TRIGGERS, STT_ERRORS, Event, ThresholdCrossed, Tick
 from shared.head import FIRST_CYCLE, Head, read_head
 from shared.messages import outgoing, parse_event
 from shared.policy import Policy
 from shared.pubsub import PubSubBus
 from shared.testing import builders
-from shared.training import document_bytes
 from tests.e2e.local_stack import CALLS, install_model
 
 DEADLINE_S = 30.0

@@ -34,17 +34,9 @@ def write_cycle(folder: Path, utterances: int, speakers: int) -> None:
     """Write all documents of a trained cycle into a folder store."""
     from shared import keys
     from shared.dir_store import DirStore
-    from shared.training import (
-        BaseModelRef,
-        ClipSet,
-        EvaluationRef,
-        ModelManifest,
-        ObjectRef,
-        TrainingResult,
-        TrainingSpec,
-        document_bytes,
-        sha256_hex,
-    )
+    from shared.documents import document_bytes, sha256_hex
+    from shared.manifest import ModelManifest
+    from shared.training import BaseModelRef, ClipSet, EvaluationRef, ObjectRef, TrainingResult, TrainingSpec
 
     store, rng, now = DirStore(folder), random.Random(1), datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -138,9 +130,9 @@ def judge_once(folder: Path) -> dict[str, float | str]:
     from shared.clock import SystemClock
     from shared.config import Settings
     from shared.dir_store import DirStore
+    from shared.documents import lines_bytes
     from shared.policy import Policy, ValidationPolicy
     from shared.testing.memory_bus import MemoryBus
-    from shared.training import lines_bytes
     from shared.verdict import dump_report
 
     clock = SystemClock()

@@ -6,7 +6,8 @@ import pytest
 
 from functions.dashboard import pages
 from shared import keys
-from shared.training import RunProgress, document_bytes, parse_document
+from shared.documents import document_bytes, parse_document
+from shared.training import RunProgress
 from tests.browser.console_server import Served, problems
 from tests.browser.page import Page
 from tests.console_world import HOSTILE, console_world

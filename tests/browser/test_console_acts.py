@@ -14,7 +14,7 @@ from infra.options import me
 from shared import keys
 from shared.cas import create
 from shared.cycle import CODEC, Status
-from shared.training import lines_bytes
+from shared.documents import lines_bytes
 from tests.browser.console_server import Served, problems
 from tests.browser.page import Page
 from tests.console_world import HOSTILE, console_world, wav_bytes

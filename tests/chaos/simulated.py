@@ -23,8 +23,8 @@ from functions.sweeper.handler import handler as sweeper
 from functions.validator.handler import handler as validator
 from shared import keys
 from shared.bus import Message
+from shared.documents import Frozen
 from shared.errors import InvalidMessage
-from shared.frozen import Frozen
 from shared.messages import parse_event
 from shared.policy import Policy
 from shared.registry import CODEC as PRODUCTION

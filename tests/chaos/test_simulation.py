@@ -10,12 +10,12 @@ import pytest
 from functions.deployer import handler as deployer
 from shared import keys, ledger
 from shared.cas import create
+from shared.documents import document_bytes
 from shared.events import Event
 from shared.head import read_head
 from shared.objectstore import ObjectStore
 from shared.registry import Move, events_of, state_of
 from shared.totals import TOTALS, count_events
-from shared.training import document_bytes
 from tests.chaos.acts import ACTS
 from tests.chaos.coverage import Coverage, crash_everywhere
 from tests.chaos.faulty import Point

@@ -22,13 +22,14 @@ from retune_client.registry import MODEL_SUFFIXES, Alias, Canary, Manifest, Mode
 from retune_client.sampling import MAX_VERSIONS
 from retune_client.testing import START, ManualClock, MemoryPublisher, Published
 
-from shared import training
+from shared import manifest as manifests
 from shared.bus import Message
+from shared.documents import document_bytes
 from shared.errors import InvalidMessage
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
+from shared.manifest import FileDigest, ModelManifest
 from shared.messages import outgoing, parse_event
 from shared.registry import CODEC, Command, Production, decide_canary, decide_promote
-from shared.training import FileDigest, ModelManifest, document_bytes
 
 FULL = Utterance(
     utterance_id="call-7/12",
@@ -120,16 +121,26 @@ def test_what_a_shadow_heard_arrives_with_the_sample_and_never_with_an_error() -
         sample_event(replace(utterance, shadow_version=None), STAMP, sample_rate=0.5)
 
 
-def test_a_correction_arrives_with_its_provenance() -> None:
+def test_a_correction_arrives_with_its_provenance_and_with_who_says_so_and_why() -> None:
     def correct(reporter: ErrorReporter) -> None:
         reporter.report_correction("call-7/12", "nach Lodz")
-        reporter.report_correction("call-7/12", "nach Łódź", reference_provenance="llm")
+        reporter.report_correction("call-7/12", "nach Łódź", reference_provenance="llm", by="ann", reason="the caller spelt it")
 
-    human, llm = map(parsed, published(correct))
-    assert isinstance(human, SttCorrection)
-    assert isinstance(llm, SttCorrection)
-    assert (human.utterance_id, human.reference, human.reference_provenance) == ("call-7/12", "nach Lodz", "human")
-    assert (llm.reference, llm.reference_provenance) == ("nach Łódź", "llm")
+    plain, full = map(parsed, published(correct))
+    assert isinstance(plain, SttCorrection)
+    assert isinstance(full, SttCorrection)
+    assert (plain.utterance_id, plain.reference, plain.reference_provenance) == ("call-7/12", "nach Lodz", "human")
+    assert (plain.by, plain.reason) == (None, None)
+    assert (full.reference, full.reference_provenance, full.by, full.reason) == ("nach Łódź", "llm", "ann", "the caller spelt it")
+
+
+@pytest.mark.parametrize("told", [{"by": "x" * 201}, {"reason": "x" * 2_001}, {"by": 7}], ids=lambda told: next(iter(told)))
+def test_a_correction_that_retune_would_refuse_is_not_published(told: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEventError, match=f"{next(iter(told))}: expected text of at most"):
+        correction_event("u", "nach Łódź", STAMP, **told)
+    fields = {**json.loads(correction_event("u", "nach Łódź", STAMP).data), **told}
+    with pytest.raises(InvalidMessage):
+        parsed(EventMessage("SttCorrection", json.dumps(fields).encode()))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +209,7 @@ def test_every_message_that_can_be_built_parses(utterance: Utterance, reference:
     builders: list[Callable[[], EventMessage]] = [
         lambda: error_event(utterance, STAMP, error_type=utterance.language, reference=reference),
         lambda: sample_event(utterance, STAMP, sample_rate=rate),
-        lambda: correction_event(utterance.utterance_id, reference or "", STAMP),
+        lambda: correction_event(utterance.utterance_id, reference or "", STAMP, by=utterance.speaker_id, reason=reference),
     ]
     for build in builders:
         try:
@@ -241,5 +252,5 @@ def test_the_manifest_that_the_trainer_writes_is_what_the_cache_verifies_and_bot
         ModelFile("config.json", "config.json", "a" * 64, 2, "AAAAAA=="),
         ModelFile("model.safetensors", "model.safetensors-2f", "b" * 64, 3, "AAAAAA=="),
     )
-    assert MODEL_SUFFIXES == training.MODEL_SUFFIXES
+    assert MODEL_SUFFIXES == manifests.MODEL_SUFFIXES
     assert parse_manifest(document_bytes(manifest), 12) == Manifest(12, files)

@@ -30,13 +30,13 @@ from shared.bus import Outgoing
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.cycle import Status
+from shared.documents import document_bytes
 from shared.events import STT_ERRORS, TOPICS, SttError
 from shared.gcs_store import GcsStore
 from shared.messages import outgoing
 from shared.pubsub import PubSubBus
 from shared.testing import builders
 from shared.testing.memory_bus import MemoryBus
-from shared.training import document_bytes
 
 PROJECT = "dead-letters"
 BUCKET = "retune-dead"

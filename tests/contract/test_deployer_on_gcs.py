@@ -11,11 +11,11 @@ from shared import keys
 from shared.bus import Message
 from shared.cycle import CODEC as STATES
 from shared.cycle import Status
+from shared.documents import parse_document
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC, Move
 from shared.testing import builders
-from shared.training import parse_document
 from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, meanwhile, quick_store
 from tests.world import World, trained_world
 

@@ -12,9 +12,9 @@ from functions.validator.handler import handle
 from shared import keys
 from shared.cycle import CODEC, Status
 from shared.dir_store import DirStore
+from shared.documents import sha256_hex
 from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
 from shared.testing.clock import FakeClock
-from shared.training import sha256_hex
 from shared.verdict import parse_report
 from tests.faults import Sink
 from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, meanwhile, quick_store

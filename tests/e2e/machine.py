@@ -12,8 +12,10 @@ from shared.audio_source import AudioSource
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dir_store import DirStore
+from shared.documents import document_bytes, parse_document
+from shared.manifest import ModelManifest
 from shared.testing.clock import START
-from shared.training import Clip, Heartbeat, ModelManifest, TrainingConfig, TrainingResult, document_bytes, parse_document
+from shared.training import Clip, Heartbeat, TrainingConfig, TrainingResult
 from trainer.testing import store_cycle, store_model, tones, wav_bytes, write_tiny_model
 
 PROJECT = "retune-local"

@@ -17,20 +17,11 @@ from infra.local.corpus import Domain, Utterance, callers, make_utterance
 from shared import keys
 from shared.audio_source import AudioSource
 from shared.cycle import CODEC, Status
+from shared.documents import parse_document, parse_lines
 from shared.gold import GoldConfig, GoldRecord
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
-from shared.training import (
-    Clip,
-    LoraConfig,
-    ObjectRef,
-    SetRole,
-    TrainingConfig,
-    TrainingResult,
-    UnlabelledClip,
-    parse_document,
-    parse_lines,
-)
+from shared.training import Clip, LoraConfig, ObjectRef, SetRole, TrainingConfig, TrainingResult, UnlabelledClip
 from tests.gold_server import MODEL, Asked, GoldServer, small_trust, status
 from trainer.attempt import Dependencies
 from trainer.gold.transcribers import open_transcriber

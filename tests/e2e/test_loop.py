@@ -36,9 +36,10 @@ from shared import keys
 from shared.cas import find
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines
 from shared.objectstore import ObjectStore
 from shared.stores import open_store
-from shared.training import EvaluationRow, Heartbeat, TrainingResult, TrainingSpec, parse_document, parse_lines
+from shared.training import EvaluationRow, Heartbeat, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport, parse_report
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]

@@ -11,8 +11,9 @@ import pytest
 from infra.processes import ROOT
 from shared import keys, ledger
 from shared.dir_store import DirStore
+from shared.documents import parse_document
 from shared.events import SttError, SttSample, SttTraffic
-from shared.training import ModelManifest, parse_document
+from shared.manifest import ModelManifest
 
 pytestmark = [
     pytest.mark.torch,

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from shared.audio_source import AudioPin, AudioSource
 from shared.dir_store import DirStore
+from shared.documents import sha256_hex
 from shared.errors import InvalidMessage, NotFound
+from shared.manifest import FileDigest
 from shared.testing.memory_store import MemoryStore
-from shared.training import FileDigest, sha256_hex
 from trainer.spec import parse_spec_uri
 
 PIECES = [

@@ -16,9 +16,11 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import torch
 
 from shared import keys
+from shared.documents import document_bytes, parse_document, sha256_hex
 from shared.errors import CorruptObject
+from shared.manifest import ModelManifest
 from shared.testing.memory_store import MemoryStore
-from shared.training import ModelManifest, ObjectRef, document_bytes, parse_document, sha256_hex
+from shared.training import ObjectRef
 from trainer.failures import RunFailed
 from trainer.folder_check import check_folder
 from trainer.importing import check_and_convert

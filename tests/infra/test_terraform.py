@@ -12,12 +12,12 @@ from functions.wiring import MAX_BACKOFF_S, MAX_DELIVERY_ATTEMPTS, MIN_BACKOFF_S
 from infra.bundle import RUNTIME, bundle_contents
 from shared.bus import Message
 from shared.config import VARIABLES, Settings
+from shared.documents import sha256_hex
 from shared.events import TOPICS, Event, FinetuneRequested, RollbackRequested, Tick
-from shared.keys import CYCLES, MODELS, QUARANTINE, VERDICTS
+from shared.keys import CYCLES, LEDGERS, MODELS, QUARANTINE, VERDICTS
 from shared.messages import parse_event
 from shared.policy import Policy
 from shared.testing.clock import START
-from shared.training import sha256_hex
 from tests.infra.conftest import made_or_skipped
 from tests.infra.inventory import GOLDEN, default_plan, inventory, resources
 from tests.infra.terraform import INFRA, Workspace
@@ -184,4 +184,4 @@ def test_functions_run_on_the_python_of_the_bundles(plan: dict[str, Any]) -> Non
 
 def test_the_folders_of_the_keys_are_managed(plan: dict[str, Any]) -> None:
     names = {after["name"] for after in of_type(plan, "google_storage_managed_folder").values()}
-    assert names == {CYCLES, MODELS, VERDICTS, QUARANTINE, "corpora/", "ledger/", "registry/", "runs/", "source/"}
+    assert names == {CYCLES, MODELS, VERDICTS, QUARANTINE, LEDGERS, "corpora/", "registry/", "runs/", "source/"}

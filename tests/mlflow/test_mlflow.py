@@ -20,7 +20,7 @@ from infra.people import Person
 from infra.publish.mlflow_client import fetch
 from infra.publish.mlflow_registry import Registered, publish
 from shared import keys
-from shared.training import digest_folder
+from shared.manifest import digest_folder
 from tests.unit.test_import_model import bring_in
 from tests.world import World
 

@@ -21,11 +21,11 @@ from shared.bus import Message
 from shared.cas import find
 from shared.cycle import CODEC as STATES
 from shared.cycle import CycleState, Status
+from shared.documents import parse_document
 from shared.errors import Retryable
 from shared.registry import CODEC, Move, Production, events_of
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
-from shared.training import parse_document
 from tests.faults import INJECTIONS, Sink, dies, heal, outcome_of
 from tests.interleave import interleave
 from tests.world import World, copy_of, trained_world

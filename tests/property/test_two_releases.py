@@ -18,13 +18,15 @@ from infra.fsck.command import fsck
 from shared import keys, ledger
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
+from shared.documents import parse_lines
 from shared.forgotten import Forgotten
 from shared.head import read_head
 from shared.ledger import Index
+from shared.manifest import ModelManifest
 from shared.registry import Production
 from shared.suites import SuiteInfo
 from shared.testing import builders
-from shared.training import ModelManifest, TrainingResult, TrainingSpec, parse_lines
+from shared.training import TrainingResult, TrainingSpec
 from shared.watch import Watch
 from tests.old_release import ARCHIVES, MixedWorld, Whose, unpack
 from tests.stored import GOLDEN_POLICY, releases
@@ -193,7 +195,7 @@ def test_the_previous_release_knows_every_field_and_word_that_this_one_may_write
             if schema.get("additionalProperties") is not False:  # of an event: unknown fields are ignored
                 found = {one for one in found if "=" in one}
             new |= {name: found} if found else {}
-    assert new == WRITTEN_ONLY_WHEN_USED, "the release before refuses these: see shared/frozen.py"
+    assert new == WRITTEN_ONLY_WHEN_USED, "the release before refuses these: see shared/documents.py"
 
 
 def test_a_new_field_or_word_would_be_seen() -> None:

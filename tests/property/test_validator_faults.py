@@ -20,12 +20,13 @@ from shared import keys
 from shared.bus import Message
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status
+from shared.documents import document_bytes, parse_document, sha256_hex
 from shared.errors import CorruptObject, InvariantBroken, Retryable
 from shared.events import TrainingCompleted
 from shared.testing import builders
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
-from shared.training import ObjectRef, TrainingResult, document_bytes, parse_document, sha256_hex
+from shared.training import ObjectRef, TrainingResult
 from shared.verdict import ValidationReport, parse_report
 from tests.faults import INJECTIONS, Sink, heal, outcome_of
 from tests.interleave import interleave

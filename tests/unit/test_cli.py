@@ -21,11 +21,11 @@ from infra.session import Session
 from shared import keys
 from shared.budget import BudgetPolicy
 from shared.bus import Outgoing
+from shared.documents import document_bytes
 from shared.events import FINETUNE_TRIGGERS, STT_ERRORS
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 from shared.policy import CanaryPolicy
 from shared.testing import builders
-from shared.training import document_bytes
 from tests.console_world import console_world
 from tests.world import POLICY, World, right
 from trainer.finetune.options import DEFAULT_MODEL, parse_options
@@ -251,7 +251,7 @@ def test_status_tells_loss_dev_wer_time_left_and_cost_as_the_console_does(monkey
     monkeypatch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(training)))
     answered = CliRunner().invoke(infra.cli.app, ["status"])
     shown = " ".join(answered.stdout.split())
-    assert "loss 0.712; dev WER 36.3% on errors, 7.4% on replay after epoch 7; about 5 min left in this phase" in shown
+    assert "loss 0.712; dev WER 36.3% on errors, 7.4% on replay after epoch 7; about 5.2 min left in this phase" in shown
     assert "so far 7 min of machine time, 0.17 USD" in shown
     run = json.loads(CliRunner().invoke(infra.cli.app, ["status", "--json"]).stdout)["run"]
     assert run == json.loads(read_overview(training.ports).status.model_dump_json())["run"]

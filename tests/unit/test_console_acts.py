@@ -24,10 +24,10 @@ from shared import keys
 from shared.bus import Outgoing
 from shared.cas import create
 from shared.cycle import Status
+from shared.documents import lines_bytes
 from shared.errors import Retryable
 from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, STT_ERRORS
 from shared.testing.clock import FakeClock
-from shared.training import lines_bytes
 from tests.console_client import Client, fields_of
 from tests.console_world import HOSTILE, console_world
 from tests.infra.grants import GrantedPublisher, GrantedStore

@@ -15,11 +15,12 @@ from functions.dashboard.details import read_cycle_details, read_model_details
 from infra import cycle_story, version_story
 from shared import keys
 from shared.cycle import Status
+from shared.documents import document_bytes, lines_bytes
 from shared.errors import NotFound
 from shared.gold import GoldRecord
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
-from shared.training import Clip, UnlabelledClip, document_bytes, lines_bytes
+from shared.training import Clip, UnlabelledClip
 from tests.console_world import HOSTILE, console, console_world, wav_bytes
 from tests.html_check import Element, read
 from tests.world import BUCKET, World
@@ -62,7 +63,7 @@ def test_a_cycle_is_told_from_its_opening_to_its_models_end(made: World) -> None
 def test_a_running_cycle_has_its_numbers_and_what_was_drawn_as_tables(training: World) -> None:
     page = look(training, "/cycles/5")
     text = page.one("section", id="training").text
-    for told in ("Time left in this phase about 5 min", "Loss of the last step 0.712", "Dev WER on errors 36.3%", "Cost so far 0.17 USD"):
+    for told in ("Time left in this phase about 5.2 min", "Loss of the last step 0.712", "Dev WER on errors 36.3%", "Cost so far 0.17 USD"):
         assert told in text
     assert "7 0.803 36.3% 7.4%" in text
     ended = look(training, "/cycles/4")

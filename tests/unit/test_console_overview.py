@@ -18,6 +18,7 @@ from functions.views.snapshot import Snapshot
 from infra import status
 from shared import keys
 from shared.cycle import Status
+from shared.documents import document_bytes
 from shared.errors import InvariantBroken, NotFound, Retryable
 from shared.head import Head
 from shared.policy import Policy
@@ -25,7 +26,7 @@ from shared.testing import builders
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
 from shared.totals import Totals
-from shared.training import EvaluationRow, document_bytes
+from shared.training import EvaluationRow
 from shared.watch import Subject, Verdict, Watch
 from tests.console_world import HOSTILE, console, console_world
 from tests.html_check import Element, read
@@ -74,7 +75,7 @@ def test_thresholds_are_shown_with_why_nothing_was_triggered(training: World) ->
 def test_the_running_cycle_is_shown_with_loss_dev_wer_time_left_and_cost(training: World) -> None:
     text = section(look(training), "run")
     assert "training 77 of 120; last sign of life 9 s ago" in text
-    for told in ("Time left in this phase about 5 min", "Loss of the last step 0.712", "Dev WER on errors 36.3%", "Cost so far 0.17 USD"):
+    for told in ("Time left in this phase about 5.2 min", "Loss of the last step 0.712", "Dev WER on errors 36.3%", "Cost so far 0.17 USD"):
         assert told in text
     assert "7 0.803 36.3% 7.4%" in text, "the last epoch's row"
 

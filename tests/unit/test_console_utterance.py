@@ -18,13 +18,13 @@ from infra import utterance
 from infra.errors import Refused
 from shared import keys
 from shared.compaction import compact
+from shared.documents import document_bytes, lines_bytes
 from shared.errors import NotFound, Retryable
 from shared.head import Head
 from shared.objectstore import ObjectInfo
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
-from shared.training import document_bytes, lines_bytes
 from tests.console_world import HOSTILE, console, console_world, wav_bytes
 from tests.html_check import Element, read
 from tests.world import BUCKET, World, copy_of

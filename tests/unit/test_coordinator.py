@@ -17,9 +17,10 @@ from infra.local.state_folder import only_one_in
 from infra.processes import ROOT, environment
 from shared import keys
 from shared.cycle import Status
+from shared.documents import parse_document
 from shared.errors import InvalidMessage
+from shared.manifest import ModelManifest
 from shared.policy import CanaryPolicy, Policy, SuitePolicy, ValidationPolicy
-from shared.training import ModelManifest, parse_document
 
 QUICK = Policy(min_trainable_clips=1, cooldown_s=0.0)
 CONFIG = FinetuningConfig(min_error_cases=60, auto_approve_finetuning=True, policy=QUICK)

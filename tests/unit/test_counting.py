@@ -16,11 +16,12 @@ from shared.budget import BudgetPolicy
 from shared.cas import find
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.documents import document_bytes
 from shared.head import read_head
 from shared.policy import Policy, TriggerDecision
 from shared.testing import builders
 from shared.testing.clock import START
-from shared.training import Heartbeat, document_bytes
+from shared.training import Heartbeat
 from tests.world import POLICY, World
 
 

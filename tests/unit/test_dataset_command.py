@@ -18,12 +18,13 @@ from infra.overlay import Overlay
 from infra.session import Session
 from shared import keys
 from shared.dataset import Row
+from shared.documents import parse_lines, sha256_hex
 from shared.errors import Conflict
 from shared.objectstore import ABSENT
 from shared.testing import builders
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
-from shared.training import SetAside, parse_lines, sha256_hex
+from shared.training import SetAside
 from tests.world import POLICY, World, copy_of, opened_world, trained_world
 
 Retune = Callable[..., Result]

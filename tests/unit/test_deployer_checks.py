@@ -7,10 +7,10 @@ import pytest
 
 from functions.deployer.checks import check_base, check_files, check_report, check_state
 from shared.cycle import Status
+from shared.manifest import FileDigest, ModelManifest
 from shared.objectstore import Generation, ObjectInfo
 from shared.testing.builders import cycle_state
 from shared.testing.clock import START
-from shared.training import FileDigest, ModelManifest
 from shared.verdict import ValidationReport
 
 REPORT, MANIFEST, OTHER = "a" * 64, "b" * 64, "f" * 64

@@ -9,11 +9,12 @@ from functions.validator.judge import judge
 from shared import keys
 from shared.cas import Decision, apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status, move
+from shared.documents import document_bytes, parse_document, sha256_hex
+from shared.manifest import FileDigest, ModelManifest
 from shared.objectstore import crc32c_base64
 from shared.registry import Move
 from shared.testing import builders
 from shared.testing.clock import START
-from shared.training import FileDigest, ModelManifest, document_bytes, parse_document, sha256_hex
 from shared.verdict import dump_report, parse_report
 from tests.world import POLICY, World
 

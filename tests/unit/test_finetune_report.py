@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
+from shared.manifest import FileDigest
 from shared.rates import Interval
-from shared.training import FileDigest, LambdaTrial, SetAside, TrainingConfig
+from shared.training import LambdaTrial, SetAside, TrainingConfig
 from trainer.finetune.decisions import DecidedClip, RunDecisions, Unreferenced
 from trainer.finetune.numbers import Rate
 from trainer.finetune.render import charts, points_with_interval, rate_with_interval, render_html, render_table

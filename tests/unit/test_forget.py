@@ -20,13 +20,13 @@ from shared.compaction import compact
 from shared.corpora import CorpusClip, load_corpus
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.documents import document_bytes, lines_bytes, parse_lines, sha256_hex
 from shared.forgotten import CODEC, Kind, Redaction, became, record_redaction
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.splits import cluster_of, split_of
 from shared.suites import find_info
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
-from shared.training import document_bytes, lines_bytes, parse_lines, sha256_hex
 from tests.world import BUCKET, POLICY, World, right, wrong
 
 KEY = b"a key that tests share"

@@ -16,13 +16,13 @@ from infra.fsck.recollect import recollect
 from infra.session import Session
 from shared import keys, ledger
 from shared.compaction import compact
+from shared.documents import sha256_hex
 from shared.errors import Retryable
 from shared.forgotten import Redaction, record_redaction
 from shared.objectstore import ABSENT
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.totals import TOTALS, Totals, count_events
-from shared.training import sha256_hex
 from tests.world import BUCKET, POLICY, World, wrong
 
 Spoil = Callable[[MemoryStore], object]

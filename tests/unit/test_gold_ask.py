@@ -12,11 +12,11 @@ import pytest
 pytest.importorskip("openai", reason="the extra `trainer` is not installed")
 
 from shared.dir_store import DirStore
+from shared.documents import sha256_hex
 from shared.errors import CorruptObject
 from shared.gold import GoldBudget, GoldConfig
 from shared.objectstore import ObjectStore
 from shared.testing.memory_store import MemoryStore
-from shared.training import sha256_hex
 from tests.gold_server import MODEL, Asked, Fault, GoldServer, body, content, cut, small_trust, status
 from trainer.gold.ask import FRUITLESS_CLIPS, GoldAnswer, GoldAnswers, ask_all, wait_s
 from trainer.gold.problems import GoldUnavailable

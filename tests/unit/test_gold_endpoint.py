@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("openai", reason="the extra `trainer` is not installed")
 
+from shared.documents import sha256_hex
 from shared.gold import GoldConfig
-from shared.training import sha256_hex
 from tests.gold_server import CHAT, MODEL, TRANSCRIPTIONS, GoldServer, Sent, body, cut, small_trust, status
 from trainer.gold.endpoint import MAX_REPLY_BYTES, Endpoint, find_key
 from trainer.gold.problems import GoldUnavailable, RequestFailed

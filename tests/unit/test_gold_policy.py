@@ -13,12 +13,13 @@ from shared import keys
 from shared.cas import create
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.documents import lines_bytes, parse_document, parse_lines
 from shared.events import SttCorrection
 from shared.gold import GoldConfig, GoldRecord, ReviewItem
 from shared.ledger import read_events
 from shared.policy import Policy
 from shared.testing import builders
-from shared.training import Clip, TrainingSpec, UnlabelledClip, lines_bytes, parse_document, parse_lines
+from shared.training import Clip, TrainingSpec, UnlabelledClip
 from tests.world import POLICY, World
 
 GOLD = GoldConfig(base_url="https://llm.example/v1", model="gold-1")

@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from shared.documents import sha256_hex
 from shared.gold import GoldConfig
-from shared.training import sha256_hex
 from trainer.gold.prompt import (
     TOKENS_AROUND,
     Dialect,

@@ -14,9 +14,10 @@ from shared import keys
 from shared.code_identity import code_identity
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines, sha256_hex
 from shared.head import read_head
+from shared.manifest import ModelManifest
 from shared.testing import builders
-from shared.training import ModelManifest, parse_document, parse_lines, sha256_hex
 from tests.unit.test_cli import Settling
 from tests.world import POLICY, World
 

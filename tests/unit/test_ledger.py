@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shared import compaction, keys, ledger
 from shared.cas import commit, create, find
 from shared.compaction import collect_garbage, compact
+from shared.documents import document_bytes, parse_document
 from shared.errors import CorruptObject, InvariantBroken, Retryable
 from shared.events import Event
 from shared.head import KnownHead, begin_head, move_head, read_head
@@ -20,7 +21,6 @@ from shared.testing.builders import correction, error, sample, traffic
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
 from shared.totals import Totals, count_events
-from shared.training import document_bytes, parse_document
 
 HOUR = timedelta(hours=1)
 

@@ -5,11 +5,11 @@ from unittest.mock import patch
 import pytest
 
 from shared import line_objects
+from shared.documents import lines_bytes, sha256_hex
 from shared.errors import CorruptObject, NotFound
 from shared.line_objects import create_lines, find_lines, get_lines, lines_of
 from shared.testing.memory_store import MemoryStore
 from shared.told import Told
-from shared.training import lines_bytes, sha256_hex
 
 FORM = lines_of(Told, what="told")
 LINES = [Told(recording=(f"r{number}",), company=()) for number in range(20)]

@@ -13,12 +13,12 @@ from infra.session import Session
 from shared import keys, ledger
 from shared.alias import find_production
 from shared.cycle import Status
+from shared.documents import document_bytes
 from shared.errors import InvariantBroken
 from shared.head import Head, begin_head, move_head, read_head
 from shared.objectstore import StoredObject
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
-from shared.training import document_bytes
 from tests.world import POLICY, World
 
 CYCLES = 2

@@ -14,11 +14,12 @@ import infra.model_gc
 import infra.models_cli
 from shared import keys
 from shared.cycle import Status
+from shared.documents import document_bytes, parse_document, sha256_hex
 from shared.head import begin_head
+from shared.manifest import FileDigest, ModelManifest
 from shared.objectstore import crc32c_base64
 from shared.registry import CODEC, Move
 from shared.testing import builders
-from shared.training import FileDigest, ModelManifest, document_bytes, parse_document, sha256_hex
 from tests.unit.test_cli import Retune, last_line, session_of
 from tests.world import POLICY, World
 

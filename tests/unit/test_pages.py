@@ -101,7 +101,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "guides" / "deploy" / "index.html").is_file()
 
 
-NO_KEYS = {"padded", "beyond_cycle", "cycle_of"}
+NO_KEYS = {"padded", "beyond_cycle", "cycle_of", "segments", "parts"}
 """Functions of `shared.keys` that return no object's key."""
 
 

@@ -4,12 +4,12 @@ from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
 from shared import keys
 from shared.dataset import Row
+from shared.documents import lines_bytes
 from shared.line_objects import get_lines, lines_of
 from shared.splits import History, cluster_of
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
-from shared.training import lines_bytes
 
 KEY = b"a key that tests share"
 NOBODY = Corpora(suites=(), replay=())

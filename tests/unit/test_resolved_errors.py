@@ -24,13 +24,14 @@ from shared.cases import IN_ONE_EVENT, MOST_CASES, Closed, Resolved, case_of, re
 from shared.corpora import CorpusClip, load_corpus
 from shared.cycle import Status
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines
 from shared.errors import Retryable
 from shared.policy import CanaryPolicy
 from shared.splits import cluster_of
 from shared.suites import Change, find_info, write_suite
 from shared.testing import builders
 from shared.testing.clock import START
-from shared.training import Clip, TrainingSpec, parse_document, parse_lines
+from shared.training import Clip, TrainingSpec
 from shared.verdict import ValidationReport, parse_report
 from tests.world import POLICY, World, right, wrong
 

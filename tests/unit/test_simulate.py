@@ -21,11 +21,12 @@ from infra.simulate.world import World as Simulated
 from shared import keys
 from shared.cas import find
 from shared.dir_store import DirStore
+from shared.documents import parse_document
 from shared.events import SttError, SttSample, SttTraffic
 from shared.policy import Policy
 from shared.testing import builders
 from shared.testing.clock import START, FakeClock
-from shared.training import TrainingResult, TrainingSpec, parse_document
+from shared.training import TrainingResult, TrainingSpec
 from shared.verdict import parse_report
 from tests.world import World, trained_world
 

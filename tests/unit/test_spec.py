@@ -2,9 +2,10 @@
 
 from shared import keys
 from shared.cas import find
+from shared.documents import parse_document, sha256_hex
 from shared.policy import Policy
 from shared.testing.builders import error
-from shared.training import TrainingSpec, parse_document, sha256_hex
+from shared.training import TrainingSpec
 from tests.faults import Killed
 from tests.world import POLICY, World
 

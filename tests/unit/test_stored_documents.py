@@ -15,10 +15,12 @@ from shared.cases import Closed, Resolved
 from shared.corpora import CorpusClip
 from shared.cycle import CycleState, Status
 from shared.dataset import Row
+from shared.documents import parse_document, parse_lines, sha256_hex
 from shared.forgotten import Forgotten, Redaction
 from shared.gold import GoldRecord
 from shared.head import Head, read_head
 from shared.ledger import Index
+from shared.manifest import ModelManifest
 from shared.messages import parse_stored
 from shared.policy import Policy
 from shared.registry import Move, Production
@@ -27,17 +29,7 @@ from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.told import Told
 from shared.totals import TOTALS, Totals
-from shared.training import (
-    Clip,
-    EvaluationRow,
-    Heartbeat,
-    ModelManifest,
-    TrainingResult,
-    TrainingSpec,
-    parse_document,
-    parse_lines,
-    sha256_hex,
-)
+from shared.training import Clip, EvaluationRow, Heartbeat, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport
 from shared.watch import Watch
 from tests import stored

@@ -18,13 +18,14 @@ from infra.suites import MANY_LOOKS, add_suite, show_suite
 from shared import keys
 from shared.cas import find
 from shared.corpora import CorpusClip, load_corpus
+from shared.documents import lines_bytes, parse_document, parse_lines, sha256_hex
 from shared.errors import Conflict
 from shared.head import begin_head
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.splits import cluster_of, split_of
 from shared.suites import DEFAULT_MARGIN, Change, find_info, suite_names, write_suite
 from shared.testing import builders
-from shared.training import Clip, TrainingSpec, lines_bytes, parse_document, parse_lines, sha256_hex
+from shared.training import Clip, TrainingSpec
 from shared.verdict import dump_report, parse_report
 from tests.world import POLICY, World, right, wrong
 

@@ -25,11 +25,12 @@ from infra.session import Session
 from shared import keys
 from shared.bus import Outgoing
 from shared.corpora import CorpusClip
+from shared.documents import lines_bytes
 from shared.gold import GoldRecord
 from shared.policy import CanaryPolicy
 from shared.terminal import TextConsole, say
 from shared.testing import builders
-from shared.training import UnlabelledClip, lines_bytes
+from shared.training import UnlabelledClip
 from shared.visible import visible
 from tests.world import POLICY, World
 

@@ -8,11 +8,11 @@ from functions.launcher.window import read_window
 from shared import keys
 from shared.corpora import CorpusClip
 from shared.dataset import Row
+from shared.documents import lines_bytes, parse_lines
 from shared.errors import CorruptObject
 from shared.splits import cluster_of, member
 from shared.testing.builders import error, pin
 from shared.told import news, parse_told, told_bytes
-from shared.training import lines_bytes, parse_lines
 from tests.faults import Killed
 from tests.world import POLICY, World
 

@@ -16,8 +16,9 @@ from infra.train import progress, why_not
 from shared import keys
 from shared.cas import apply_with_cas
 from shared.cycle import CODEC, Status
+from shared.documents import document_bytes
 from shared.testing import builders
-from shared.training import Heartbeat, document_bytes
+from shared.training import Heartbeat
 from tests.world import POLICY, World, opened_world
 
 Retune = Callable[..., Result]

@@ -18,7 +18,9 @@ from shared.bus import Outgoing
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.dir_store import DirStore
+from shared.documents import parse_document, parse_lines, sha256_hex
 from shared.errors import Retryable
+from shared.manifest import ModelManifest
 from shared.objectstore import ObjectStore
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
@@ -28,15 +30,11 @@ from shared.training import (
     EvaluationRow,
     Heartbeat,
     LoraConfig,
-    ModelManifest,
     RunProgress,
     SetRole,
     TrainingConfig,
     TrainingResult,
     completed_event,
-    parse_document,
-    parse_lines,
-    sha256_hex,
 )
 from trainer.attempt import Dependencies
 from trainer.failures import RunFailed, RunPreempted, RunStopped

@@ -8,9 +8,10 @@ from functions.validator.judge import judge
 from functions.validator.report import render_html
 from shared import keys
 from shared.cycle import Status
+from shared.documents import document_bytes, parse_document, sha256_hex
 from shared.policy import Policy, SuitePolicy, ValidationPolicy
 from shared.testing import builders
-from shared.training import Clip, ServingFigures, TrainingResult, TrainingSpec, document_bytes, parse_document, sha256_hex
+from shared.training import Clip, ServingFigures, TrainingResult, TrainingSpec
 from shared.verdict import ValidationReport, parse_report
 from tests.world import POLICY, World, right, wrong
 

@@ -5,9 +5,10 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime
 
+from shared.documents import Frozen
 from shared.events import Digest, ReferenceProvenance
-from shared.frozen import Frozen
-from shared.training import FileDigest, SetAside
+from shared.manifest import FileDigest
+from shared.training import SetAside
 from shared.wer import count_word_errors_batch
 from trainer.finetune.folder import Condition
 from trainer.finetune.numbers import ScoredClip

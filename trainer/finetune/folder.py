@@ -16,9 +16,9 @@ from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
+from shared.documents import sha256_hex
 from shared.errors import RetuneError
 from shared.normalisation import normalise
-from shared.training import sha256_hex
 from trainer.spec import sha256_of_file
 
 Condition = Literal["clean", "noisy"]

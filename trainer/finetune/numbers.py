@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from shared.documents import Frozen
 from shared.events import ReferenceProvenance
-from shared.frozen import Frozen
 from shared.multiplicity import holm
 from shared.normalisation import normalise
 from shared.rates import Interval

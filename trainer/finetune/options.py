@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.documents import Frozen
 from shared.errors import RetuneError
-from shared.frozen import Frozen
 from shared.gold import GoldConfig
 from shared.training import LoraConfig, SpecAugment, TrainingConfig
 

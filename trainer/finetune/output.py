@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from shared.documents import document_bytes, parse_document
 from shared.errors import CorruptObject
-from shared.training import document_bytes, parse_document
 from shared.whole_file import put_whole
 from trainer.finetune.options import Options, UsageError, flag_of
 

@@ -16,9 +16,11 @@ from importlib.metadata import version
 from rich.console import Console
 
 from shared.clock import Clock, SystemClock
+from shared.documents import document_bytes, lines_bytes, parse_document
 from shared.errors import CorruptObject, RetuneError
+from shared.manifest import digest_folder
 from shared.terminal import TextConsole, say
-from shared.training import SetAside, SetRole, digest_folder, document_bytes, lines_bytes, parse_document
+from shared.training import SetAside, SetRole
 from shared.whole_file import put_whole
 from trainer.attempt import PACKAGES
 from trainer.data import UsableClip

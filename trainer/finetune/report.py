@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
+from shared.documents import Frozen
 from shared.events import Digest, ReferenceProvenance
-from shared.frozen import Frozen
 from shared.normalisation import BASIC
 from shared.training import LambdaTrial, SetAside, TrainingConfig
 from shared.wer import count_word_errors_batch

@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from shared.cas import commit, find
+from shared.documents import Frozen
 from shared.errors import Conflict, CorruptObject
 from shared.events import Digest
-from shared.frozen import Frozen
 from shared.objectstore import ABSENT, ObjectStore
 
 

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from struct import pack
 from typing import Literal, get_args
 
+from shared.documents import sha256_hex
 from shared.gold import GoldConfig
-from shared.training import sha256_hex
 from trainer.gold.problems import GoldUnavailable, Problem, ProblemKind, RequestFailed, explain
 from trainer.gold.question import GoldQuestion, Usage
 from trainer.gold.transcribers import open_endpoint, transcriber_at

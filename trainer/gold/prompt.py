@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from shared.documents import sha256_hex
 from shared.gold import GoldConfig
-from shared.training import sha256_hex
 from trainer.gold.question import GoldQuestion, Usage
 
 TOKENS_AROUND = 256

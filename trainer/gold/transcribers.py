@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from shared.documents import sha256_hex
 from shared.errors import CorruptObject
 from shared.gold import GoldConfig
-from shared.training import sha256_hex
 from trainer.gold.problems import RequestFailed
 from trainer.gold.prompt import Dialect, chat_fields, next_dialect, transcription_fields
 from trainer.gold.question import GoldQuestion, GoldTranscriber, Reply

@@ -9,9 +9,9 @@ from infra.local.demo.plan import SUITE, DemoPlan
 from infra.local.demo.speech_source import People, duration_s, utterances, wav_bytes
 from shared import keys
 from shared.corpora import Corpus, CorpusClip, copy_audio
+from shared.documents import lines_bytes
 from shared.objectstore import ObjectStore
 from shared.suites import Change, write_suite
-from shared.training import lines_bytes
 
 Advance = Callable[[int], None]
 

@@ -9,8 +9,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from shared import keys
 from shared.cas import find
 from shared.cycle import CODEC, CycleState, Status
+from shared.documents import parse_document
 from shared.objectstore import ObjectStore
-from shared.training import Heartbeat, parse_document
+from shared.training import Heartbeat
 
 POLL_S = 0.4
 

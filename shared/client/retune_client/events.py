@@ -20,6 +20,8 @@ MAX_TEXT_CHARS = 10_000
 MAX_VERSION = 999_999
 MAX_SECONDS = 366 * 86_400.0
 MAX_LABEL_CHARS = 100
+MAX_NAME_CHARS = 200
+MAX_REASON_CHARS = 2_000
 MAX_MESSAGE_BYTES = 256 * 1024
 
 Provenance = Literal["human", "llm"]
@@ -120,7 +122,15 @@ def sample_event(utterance: Utterance, stamp: Stamp, *, sample_rate: float) -> E
     return _message("SttSample", fields)
 
 
-def correction_event(utterance_id: str, reference: str, stamp: Stamp, *, provenance: Provenance = "human") -> EventMessage:
+def correction_event(
+    utterance_id: str,
+    reference: str,
+    stamp: Stamp,
+    *,
+    provenance: Provenance = "human",
+    by: str | None = None,
+    reason: str | None = None,
+) -> EventMessage:
     """Return an `SttCorrection`: what was really said in an utterance that is reported before or after.
 
     Raises:
@@ -133,6 +143,8 @@ def correction_event(utterance_id: str, reference: str, stamp: Stamp, *, provena
         "utterance_id": _identifier("utterance_id", utterance_id),
         "reference": _text("reference", reference, MAX_TEXT_CHARS),
         "reference_provenance": _provenance(provenance),
+        "by": _text("by", by, MAX_NAME_CHARS),
+        "reason": _text("reason", reason, MAX_REASON_CHARS),
     }
     return _message("SttCorrection", fields)
 

@@ -158,9 +158,26 @@ class ErrorReporter:
             )
         )
 
-    def report_correction(self, utterance_id: str, reference: str, *, reference_provenance: Provenance = "human") -> None:
-        """Report what was really said in an utterance that was or will be reported or sampled."""
-        self._put(lambda: _traced(correction_event(utterance_id, reference, self._stamp(), provenance=reference_provenance)))
+    def report_correction(
+        self,
+        utterance_id: str,
+        reference: str,
+        *,
+        reference_provenance: Provenance = "human",
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Report what was really said in an utterance that was or will be reported or sampled.
+
+        Args:
+            utterance_id: the service's name of it.
+            reference: what was said, at most 10,000 characters.
+            reference_provenance: whose word that is.
+            by: who says so, at most 200 characters; None = a user of the service.
+            reason: why, in their words, at most 2,000 characters.
+        """
+        provenance = reference_provenance
+        self._put(lambda: _traced(correction_event(utterance_id, reference, self._stamp(), provenance=provenance, by=by, reason=reason)))
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Publish now what waits, traffic counts and spool included; tell whether all of it was published within `timeout` seconds."""

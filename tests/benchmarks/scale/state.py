@@ -16,9 +16,11 @@ from shared.audio_source import AudioPin
 from shared.cas import WRITE_ID
 from shared.corpora import CorpusClip
 from shared.dataset import Row, clip
+from shared.documents import document_bytes, lines_bytes
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
 from shared.head import Head
 from shared.ids import derived_event_id
+from shared.manifest import ModelManifest
 from shared.objectstore import ObjectStore, crc32c_base64
 from shared.policy import Policy
 from shared.registry import Move, Production
@@ -26,7 +28,6 @@ from shared.splits import cluster_of, split_of
 from shared.testing.builders import CALLS
 from shared.testing.clock import FakeClock
 from shared.totals import TOTALS, Totals, count_events
-from shared.training import ModelManifest, document_bytes, lines_bytes
 from tests import stored
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

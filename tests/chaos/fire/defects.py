@@ -12,9 +12,9 @@ from functions.launcher import opening
 from shared import keys
 from shared.bus import Message
 from shared.cas import find
+from shared.documents import sha256_hex
 from shared.head import KnownHead, begin_head
 from shared.registry import CODEC
-from shared.training import sha256_hex
 
 WRITTEN_AFTER_S = 1.5
 
