@@ -16,11 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from functions.acts.people import promote
 from functions.launcher.states import find_state
 from functions.runtime import Ports
 from functions.views.production import ModelView, find_model, read_moves
 from infra.errors import Refused
-from infra.people import Answer, Person, promote
+from infra.people import Answer, Person, ask
 from infra.processes import environment
 from infra.publish.mlflow_client import SCHEME, fetch
 from shared import keys
@@ -109,7 +110,7 @@ def import_model(
     if make_stable or (make_stable is None and (production is None or production.stable is None)):
         tell(f"making {version_name(version)} stable")
         named = person.model_copy(update={"reason": person.reason or f"imported from {source}"[:1000]})
-        promotion = promote(ports, named, version, override=True)
+        promotion = ask(ports, named, promote, version, override=True)
     return Imported(version=version, files=manifest.files, details=details, promotion=promotion)
 
 

@@ -9,8 +9,9 @@ import infra.model_check
 import infra.model_diff
 import infra.model_gc
 import infra.models
-import infra.people
 import infra.publish.mlflow_registry
+from functions.acts import people
+from infra.acts_cli import asked
 from infra.errors import OK, REFUSED
 from infra.model_tables import render_check, render_diff, render_gc, render_model, render_models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
@@ -65,10 +66,7 @@ def models_withdraw(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Mark a version that serves nobody as one that comes back only by an override."""
-    number = version_number(version)
-    with answering(), open_session() as session:
-        answer = infra.people.withdraw(session.ports, person(by, reason, wait, timeout), number)
-    answer_with(answer, as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.withdraw, version_number(version)), as_json=as_json)
 
 
 @models.command("pin")
@@ -76,10 +74,7 @@ def models_pin(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Keep a version's files, whatever the retention says."""
-    number = version_number(version)
-    with answering(), open_session() as session:
-        answer = infra.people.pin(session.ports, person(by, reason, wait, timeout), number, pinned=True)
-    answer_with(answer, as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.pin, version_number(version), pinned=True), as_json=as_json)
 
 
 @models.command("unpin")
@@ -87,10 +82,7 @@ def models_unpin(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Leave a version's files to the retention again."""
-    number = version_number(version)
-    with answering(), open_session() as session:
-        answer = infra.people.pin(session.ports, person(by, reason, wait, timeout), number, pinned=False)
-    answer_with(answer, as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.pin, version_number(version), pinned=False), as_json=as_json)
 
 
 @models.command("verify")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import infra.acts_cli
 import infra.cli
 import infra.model_gc
 import infra.models_cli
@@ -33,7 +34,7 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    for module in (infra.cli, infra.models_cli):
+    for module in (infra.cli, infra.acts_cli, infra.models_cli):
         monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner, Result
 
+import infra.acts_cli
 import infra.cli
 import infra.corpora_cli
 import infra.dataset_cli
@@ -126,6 +127,7 @@ def world() -> World:
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for module in (
         infra.cli,
+        infra.acts_cli,
         infra.explain_cli,
         infra.dlq_cli,
         infra.models_cli,
