@@ -10,22 +10,22 @@ import typer
 import infra.doctor.command
 import infra.doctor.google
 import infra.doctor.report
-import infra.forget
+import infra.forget.command
 import infra.review
 import infra.shadow
 import infra.status
 import infra.watching
 from infra.acts_cli import approve, canary, cancel, promote, rollback, trigger
-from infra.corpora_cli import replay, suite
-from infra.dataset_cli import dataset
-from infra.dlq_cli import dlq
+from infra.corpora.cli import replay, suite
+from infra.dataset.cli import dataset
+from infra.dlq.cli import dlq
 from infra.errors import EXIT_CODES, OK, REFUSED
-from infra.explain_cli import explain
-from infra.models_cli import models
+from infra.explain.cli import explain
+from infra.fsck.cli import registry
+from infra.models.cli import models
 from infra.options import By, Json, Reason, version_number
-from infra.registry_cli import registry
 from infra.session import open_session, read_policy
-from infra.simulate_cli import simulate
+from infra.simulate.cli import simulate
 from infra.terminal import answering, show
 from infra.trace_cli import trace
 from infra.train_cli import train_command
@@ -196,8 +196,8 @@ def forget(
     if len(chosen) != 1:
         raise typer.BadParameter("say who: one of --speaker, --session, --utterance")
     with answering(), open_session() as session_:
-        report = infra.forget.forget(session_.ports, *chosen[0], by=by, dry_run=dry_run)
-    show(report, infra.forget.render(report), as_json=as_json)
+        report = infra.forget.command.forget(session_.ports, *chosen[0], by=by, dry_run=dry_run)
+    show(report, infra.forget.command.render(report), as_json=as_json)
 
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}

@@ -25,10 +25,10 @@ from functions.acts.people import Act
 from functions.collector.handler import Collector
 from functions.push import serve
 from functions.push_async import serve_async
-from infra import dlq, dlq_drop
+from infra.dlq import letters, show
+from infra.dlq.quarantine import drop_quarantined, refuse_replay
 from infra.errors import Refused
 from infra.people import Answer, Person, ask
-from infra.quarantine import drop_quarantined, refuse_replay
 from infra.session import Session
 from shared import keys
 from shared.bus import Message, Outgoing
@@ -291,8 +291,8 @@ def one_malformed(_: Path) -> list[Step]:
     with world.recording():
         world.bus.publish(Outgoing(STT_ERRORS, b'{"utterance_id": "u1"}', {"type": "SttError", "v": "1"}))
         world.settle()
-        (refused,) = dlq.list_dead(session).quarantined
-        (shown,) = dlq_drop.show_refused(session, refused.key)
+        (refused,) = letters.list_dead(session).quarantined
+        (shown,) = show.show_refused(session, refused.key)
         with suppress(Refused):
             refuse_replay(world.store, refused.key)
         dropped = drop_quarantined(world.store, refused.key, by="ana", reason="the sender is mended")

@@ -12,8 +12,9 @@ from functions.views.production import ModelView
 from infra import status
 from infra.coordinator.functions import Functions
 from infra.coordinator.quiet import logging_to
-from infra.model_tables import render_models
-from infra.models import Convert, Imported, convert_with_trainer, import_model, list_models, show_model
+from infra.models.importing import Convert, Imported, convert_with_trainer, import_model
+from infra.models.stored import list_models, show_model
+from infra.models.tables import render_models
 from infra.options import me
 from infra.people import Answer, ask
 from shared import keys

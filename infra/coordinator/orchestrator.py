@@ -7,7 +7,7 @@ from functions.crossing import announce_crossing, find_declined
 from functions.launcher.opening import announce_result
 from functions.launcher.states import find_state, running_cycle
 from infra.coordinator.functions import Functions
-from infra.explain import explain
+from infra.explain.decision import explain
 from infra.options import me
 from infra.people import Answer, ask
 from infra.train import STARTABLE, train

@@ -10,7 +10,7 @@ import pytest
 
 from functions.wiring import MAX_BACKOFF_S, MAX_DELIVERY_ATTEMPTS, MIN_BACKOFF_S, READS, dead_letter_topic, subscription_name
 from infra.bundle import RUNTIME, bundle_contents
-from infra.quarantine import QUARANTINE
+from infra.dlq.quarantine import QUARANTINE
 from shared.bus import Message
 from shared.config import VARIABLES, Settings
 from shared.events import TOPICS, Event, FinetuneRequested, RollbackRequested, Tick

@@ -12,12 +12,13 @@ from typer.testing import CliRunner, Result
 
 import infra.acts_cli
 import infra.cli
-import infra.dlq_cli
-import infra.explain_cli
-import infra.models_cli
+import infra.dlq.cli
+import infra.explain.cli
+import infra.models.cli
 from functions.dashboard.overview import read_overview
 from functions.wiring import READS, dead_letter_topic, subscription_name
-from infra.finetune import DEMO_MARK, run, with_shipped_model
+from infra.finetune import run, with_shipped_model
+from infra.local.baseline import DEMO_MARK
 from infra.session import Session
 from shared import keys
 from shared.budget import BudgetPolicy
@@ -32,7 +33,7 @@ from tests.world import POLICY, World, right
 from trainer.finetune.options import DEFAULT_MODEL, parse_options
 
 Retune = Callable[..., Result]
-WITH_SESSIONS = (infra.cli, infra.acts_cli, infra.explain_cli, infra.dlq_cli, infra.models_cli)
+WITH_SESSIONS = (infra.cli, infra.acts_cli, infra.explain.cli, infra.dlq.cli, infra.models.cli)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from functions.views.dead_letters import subscriptions
 from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name
+from infra.dlq.quarantine import QUARANTINE, Quarantined, look
 from infra.errors import Refused
-from infra.quarantine import QUARANTINE, Quarantined, look
 from infra.session import Session
 from infra.wording import when
 from shared.bus import Outgoing, Received

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functions.acts.people import withdraw
 from functions.launcher.states import find_state, newest_states
 from functions.runtime import Ports
-from infra.models import complete_versions
+from infra.models.stored import complete_versions
 from infra.people import Person, ask
 from shared import keys
 from shared.alias import find_production
