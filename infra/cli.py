@@ -10,23 +10,23 @@ import typer
 import infra.doctor.command
 import infra.doctor.google
 import infra.doctor.report
-import infra.forget
-import infra.people
+import infra.forget.command
 import infra.review
 import infra.shadow
 import infra.status
 import infra.watching
-from infra.corpora_cli import replay, suite
-from infra.dataset_cli import dataset
-from infra.dlq_cli import dlq
+from infra.acts_cli import approve, canary, cancel, promote, rollback, trigger
+from infra.corpora.cli import replay, suite
+from infra.dataset.cli import dataset
+from infra.dlq.cli import dlq
 from infra.errors import EXIT_CODES, OK, REFUSED
-from infra.explain_cli import explain
-from infra.models_cli import models
-from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
-from infra.registry_cli import registry
+from infra.explain.cli import explain
+from infra.fsck.cli import registry
+from infra.models.cli import models
+from infra.options import By, Json, Reason, version_number
 from infra.session import open_session, read_policy
-from infra.simulate_cli import simulate
-from infra.terminal import answer_with, answering, show
+from infra.simulate.cli import simulate
+from infra.terminal import answering, show
 from infra.trace_cli import trace
 from infra.train_cli import train_command
 from shared.clock import SystemClock
@@ -47,7 +47,6 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=E
 
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")]
-CycleArgument = Annotated[int | None, typer.Argument(min=1, help="A cycle; by default the one that runs.")]
 
 LOCAL = Path(".retune")
 
@@ -163,80 +162,8 @@ def doctor(
     raise typer.Exit(REFUSED if diagnosis.problems else OK)
 
 
-@app.command(rich_help_panel=ACT)
-def trigger(by: By, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
-    """Start a cycle now: skips thresholds, cooldown and approval; nothing else."""
-    with answering(), open_session() as session:
-        answer = infra.people.trigger(session.ports, person(by, reason, wait, timeout))
-    answer_with(answer, as_json=as_json)
-
-
-@app.command(rich_help_panel=ACT)
-def approve(
-    by: By,
-    cycle: CycleArgument = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
-) -> None:
-    """Let the cycle that awaits approval go on."""
-    with answering(), open_session() as session:
-        answer = infra.people.approve(session.ports, person(by, reason, wait, timeout), cycle)
-    answer_with(answer, as_json=as_json)
-
-
-@app.command(rich_help_panel=ACT)
-def cancel(
-    by: By,
-    cycle: CycleArgument = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
-) -> None:
-    """Cancel the cycle that runs; its errors go into the next one."""
-    with answering(), open_session() as session:
-        answer = infra.people.cancel(session.ports, person(by, reason, wait, timeout), cycle)
-    answer_with(answer, as_json=as_json)
-
-
-@app.command(rich_help_panel=ACT)
-def promote(
-    by: By,
-    version: VersionArgument,
-    override: Annotated[bool, typer.Option("--override", help="Without evidence, on your word; needs a reason.")] = False,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
-) -> None:
-    """Make an accepted version stable."""
-    number = version_number(version)
-    if override and not reason:
-        raise typer.BadParameter("--override needs --reason: it stays in the audit log for ever")
-    with answering(), open_session() as session:
-        answer = infra.people.promote(session.ports, person(by, reason, wait, timeout), number, override=override)
-    answer_with(answer, as_json=as_json)
-
-
-@app.command(rich_help_panel=ACT)
-def canary(
-    by: By,
-    version: VersionArgument,
-    percent: Annotated[
-        int | None, typer.Option(min=0, max=99, help="Share of the sessions; 0 = transcribe beside, serve nobody; by default the policy's.")
-    ] = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
-) -> None:
-    """Serve an accepted version to a share of the sessions; its errors there decide whether it is promoted."""
-    number = version_number(version)
-    with answering(), open_session() as session:
-        answer = infra.people.canary(session.ports, person(by, reason, wait, timeout), number, percent)
-    answer_with(answer, as_json=as_json)
+for act in (trigger, approve, cancel, promote, canary):
+    app.command(rich_help_panel=ACT)(act)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -251,21 +178,7 @@ def shadow(
     show(report, infra.shadow.render(report), as_json=as_json)
 
 
-@app.command(rich_help_panel=ACT)
-def rollback(
-    by: By,
-    version: Annotated[str | None, typer.Argument(help="A live version; by default the canary, else the stable one.")] = None,
-    to: Annotated[str | None, typer.Option(help="The earlier stable version to serve then; by default the last good one.")] = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
-) -> None:
-    """Withdraw a live version and serve the last good one before it."""
-    number, target = (None if text is None else version_number(text) for text in (version, to))
-    with answering(), open_session() as session:
-        answer = infra.people.rollback(session.ports, person(by, reason, wait, timeout), number, target)
-    answer_with(answer, as_json=as_json)
+app.command(rich_help_panel=ACT)(rollback)
 
 
 @app.command(rich_help_panel=ACT)
@@ -283,8 +196,8 @@ def forget(
     if len(chosen) != 1:
         raise typer.BadParameter("say who: one of --speaker, --session, --utterance")
     with answering(), open_session() as session_:
-        report = infra.forget.forget(session_.ports, *chosen[0], by=by, dry_run=dry_run)
-    show(report, infra.forget.render(report), as_json=as_json)
+        report = infra.forget.command.forget(session_.ports, *chosen[0], by=by, dry_run=dry_run)
+    show(report, infra.forget.command.render(report), as_json=as_json)
 
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}

@@ -7,11 +7,9 @@ import os
 from collections.abc import Sequence
 
 from infra.errors import OK, REFUSED, USAGE
+from infra.local.baseline import DEMO_MARK, MODEL_DIR
 from shared.terminal import say
 from trainer.finetune.options import Options, UsageError, parse_llm, parse_options
-
-DEMO_MARK = "made-by-retune.json"
-"""`python -m infra.local.speech` leaves it in its folder: such speech is what the shipped model was made for."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,8 +29,6 @@ def with_shipped_model(options: Options) -> Options:
     folder = options.audio_dir
     if "model" in options.model_fields_set or not (folder / DEMO_MARK).is_file():
         return options
-    from infra.local.baseline import MODEL_DIR
-
     say(f"{folder} is speech that we made and no --model is named: taking the small model that ships, {MODEL_DIR}", err=True)
     return options.model_copy(update={"model": str(MODEL_DIR)})
 

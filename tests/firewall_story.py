@@ -8,7 +8,7 @@ from hypothesis import currently_in_test_context, event
 from hypothesis import strategies as st
 
 from functions.launcher.seal import read_split_key
-from infra.corpora import wall_to_judging, wall_to_training
+from infra.corpora.admission import wall_to_judging, wall_to_training
 from shared import keys
 from shared.audio_source import AudioPin
 from shared.cas import find

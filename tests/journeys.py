@@ -20,13 +20,15 @@ from starlette.types import Message as Part
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
+from functions.acts import people
+from functions.acts.people import Act
 from functions.collector.handler import Collector
 from functions.push import serve
 from functions.push_async import serve_async
-from infra import dlq, dlq_drop, people
+from infra.dlq import letters, show
+from infra.dlq.quarantine import drop_quarantined, refuse_replay
 from infra.errors import Refused
-from infra.people import Answer, Person
-from infra.quarantine import drop_quarantined, refuse_replay
+from infra.people import Answer, Person, ask
 from infra.session import Session
 from shared import keys
 from shared.bus import Message, Outgoing
@@ -224,9 +226,9 @@ class _AtOnce:
         return message_id
 
 
-def ask(world: World, act: Callable[..., Answer], *arguments: int | None, follows: Callable[[], bool] = lambda: True) -> Answer:
+def typed(world: World, act: Callable[..., Act | Answer], *arguments: int | None, follows: Callable[[], bool] = lambda: True) -> Answer:
     """Do what a person does on the command line; `follows` waits for what follows outside of the world."""
-    return act(replace(world.ports, publisher=_AtOnce(world, follows)), Person(by="ana", reason="to see"), *arguments)
+    return ask(replace(world.ports, publisher=_AtOnce(world, follows)), Person(by="ana", reason="to see"), act, *arguments)
 
 
 def heard(served: Served[Recogniser]) -> tuple[int, str]:
@@ -256,7 +258,7 @@ def one_trigger(_: Path) -> list[Step]:
     world = PushedWorld()
     others(world, range(20))
     with world.recording():
-        answer = ask(world, people.trigger)
+        answer = typed(world, people.trigger)
     assert (answer.outcome, world.state(1).forced) == ("accepted", True)
     return world.recorder.steps
 
@@ -264,7 +266,7 @@ def one_trigger(_: Path) -> list[Step]:
 def one_declined_trigger(_: Path) -> list[Step]:
     world = PushedWorld()
     with world.recording():
-        assert ask(world, people.trigger).outcome == "refused"
+        assert typed(world, people.trigger).outcome == "refused"
     return world.recorder.steps
 
 
@@ -277,7 +279,7 @@ def one_rollback(folder: Path) -> list[Step]:
     with world.recording(), service(world, folder) as router:
         assert heard(router.choose("a call")) == (1, SPOKEN)
         assert (folder / "000000").is_dir()
-        answer = ask(world, people.rollback, 1, follows=lambda: router.wait_for(0, WAIT_S))
+        answer = typed(world, people.rollback, 1, follows=lambda: router.wait_for(0, WAIT_S))
         assert heard(router.choose("a call")) == (0, HEARD)
     assert (answer.outcome, world.production().withdrawn) == ("accepted", (1,))
     return world.recorder.steps
@@ -289,8 +291,8 @@ def one_malformed(_: Path) -> list[Step]:
     with world.recording():
         world.bus.publish(Outgoing(STT_ERRORS, b'{"utterance_id": "u1"}', {"type": "SttError", "v": "1"}))
         world.settle()
-        (refused,) = dlq.list_dead(session).quarantined
-        (shown,) = dlq_drop.show_refused(session, refused.key)
+        (refused,) = letters.list_dead(session).quarantined
+        (shown,) = show.show_refused(session, refused.key)
         with suppress(Refused):
             refuse_replay(world.store, refused.key)
         dropped = drop_quarantined(world.store, refused.key, by="ana", reason="the sender is mended")

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from infra.forget import forget
+from infra.forget.command import forget
 from shared import keys
 from shared.cas import find
 from shared.compaction import compact

@@ -17,7 +17,7 @@ from functions.launcher.trainers import TrainerRun
 from functions.runtime import Ports
 from infra.coordinator.job import TrainedModel, TrainingCallback, TrainingClip, TrainingJob, Transcribe
 from infra.coordinator.recording import suffix_of
-from infra.models import convert_with_trainer
+from infra.models.importing import convert_with_trainer
 from shared import keys
 from shared.audio_source import AudioSource
 from shared.bus import Publisher

@@ -5,16 +5,18 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.text import Text
 
+from functions.acts import people
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from functions.views.production import ModelView
-from infra import people, status
+from infra import status
 from infra.coordinator.functions import Functions
 from infra.coordinator.quiet import logging_to
-from infra.model_tables import render_models
-from infra.models import Convert, Imported, convert_with_trainer, import_model, list_models, show_model
+from infra.models.importing import Convert, Imported, convert_with_trainer, import_model
+from infra.models.stored import list_models, show_model
+from infra.models.tables import render_models
 from infra.options import me
-from infra.people import Answer
+from infra.people import Answer, ask
 from shared import keys
 from shared.alias import find_production
 from shared.documents import sha256_hex
@@ -68,15 +70,15 @@ class ModelDeployer:
         percent = functions.ports.settings.policy.canary.percent
         on_canary = self.production.canary is not None and self.production.canary.version == version
         if percent is not None and not override and not on_canary:
-            return people.canary(functions.ports, person, version, percent)
-        return people.promote(functions.ports, person, version, override=override)
+            return ask(functions.ports, person, people.canary, version, percent)
+        return ask(functions.ports, person, people.promote, version, override=override)
 
     def rollback(self, version: int | None = None, *, to: int | None = None, reason: str | None = None) -> Answer:
         """Withdraw a live version (None = the canary, else the stable one); the last good one serves, or the one in `to`.
 
         Where nothing can be rolled back the answer says so: `outcome` is `refused`.
         """
-        return people.rollback(self._functions.ports, self._functions.person(me(), reason), version, to)
+        return ask(self._functions.ports, self._functions.person(me(), reason), people.rollback, version, to)
 
     def watch(self) -> list[str]:
         """Look once at what the sweeper looks at every minute, and do what it does.

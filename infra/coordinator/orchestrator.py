@@ -2,14 +2,14 @@
 
 from typing import TypedDict
 
+from functions.acts import people
 from functions.crossing import announce_crossing, find_declined
 from functions.launcher.opening import announce_result
 from functions.states import find_state, running_cycle
-from infra import people
 from infra.coordinator.functions import Functions
-from infra.explain import explain
+from infra.explain.decision import explain
 from infra.options import me
-from infra.people import Answer
+from infra.people import Answer, ask
 from infra.train import STARTABLE, train
 from shared.compaction import compact
 from shared.cycle import CycleState, Status
@@ -55,11 +55,11 @@ class FinetuningOrchestrator:
 
     def approve(self, *, reason: str | None = None, by: str | None = None) -> Answer:
         """Let the cycle that awaits approval go on; its training begins with the next `run_complete_workflow`."""
-        return people.approve(self._functions.ports, self._functions.person(by or me(), reason), None)
+        return ask(self._functions.ports, self._functions.person(by or me(), reason), people.approve, None)
 
     def cancel(self, *, reason: str | None = None, by: str | None = None) -> Answer:
         """Cancel the cycle that runs; its errors go into the next one."""
-        return people.cancel(self._functions.ports, self._functions.person(by or me(), reason), None)
+        return ask(self._functions.ports, self._functions.person(by or me(), reason), people.cancel, None)
 
     def running(self) -> CycleState | None:
         """Return the cycle that has not ended."""
@@ -80,7 +80,7 @@ class FinetuningOrchestrator:
         return self._force() if force else self._cross()
 
     def _force(self) -> tuple[CycleState | None, list[str]]:
-        answer = people.trigger(self._functions.ports, self._functions.person(me(), None))
+        answer = ask(self._functions.ports, self._functions.person(me(), None), people.trigger)
         return (self.running(), []) if answer.outcome == "accepted" else (None, [answer.text])
 
     def _cross(self) -> tuple[CycleState | None, list[str]]:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from infra.coordinator.functions import Functions
 from infra.coordinator.validator import ModelValidator
-from infra.corpora import Adding
-from infra.corpus_source import Convert, convert_with_trainer, read_offer
+from infra.corpora.admission import Adding
+from infra.corpora.source import Convert, convert_with_trainer, read_offer
+from infra.corpora.suite_history import SuiteHistory, history
+from infra.corpora.suites import SuiteAdded, SuiteView, add_suite, list_suites
 from infra.options import me
-from infra.suite_history import SuiteHistory, history
-from infra.suites import SuiteAdded, SuiteView, add_suite, list_suites
 from shared import keys
 from shared.documents import Frozen
 from shared.rates import Interval

@@ -8,7 +8,7 @@ from functions.launcher.seal import make_dataset, seal_before
 from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from functions.states import find_state
-from infra.corpus_source import Offer
+from infra.corpora.source import Offer
 from infra.errors import Refused
 from infra.overlay import Overlay
 from shared import keys, ledger

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.finetune import DEMO_MARK
+from infra.local.baseline import DEMO_MARK
 from infra.local.speech import Voice, synthesiser, variants, voices, write_wav
 from trainer.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
 

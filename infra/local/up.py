@@ -13,7 +13,7 @@ from infra.local.baseline import MODEL_DIR
 from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import export_lines
 from infra.local.watch import News, Watcher
-from infra.models import import_model
+from infra.models.importing import import_model
 from infra.people import Person
 from infra.processes import environment
 from shared import keys

@@ -7,7 +7,7 @@ from pathlib import Path
 from functions.runtime import Ports
 from functions.views.production import ModelView
 from infra.errors import Refused
-from infra.models import show_model
+from infra.models.stored import show_model
 from infra.publish.card import TASK, card_body, measured
 from shared import keys
 from shared.cas import find

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from functions.runtime import Ports
 from functions.views.production import ModelView
-from infra.models import show_model
+from infra.models.stored import show_model
 from infra.publish.card import lineage
 from infra.publish.folder import export_folder, first_source
 from infra.publish.mlflow_client import mlflow_client

@@ -20,7 +20,7 @@ from retune_client import ModelRouter
 from functions.runtime import Ports
 from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import variables_set
-from infra.models import import_model
+from infra.models.importing import import_model
 from infra.people import Person
 from infra.session import Session, open_session
 from shared.bus import Outgoing

@@ -10,7 +10,7 @@ import pytest
 from markupsafe import escape
 
 from functions.validator.report import render_html as validation_page
-from infra.suite_history import Look, SuiteHistory, history_page
+from infra.corpora.suite_history import Look, SuiteHistory, history_page
 from shared.rates import Interval
 from tests.browser.page import Page
 from tests.unit.test_finetune_report import decided

@@ -18,7 +18,7 @@ from functions.dashboard.handler import Console
 from functions.views.dead_letters import DeadLetters, read_dead_letters
 from functions.views.status import without_time
 from functions.wiring import dead_letter_topic, subscriptions
-from infra import dlq
+from infra.dlq import letters
 from infra.local.pubsub_server import PubSubServer
 from infra.session import Session
 from shared.backlog import NotTold
@@ -209,7 +209,7 @@ def test_status_and_the_console_show_them_and_how_to_act(bus: MemoryBus, served:
     assert json.loads(status("--json"))["dead"]["waiting"][0]["waiting"] == 2
     assert "collector-stt-errors-dead 2 0 s" in section()
     assert "retune dlq replay --all" in section()
-    assert len(dlq.pull_all(Session(world.ports, bus), ["collector-stt-errors"])["collector-stt-errors"]) == 2
+    assert len(letters.pull_all(Session(world.ports, bus), ["collector-stt-errors"])["collector-stt-errors"]) == 2
 
     before = infra.status.look(world.ports, backlogs=backlogs)
     world.clock.advance(timedelta(minutes=5).total_seconds())

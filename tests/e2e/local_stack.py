@@ -11,7 +11,7 @@ from google.cloud import pubsub_v1
 from functions.runtime import Ports
 from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import variables_set
-from infra.models import import_model
+from infra.models.importing import import_model
 from infra.people import Person
 from infra.session import Session, open_session
 from infra.waiting import wait_for

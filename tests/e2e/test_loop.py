@@ -29,7 +29,7 @@ from infra.local.demo.service import SpeechService
 from infra.local.demo.speech_source import people, utterances
 from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import variables_set
-from infra.models import import_model
+from infra.models.importing import import_model
 from infra.people import Person
 from infra.session import open_session
 from shared import keys

@@ -14,7 +14,7 @@ from google.cloud import storage
 from typer.testing import CliRunner
 
 import infra.cli
-import infra.dlq
+import infra.dlq.letters
 from functions.launcher.local import LocalLauncher
 from infra.errors import Unreachable
 from infra.local.emulator import find_emulator
@@ -60,7 +60,7 @@ def test_sixty_errors_start_a_trainer_and_a_second_stack_finds_the_bucket_as_it_
         with urllib.request.urlopen(stack.console, timeout=DEADLINE_S) as page:
             assert "v0 is stable; cycle 1 preparing" in page.read().decode()
         with session() as opened:
-            assert infra.dlq.list_dead(opened) == infra.dlq.DlqReport(dead=(), quarantined=(), quarantined_total=0)
+            assert infra.dlq.letters.list_dead(opened) == infra.dlq.letters.DlqReport(dead=(), quarantined=(), quarantined_total=0)
         if kind == "embedded":  # the emulator numbers its messages from 1 each time, and takes 8 s to start
             assert infra_answers("status", "--json")["running"]["state"]["status"] == "preparing"
     launcher = LocalLauncher(stack.settings.work_dir / "trainers")
@@ -109,19 +109,19 @@ def test_what_can_never_be_handled_is_quarantined_and_a_dead_letter_comes_back(t
         publish_raw(stack, [(b'{"force": true}', {"origin": "test", **source})], topic="launcher-finetune-triggers-dead")
 
         for _ in range(2):  # a look loses nothing
-            report = infra.dlq.list_dead(opened)
+            report = infra.dlq.letters.list_dead(opened)
             (letter,) = report.dead
             assert (letter.topic, letter.deliveries) == (FINETUNE_TRIGGERS, 100)
         for reason in BAD:
             assert any(reason in item.reason and item.function == "collector" for item in report.quarantined), reason
 
         # the emulator takes its time with what was given back
-        replayed = until(lambda: infra.dlq.replay(opened, subscription=None, wanted=lambda _: True), "the dead letter again")
+        replayed = until(lambda: infra.dlq.letters.replay(opened, subscription=None, wanted=lambda _: True), "the dead letter again")
         assert replayed == [letter]
         until(lambda: find(stack.store, keys.declined(1)), "the launcher's answer")
         declined = json.loads(stack.store.get(keys.declined(1)).data)
         assert declined["cause"] == letter.original_id == f"pubsub:{letter.message_id}"
-        assert infra.dlq.list_dead(opened).dead == ()
+        assert infra.dlq.letters.list_dead(opened).dead == ()
 
 
 def test_one_stack_runs_in_a_folder_and_env_leads_to_it(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from infra.errors import Refused, Unreachable
 from infra.local.baseline import MODEL_DIR
-from infra.models import convert_with_trainer, import_model, show_model
+from infra.models.importing import convert_with_trainer, import_model
+from infra.models.stored import show_model
 from infra.people import Person
 from infra.publish.mlflow_client import fetch
 from infra.publish.mlflow_registry import Registered, publish

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import infra.acts_cli
 import infra.cli
-import infra.dlq_cli
-import infra.explain_cli
-import infra.models_cli
+import infra.dlq.cli
+import infra.explain.cli
+import infra.models.cli
 from functions.dashboard.overview import read_overview
 from functions.wiring import READS, dead_letter_topic, subscription_name
-from infra.finetune import DEMO_MARK, run, with_shipped_model
+from infra.finetune import run, with_shipped_model
+from infra.local.baseline import DEMO_MARK
 from infra.session import Session
 from shared import keys
 from shared.budget import BudgetPolicy
@@ -31,6 +33,7 @@ from tests.world import POLICY, World, right
 from trainer.finetune.options import DEFAULT_MODEL, parse_options
 
 Retune = Callable[..., Result]
+WITH_SESSIONS = (infra.cli, infra.acts_cli, infra.explain.cli, infra.dlq.cli, infra.models.cli)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    for module in (infra.cli, infra.explain_cli, infra.dlq_cli, infra.models_cli):
+    for module in WITH_SESSIONS:
         monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 
@@ -116,7 +119,7 @@ def test_who_does_not_wait_learns_only_that_it_was_published(world: World, retun
 
 
 def test_no_answer_in_time_is_exit_code_4(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (infra.cli, infra.explain_cli, infra.dlq_cli, infra.models_cli):
+    for module in WITH_SESSIONS:
         monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world, answered=False)))
     answered = CliRunner().invoke(infra.cli.app, ["trigger", "--timeout", "0.1"])
     assert answered.exit_code == 4
@@ -381,7 +384,7 @@ def test_a_policy_that_is_none_is_refused_before_anything_starts(outside: Retune
 @contextmanager
 def _command_line(world: World) -> Iterator[Retune]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (infra.cli, infra.explain_cli, infra.dlq_cli, infra.models_cli):
+        for module in WITH_SESSIONS:
             patch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
         yield lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 

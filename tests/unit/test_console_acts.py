@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.acts import people
 from functions.dashboard.guard import GOOD_FOR
 from functions.dashboard.handler import Console
 from functions.dashboard.iap import KeyRing
@@ -16,9 +17,8 @@ from functions.dashboard.settings import ConsoleSettings
 from functions.dashboard.submit import AGAIN, MOST_BYTES
 from functions.dashboard.viewer import NOBODY_NAMED
 from functions.runtime import Ports
-from infra import people
 from infra.bundle import ROOT
-from infra.people import Person
+from infra.people import Answer, Person, ask
 from infra.review import CycleReview
 from shared import keys
 from shared.bus import Outgoing
@@ -83,10 +83,10 @@ def served() -> World:
     return console_world(cycles=2, ending="over")
 
 
-def by_command(made: World, ask: Callable[[Ports, Person], object], reason: str = "because") -> Outgoing:
+def by_command(made: World, typed: Callable[[Ports, Person], object], reason: str = "because") -> Outgoing:
     """Return what the command line publishes."""
     told = Told(replace(made.ports, publisher=Nowhere()))
-    ask(replace(made.ports, publisher=told), Person(by=BY, reason=reason, wait_s=None))
+    typed(replace(made.ports, publisher=told), Person(by=BY, reason=reason, wait_s=None))
     (message,) = told.messages
     return message
 
@@ -112,7 +112,7 @@ def test_an_approval_is_the_command_lines_message_and_lands_in_the_audit_log() -
     assert page.one("h1").text == "Approve cycle 1"
     assert "a machine is started and a candidate trained" in page.text
     answer = ana.act("cycles/1/approve", reason="because")
-    expected = by_command(made, lambda ports, person: people.approve(ports, person, 1))
+    expected = by_command(made, lambda ports, person: ask(ports, person, people.approve, 1))
     (message,) = told.messages
     assert without_id(message) == without_id(expected)
     assert list(json.loads(message.data)) == list(json.loads(expected.data)), (
@@ -135,7 +135,7 @@ def test_a_cancellation_is_the_command_lines_message() -> None:
     ana, told = client(made)
     assert "Its errors go into the next cycle" in ana.get("cycles/1/cancel").text
     ana.act("cycles/1/cancel", reason="because")
-    assert without_id(told.messages[0]) == without_id(by_command(made, lambda ports, person: people.cancel(ports, person, 1)))
+    assert without_id(told.messages[0]) == without_id(by_command(made, lambda ports, person: ask(ports, person, people.cancel, 1)))
     made.settle()
     assert made.state(1).status == Status.CANCELLED
 
@@ -147,7 +147,7 @@ def test_a_rollback_says_from_where_to_where_and_goes_there() -> None:
     assert [each.text for each in page.all("option")] == ["v1, the last good one", "v0"]
     assert "v2 is withdrawn: only an override with a reason brings it back" in page.text
     ana.act("models/2/rollback", reason="because", to="v0")
-    assert without_id(told.messages[0]) == without_id(by_command(made, lambda ports, person: people.rollback(ports, person, 2, 0)))
+    assert without_id(told.messages[0]) == without_id(by_command(made, lambda ports, person: ask(ports, person, people.rollback, 2, 0)))
     made.settle()
     assert (made.production().stable, made.production().withdrawn) == (0, (2,))
     move = made.production().moves[-1]
@@ -161,7 +161,7 @@ def test_a_canary_is_rolled_back_and_what_is_stable_stays() -> None:
     assert "The canary of v2 ends; v0 stays stable" in page.text
     assert page.all("select") == []
     ana.act("models/2/rollback", reason="because")
-    assert without_id(told.messages[0]) == without_id(by_command(made, lambda ports, person: people.rollback(ports, person, 2)))
+    assert without_id(told.messages[0]) == without_id(by_command(made, lambda ports, person: ask(ports, person, people.rollback, 2)))
     made.settle()
     assert (made.production().stable, made.production().canary) == (0, None)
 
@@ -175,7 +175,7 @@ def test_an_accepted_version_is_promoted_on_its_evidence() -> None:
     assert page.all("input", name="override") == []
     ana.act("models/2/promote", reason="because")
     assert without_id(told.messages[0]) == without_id(
-        by_command(made, lambda ports, person: people.promote(ports, person, 2, override=False))
+        by_command(made, lambda ports, person: ask(ports, person, people.promote, 2, override=False))
     )
     assert told.messages[0].topic == MODEL_COMMANDS
     made.settle()
@@ -193,7 +193,7 @@ def test_a_promotion_that_the_evidence_does_not_carry_must_be_ticked() -> None:
     assert told.messages == []
     ana.act("models/0/promote", reason="because", override="yes")
     assert without_id(told.messages[0]) == without_id(
-        by_command(made, lambda ports, person: people.promote(ports, person, 0, override=True))
+        by_command(made, lambda ports, person: ask(ports, person, people.promote, 0, override=True))
     )
     made.settle()
     assert made.production().stable == 0
@@ -201,19 +201,19 @@ def test_a_promotion_that_the_evidence_does_not_carry_must_be_ticked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "ask"),
+    ("path", "typed"),
     [
-        ("cycles/1/approve", lambda ports, person: people.approve(ports, person, 1)),
-        ("cycles/2/cancel", lambda ports, person: people.cancel(ports, person, 2)),
-        ("models/2/promote", lambda ports, person: people.promote(ports, person, 2, override=True)),
-        ("models/9/promote", lambda ports, person: people.promote(ports, person, 9, override=True)),
-        ("models/1/rollback", lambda ports, person: people.rollback(ports, person, 1)),
+        ("cycles/1/approve", lambda ports, person: ask(ports, person, people.approve, 1)),
+        ("cycles/2/cancel", lambda ports, person: ask(ports, person, people.cancel, 2)),
+        ("models/2/promote", lambda ports, person: ask(ports, person, people.promote, 2, override=True)),
+        ("models/9/promote", lambda ports, person: ask(ports, person, people.promote, 9, override=True)),
+        ("models/1/rollback", lambda ports, person: ask(ports, person, people.rollback, 1)),
     ],
 )
 def test_what_the_command_line_refuses_is_refused_in_the_same_words_and_has_no_button(
-    served: World, path: str, ask: Callable[[Ports, Person], people.Answer]
+    served: World, path: str, typed: Callable[[Ports, Person], Answer]
 ) -> None:
-    refused = ask(served.ports, Person(by=BY, reason="because", wait_s=None))
+    refused = typed(served.ports, Person(by=BY, reason="because", wait_s=None))
     assert refused.outcome == "refused"
     ana, told = client(served)
     page = ana.get(path)
@@ -232,7 +232,7 @@ def test_what_moved_on_since_the_form_was_shown_is_refused_when_it_comes() -> No
     made = waiting()
     ana, told = client(made)
     page = ana.get("cycles/1/approve")
-    people.cancel(made.ports, Person(by="bob", wait_s=None), 1)
+    ask(made.ports, Person(by="bob", wait_s=None), people.cancel, 1)
     made.settle()
     answer = ana.post("cycles/1/approve", {**fields_of(page), "reason": "because"}, status=409)
     assert "approve: cycle 1 is cancelled, not awaiting approval" in ana.page(answer).text
@@ -470,7 +470,7 @@ def test_a_rollback_passes_over_what_is_damaged_and_says_so() -> None:
 def test_a_promotion_whose_evidence_is_stale_says_that_it_ends_the_canary() -> None:
     made = console_world(cycles=2, ending="canary")
     made.write_model(7, base=0, learned=())
-    people.promote(made.ports, Person(by="bob", reason="better", wait_s=None), 7, override=True)
+    ask(made.ports, Person(by="bob", reason="better", wait_s=None), people.promote, 7, override=True)
     made.settle()
     assert made.production().canary is not None
     ana, _ = client(made)

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from functions.dashboard.answers import HEADERS
 from functions.dashboard.audio import MOST_BYTES, get_pin, part_of, read_sound
 from functions.dashboard.details import read_cycle_details, read_model_details
-from infra import cycle_story, version_story
+from infra.explain import cycle_story, version_story
 from shared import keys
 from shared.cycle import Status
 from shared.documents import document_bytes, lines_bytes

@@ -14,8 +14,8 @@ from werkzeug.wrappers import Response
 from functions.dashboard.utterances import LOOKED_CYCLES, read_utterance_details, utterance_address
 from functions.views.scan import Bound, lines_naming, naming, within
 from functions.views.utterance import read_utterance
-from infra import utterance
 from infra.errors import Refused
+from infra.explain import utterance_story
 from shared import keys
 from shared.compaction import compact
 from shared.documents import document_bytes, lines_bytes
@@ -54,7 +54,7 @@ def some_error(made: World) -> str:
 def test_an_utterance_is_told_from_what_was_heard_to_who_fixed_it(made: World) -> None:
     name = some_error(made)
     page = look(made, f"/utterances/{name}")
-    story = utterance.tell(made.ports, name)
+    story = utterance_story.tell(made.ports, name)
     assert page.one("h1").text == f"Utterance {name} : {story.ending}"
     assert "resolved by v" in story.ending
     (mention,) = story.mentions
@@ -69,7 +69,7 @@ def test_an_utterance_is_told_from_what_was_heard_to_who_fixed_it(made: World) -
 
 def test_the_console_and_the_command_line_tell_the_same_story(made: World) -> None:
     for name in (some_error(made), "u1", "u100"):
-        assert read_utterance_details(made.ports, name, None).story == utterance.tell(made.ports, name)
+        assert read_utterance_details(made.ports, name, None).story == utterance_story.tell(made.ports, name)
 
 
 def test_the_recording_is_the_one_that_the_dataset_pinned(made: World) -> None:
@@ -120,7 +120,7 @@ def test_nothing_is_known_and_what_was_looked_at_is_said(made: World) -> None:
     assert "Nothing is on record about utterance nobody" in text
     assert "cycles 1 to 4" in text
     with pytest.raises(Refused, match="utterance nobody: expected an event about it, found none"):
-        utterance.tell(made.ports, "nobody")
+        utterance_story.tell(made.ports, "nobody")
     assert look(made, "/utterances", HTTPStatus.NOT_FOUND).one("h1").text == "Not found"
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from infra.coordinator import DataManager, FinetuningConfig, FinetuningCoordinator, TrainedModel, TrainingJob
-from infra.corpus_source import Converted
+from infra.corpora.source import Converted
 from infra.errors import Refused, Unreachable
 from infra.local.state_folder import only_one_in
 from infra.processes import ROOT, environment

@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import soundfile
 
-from infra.corpus_source import UnusableAudio, convert_with_trainer
+from infra.corpora.source import UnusableAudio, convert_with_trainer
 
 pytestmark = pytest.mark.torch
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import infra.cli
-import infra.dataset_cli
+import infra.dataset.cli
 from infra.dataset.export import suffix_of
 from infra.dataset.view import view
 from infra.overlay import Overlay
@@ -31,8 +31,8 @@ Retune = Callable[..., Result]
 
 
 def command_line(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    monkeypatch.setattr(infra.dataset_cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
-    monkeypatch.setattr(infra.dataset_cli, "audio_of", lambda ports: world.audio)
+    monkeypatch.setattr(infra.dataset.cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
+    monkeypatch.setattr(infra.dataset.cli, "audio_of", lambda ports: world.audio)
     return lambda *arguments: CliRunner().invoke(infra.cli.app, ["dataset", *map(str, arguments)])
 
 

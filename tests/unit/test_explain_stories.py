@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import infra.cli
-import infra.explain_cli
+import infra.explain.cli
 from infra.session import Session
 from shared.testing import builders
 from tests.world import POLICY, World, right, wrong
@@ -26,7 +26,7 @@ def world() -> World:
 
 @pytest.fixture
 def explain(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    monkeypatch.setattr(infra.explain_cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
+    monkeypatch.setattr(infra.explain.cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, ["explain", *arguments])
 
 

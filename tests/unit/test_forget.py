@@ -13,7 +13,7 @@ import infra.cli
 from functions.deployer.evidence import check_evidence
 from functions.runtime import Ports
 from infra.errors import Refused
-from infra.forget import ForgetReport, forget
+from infra.forget.command import ForgetReport, forget
 from infra.session import Session
 from shared import keys, ledger
 from shared.compaction import compact

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from infra.redact import Target, drop_former
+from infra.forget.redact import Target, drop_former
 from shared.errors import CorruptObject
 from shared.former import Fact, below, blocks, each_once, fact_lines, file_order, held
 from shared.splits import cluster_of

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import infra.cli
-import infra.registry_cli
+import infra.fsck.cli
 from infra.fsck.command import FsckReport, fsck
 from infra.fsck.recollect import recollect
 from infra.session import Session
@@ -213,7 +213,7 @@ def test_nothing_is_written_by_a_look() -> None:
 
 def run(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
     ports = type(world().ports)(store, world().bus, world().clock, world().ports.settings)
-    monkeypatch.setattr(infra.registry_cli, "open_session", lambda: nullcontext(Session(ports, world().bus)))
+    monkeypatch.setattr(infra.fsck.cli, "open_session", lambda: nullcontext(Session(ports, world().bus)))
     answered = CliRunner().invoke(infra.cli.app, ["registry", "fsck", *arguments])
     return answered.exit_code, answered.stdout
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from infra.errors import Refused
-from infra.models import Imported, import_model, list_models
+from infra.models.importing import Imported, import_model
+from infra.models.stored import list_models
 from infra.people import Person
 from shared import keys
 from shared.code_identity import code_identity

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import infra.cli
-import infra.registry_cli
+import infra.fsck.cli
 from infra.fsck.command import fsck
 from infra.session import Session
 from shared import keys, ledger
@@ -48,7 +48,7 @@ def lose(world: World, key: str) -> StoredObject:
 
 
 def retune(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
-    monkeypatch.setattr(infra.registry_cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
+    monkeypatch.setattr(infra.fsck.cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
     return CliRunner().invoke(infra.cli.app, ["registry", *arguments])
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import infra.acts_cli
 import infra.cli
-import infra.model_gc
-import infra.models_cli
+import infra.models.cli
+import infra.models.gc
 from shared import keys
 from shared.cycle import Status
 from shared.documents import document_bytes, parse_document, sha256_hex
@@ -34,7 +35,7 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    for module in (infra.cli, infra.models_cli):
+    for module in (infra.cli, infra.acts_cli, infra.models.cli):
         monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 
@@ -318,10 +319,10 @@ def test_a_file_that_came_after_the_look_is_not_deleted(world: World, retune: Re
 def test_what_became_needed_after_the_plan_is_left_with_the_reason(world: World, retune: Retune, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in (3, 5, 6):
         world.write_model(version, base=None, learned=())
-    planned = infra.model_gc.plan(world.ports)
+    planned = infra.models.gc.plan(world.ports)
     world.type("model-commands", '{"promote": 3, "override": true, "reason": "we need it"}')
     world.settle()
-    monkeypatch.setattr(infra.model_gc, "plan", lambda _: planned)
+    monkeypatch.setattr(infra.models.gc, "plan", lambda _: planned)
     answered = retune("models", "gc", "--json")
     assert answered.exit_code == 1
     assert document(answered)["left"] == {"3": "v3 is live: roll it back"}

@@ -8,7 +8,7 @@ import yaml
 
 from functions.views.production import ModelView
 from infra.errors import Refused
-from infra.models import show_model
+from infra.models.stored import show_model
 from infra.publish.card import card_body, lineage, measured
 from infra.publish.folder import export_folder, first_source, model_card
 from infra.publish.mlflow_registry import metrics

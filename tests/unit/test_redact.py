@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from infra.redact import NOWHERE, Target, prune_json, prune_lines, quarantined, redact_events
+from infra.forget.redact import NOWHERE, Target, prune_json, prune_lines, quarantined, redact_events
 from shared.arrivals import Arrival, with_arrival
 from shared.events import Event
 from shared.forgotten import Kind

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import infra.cli
-import infra.explain_cli
+import infra.explain.cli
 from functions.sweeper.resolve import resolve_errors, settled
-from infra.forget import forget
+from infra.forget.command import forget
 from infra.session import Session
 from infra.wording import when
 from shared import keys
@@ -368,7 +368,7 @@ def test_a_model_that_was_never_judged_is_marked_and_tells_nothing() -> None:
 
 
 def retune(made: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
-    monkeypatch.setattr(infra.explain_cli, "open_session", lambda: nullcontext(Session(made.ports, made.bus)))
+    monkeypatch.setattr(infra.explain.cli, "open_session", lambda: nullcontext(Session(made.ports, made.bus)))
     return CliRunner().invoke(infra.cli.app, ["explain", *arguments])
 
 

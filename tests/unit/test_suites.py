@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import infra.cli
-import infra.corpora_cli
+import infra.corpora.cli
 from functions.validator.rules import gate_policy
-from infra.corpora import Adding
-from infra.corpus_source import Converted, UnusableAudio, read_offer
+from infra.corpora.admission import Adding
+from infra.corpora.source import Converted, UnusableAudio, read_offer
+from infra.corpora.suites import MANY_LOOKS, add_suite, show_suite
 from infra.session import Session
-from infra.suites import MANY_LOOKS, add_suite, show_suite
 from shared import keys
 from shared.cas import find
 from shared.corpora import CorpusClip, load_corpus
@@ -50,8 +50,8 @@ def world() -> World:
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
     session = Session(world.ports, world.bus)
-    monkeypatch.setattr(infra.corpora_cli, "open_session", lambda: nullcontext(session))
-    monkeypatch.setattr(infra.corpora_cli, "Adding", lambda **how: Adding(convert=as_it_is, open_store=world.open_store, **how))
+    monkeypatch.setattr(infra.corpora.cli, "open_session", lambda: nullcontext(session))
+    monkeypatch.setattr(infra.corpora.cli, "Adding", lambda **how: Adding(convert=as_it_is, open_store=world.open_store, **how))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 
 

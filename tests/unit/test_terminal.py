@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner, Result
 
+import infra.acts_cli
 import infra.cli
-import infra.corpora_cli
-import infra.dataset_cli
-import infra.dlq_cli
-import infra.explain_cli
-import infra.models_cli
-import infra.registry_cli
+import infra.corpora.cli
+import infra.dataset.cli
+import infra.dlq.cli
+import infra.explain.cli
+import infra.fsck.cli
+import infra.models.cli
 from functions.push import body_of, quarantine
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.session import Session
@@ -127,12 +128,13 @@ def world() -> World:
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for module in (
         infra.cli,
-        infra.explain_cli,
-        infra.dlq_cli,
-        infra.models_cli,
-        infra.registry_cli,
-        infra.dataset_cli,
-        infra.corpora_cli,
+        infra.acts_cli,
+        infra.explain.cli,
+        infra.dlq.cli,
+        infra.models.cli,
+        infra.fsck.cli,
+        infra.dataset.cli,
+        infra.corpora.cli,
     ):
         monkeypatch.setattr(module, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
     return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))

@@ -8,6 +8,8 @@ from pathlib import Path
 from shared.training import TrainingConfig
 
 MODEL_DIR = Path(__file__).parent / "model"
+DEMO_MARK = "made-by-retune.json"
+"""`python -m infra.local.speech` leaves it in its folder: such speech is what this model was made for."""
 
 TRAINING = TrainingConfig(learning_rate=3e-3, epochs=8, replay_ratio=2.0, lambdas=(0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), clean_margin=0.01)
 """What suits a model of 0.74 M parameters: larger ones want a smaller rate. Beyond a scale of 0.7 clean speech paid on each of three

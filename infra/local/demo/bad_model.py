@@ -21,7 +21,7 @@ from infra.local.baseline import MODEL_DIR
 from infra.local.corpus import Utterance
 from infra.local.demo.narrate import DemoTimeout
 from infra.local.demo.service import Call, SpeechService
-from infra.models import import_model
+from infra.models.importing import import_model
 from infra.people import Person
 
 TIMEOUT_S = 240.0

@@ -25,7 +25,7 @@ from infra.local.demo.speech_source import People, people, utterances
 from infra.local.demo.summary import Outcome, summary
 from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import variables_set
-from infra.models import import_model
+from infra.models.importing import import_model
 from infra.people import Person
 from infra.session import Session, open_session
 from shared import events, keys

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra import redact
-from infra.redact import Redactor, Target
+from infra.forget import redact
+from infra.forget.redact import Redactor, Target
 from shared import keys
 from shared.cas import find
 from shared.objectstore import ObjectStore, StoredObject

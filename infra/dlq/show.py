@@ -1,18 +1,16 @@
-"""One refused message in full, and dead letters that a person drops: each stays in quarantine with who dropped it, and why."""
+"""A refused message in full: a dead letter, or an object in quarantine; nothing is taken away."""
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from functions.push import body_of, quarantine
 from functions.wiring import dead_letter_topic, subscriptions
-from infra.dlq import DeadLetter, describe, pull_all, settle
+from infra.dlq.letters import DeadLetter, describe, pull_all
+from infra.dlq.quarantine import open_quarantined
 from infra.errors import Refused
-from infra.quarantine import open_quarantined
 from infra.session import Session
 from infra.wording import when
 from shared import keys
-from shared.bus import Received
 from shared.documents import Frozen
 
 MOST_SHOWN = 20_000
@@ -34,13 +32,6 @@ class RefusedMessage(Frozen):
     letter: DeadLetter | None
     attributes: dict[str, str]
     data: str
-
-
-class Dropped(Frozen):
-    """A dead letter that was dropped, and the object that keeps it."""
-
-    letter: DeadLetter
-    key: str
 
 
 def show_refused(session: Session, wanted: str) -> list[RefusedMessage]:
@@ -79,42 +70,6 @@ def _in_quarantine(session: Session, key: str) -> RefusedMessage:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         attributes, data = {}, body  # malformed already as an envelope: this is all there is
     return RefusedMessage(place=key, reason=reason, letter=None, attributes=attributes, data=data)
-
-
-def drop(session: Session, *, subscription: str | None, wanted: Callable[[DeadLetter], bool], by: str, reason: str) -> list[Dropped]:
-    """Keep dead letters in quarantine with who drops them and why, then acknowledge them: nothing delivers them again.
-
-    Args:
-        session: the outside world.
-        subscription: only what this one's function refused; None = all.
-        wanted: picks the letters; the others are given back.
-        by: who drops them, as they claim.
-        reason: why.
-
-    Raises:
-        Refused: there is no such subscription.
-    """
-
-    def keep(letter: DeadLetter, received: Received) -> Dropped:
-        function = letter.subscription.removesuffix(f"-{letter.topic}")
-        said = f"dropped by {by} (claimed): {reason}"
-        ports = session.ports
-        key = quarantine(ports.store, function=function, reason=said, body=body_of(_envelope(letter, received)), now=ports.clock.now())
-        return Dropped(letter=letter, key=key)
-
-    return settle(session, subscription=subscription, wanted=wanted, act=keep)
-
-
-def _envelope(letter: DeadLetter, received: Received) -> bytes:
-    """Return the message as a push would have delivered it, so that every reader of the quarantine understands it."""
-    message = received.message
-    inner = {
-        "data": base64.b64encode(message.data).decode(),
-        "attributes": dict(message.attributes),
-        "messageId": message.message_id,
-        "publishTime": message.publish_time.isoformat(),
-    }
-    return json.dumps({"message": inner, "subscription": dead_letter_topic(letter.subscription)}).encode()
 
 
 def render_refused(message: RefusedMessage) -> str:

@@ -1,4 +1,4 @@
-"""Models in the registry: a person's own brought in, and what is there.
+"""A person's own model, brought into the registry.
 
 convert   a Wav2Vec2ForCTC is checked and becomes safetensors, in a process of its own: the only place with torch
 number    the first is v0; a later one takes the number of the cycle that collects, opened and ended in one write
@@ -16,11 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from functions.acts.people import promote
 from functions.runtime import Ports
 from functions.states import find_state
-from functions.views.production import ModelView, get_model, read_moves
 from infra.errors import Refused
-from infra.people import Answer, Person, promote
+from infra.people import Answer, Person, ask
 from infra.processes import environment
 from infra.publish.mlflow_client import SCHEME, fetch
 from shared import keys
@@ -29,7 +29,7 @@ from shared.cas import TRIES, create, find
 from shared.code_identity import code_identity
 from shared.cycle import CODEC, Status, open_cycle
 from shared.documents import Frozen, document_bytes
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict
 from shared.head import begin_head, move_head, read_head
 from shared.ids import version_name
 from shared.manifest import FileDigest, ModelManifest, digest_folder
@@ -109,31 +109,8 @@ def import_model(
     if make_stable or (make_stable is None and (production is None or production.stable is None)):
         tell(f"making {version_name(version)} stable")
         named = person.model_copy(update={"reason": person.reason or f"imported from {source}"[:1000]})
-        promotion = promote(ports, named, version, override=True)
+        promotion = ask(ports, named, promote, version, override=True)
     return Imported(version=version, files=manifest.files, details=details, promotion=promotion)
-
-
-def list_models(ports: Ports) -> list[ModelView]:
-    """Return every complete model, the oldest first."""
-    moves = read_moves(ports)
-    return [get_model(ports, version, moves) for version in complete_versions(ports)]
-
-
-def complete_versions(ports: Ports) -> list[int]:
-    """Return the versions that have a manifest, the oldest first."""
-    return [keys.cycle_of(info.key) for info in ports.store.list(keys.MODELS) if info.key.endswith("/manifest.json")]
-
-
-def show_model(ports: Ports, version: int) -> ModelView:
-    """Return one model.
-
-    Raises:
-        Refused: there is no such model.
-    """
-    try:
-        return get_model(ports, version, read_moves(ports))
-    except NotFound as error:
-        raise Refused(str(error)) from error
 
 
 def _refuse_while_running(ports: Ports) -> None:

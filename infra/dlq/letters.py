@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from functions.wiring import OPTIONAL, dead_letter_topic, subscription_name, subscriptions
+from infra.dlq.quarantine import Quarantined, look
 from infra.errors import Refused
-from infra.quarantine import Quarantined, look
 from infra.session import Session
 from infra.wording import when
 from shared import keys

@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infra.suite_size import SuiteSize
-from infra.suites import SuiteAdded, SuiteView
+from infra.corpora.suite_size import SuiteSize
+from infra.corpora.suites import SuiteAdded, SuiteView
 from infra.wording import when
 from shared.wer_power import PRIOR_RHO, PRIOR_SD_D
 

@@ -8,10 +8,10 @@ import typer
 from pydantic import BaseModel
 from rich.console import RenderableType
 
-import infra.cycle_story
-import infra.explain
-import infra.utterance
-import infra.version_story
+import infra.explain.cycle_story
+import infra.explain.decision
+import infra.explain.utterance_story
+import infra.explain.version_story
 from functions.runtime import Ports
 from infra.errors import OK, REFUSED
 from infra.options import Json
@@ -42,8 +42,8 @@ def explain(
         show(story, rendered, as_json=as_json)
         return
     with answering(), open_session() as session:
-        explanation = infra.explain.explain(session.ports, forced=force)
-    show(explanation, infra.explain.render(explanation), as_json=as_json)
+        explanation = infra.explain.decision.explain(session.ports, forced=force)
+    show(explanation, infra.explain.decision.render(explanation), as_json=as_json)
     raise typer.Exit(OK if explanation.decision.should_trigger else REFUSED)
 
 
@@ -58,15 +58,15 @@ def about(subject: str | None, utterance: str | None) -> Teller | None:
 
 
 def _version(ports: Ports, version: int) -> tuple[BaseModel, RenderableType]:
-    story = infra.version_story.tell(ports, version)
-    return story, infra.version_story.render(story)
+    story = infra.explain.version_story.tell(ports, version)
+    return story, infra.explain.version_story.render(story)
 
 
 def _cycle(ports: Ports, cycle: int) -> tuple[BaseModel, RenderableType]:
-    story = infra.cycle_story.tell(ports, cycle)
-    return story, infra.cycle_story.render(story)
+    story = infra.explain.cycle_story.tell(ports, cycle)
+    return story, infra.explain.cycle_story.render(story)
 
 
 def _utterance(ports: Ports, utterance_id: str) -> tuple[BaseModel, RenderableType]:
-    story = infra.utterance.tell(ports, utterance_id)
-    return story, infra.utterance.render(story)
+    story = infra.explain.utterance_story.tell(ports, utterance_id)
+    return story, infra.explain.utterance_story.render(story)

@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.runtime import Ports
 from functions.views.production import ModelView
-from infra.models import show_model
+from infra.models.stored import show_model
 from shared.documents import Frozen
 from shared.ids import version_name
 

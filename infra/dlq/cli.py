@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-import infra.dlq
-import infra.dlq_drop
+import infra.dlq.drop
+import infra.dlq.letters
+import infra.dlq.show
+from infra.dlq.quarantine import drop_quarantined, refuse_replay
 from infra.errors import OK, REFUSED
 from infra.options import By, Json
-from infra.quarantine import drop_quarantined, refuse_replay
 from infra.session import open_session
 from infra.terminal import answering, show
 from shared import keys
@@ -24,8 +25,8 @@ Wanted = Annotated[str | None, typer.Option("--id", help="Only this message, by 
 def dlq_list(as_json: Json = False) -> None:
     """Show dead letters, and what is in quarantine with the reasons."""
     with answering(), open_session() as session:
-        report = infra.dlq.list_dead(session)
-    show(report, infra.dlq.render(report), as_json=as_json)
+        report = infra.dlq.letters.list_dead(session)
+    show(report, infra.dlq.letters.render(report), as_json=as_json)
 
 
 @dlq.command("show")
@@ -35,8 +36,8 @@ def dlq_show(
 ) -> None:
     """Show all of a refused message: what it says, who refused it, and why where that is known. It may hold what people said."""
     with answering(), open_session() as session:
-        shown = infra.dlq_drop.show_refused(session, wanted)
-    show(shown, "\n\n".join(infra.dlq_drop.render_refused(message) for message in shown), as_json=as_json)
+        shown = infra.dlq.show.show_refused(session, wanted)
+    show(shown, "\n\n".join(infra.dlq.show.render_refused(message) for message in shown), as_json=as_json)
 
 
 @dlq.command("replay")
@@ -47,7 +48,7 @@ def dlq_replay(subscription: OneSubscription = None, wanted: Wanted = None, ever
     with answering(), open_session() as session:
         if wanted is not None and wanted.startswith(keys.QUARANTINE):
             refuse_replay(session.ports.store, wanted)
-        letters = infra.dlq.replay(session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted))
+        letters = infra.dlq.letters.replay(session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted))
     text = "\n".join(f"{letter.original_id} to {letter.topic}" for letter in letters) or "nothing to publish again"
     show(letters, text, as_json=as_json)
     raise typer.Exit(OK if letters or everything else REFUSED)
@@ -73,7 +74,7 @@ def dlq_drop(
         show(item, f"{item.key} is dropped: {item.reason}", as_json=as_json)
         return
     with answering(), open_session() as session:
-        dropped = infra.dlq_drop.drop(
+        dropped = infra.dlq.drop.drop(
             session, subscription=subscription, wanted=lambda letter: everything or letter.is_called(wanted), by=by, reason=reason
         )
     text = "\n".join(f"{each.letter.original_id} is dropped; kept as {each.key}" for each in dropped) or "nothing to drop"

@@ -10,10 +10,11 @@ What has no manifest is not marked, see `decide_unfinished`: just the objects th
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from functions.acts.people import withdraw
 from functions.runtime import Ports
 from functions.states import find_state, newest_states
-from infra.models import complete_versions
-from infra.people import Person, withdraw
+from infra.models.stored import complete_versions
+from infra.people import Person, ask
 from shared import keys
 from shared.alias import find_production
 from shared.cas import find
@@ -68,7 +69,7 @@ def _collect(ports: Ports, person: Person, fates: Iterable[Fate]) -> tuple[list[
         if not fate.collect:
             continue
         named = person.model_copy(update={"reason": person.reason or f"retention: {fate.why}"})
-        answer = None if _is_collected(ports, fate.version) else withdraw(ports, named, fate.version, collect=True)
+        answer = None if _is_collected(ports, fate.version) else ask(ports, named, withdraw, fate.version, collect=True)
         if _is_collected(ports, fate.version) and fate.version not in _bases_of_running(ports):
             _delete(ports, _files(ports, fate.version))
             collected.append(fate.version)

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from functions.runtime import Ports
-from infra.corpora_cli import AudioDir, Manifest, SpeakerFolders
-from infra.corpus_source import read_offer
+from infra.corpora.cli import AudioDir, Manifest, SpeakerFolders
+from infra.corpora.source import read_offer
 from infra.dataset.build import build_from, build_next, read_cycle, read_rows
 from infra.dataset.export import export, render_exported
 from infra.dataset.manifests import Form

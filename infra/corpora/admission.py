@@ -11,7 +11,7 @@ from functions.launcher.past import read_past
 from functions.launcher.seal import read_split_key
 from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
-from infra.corpus_source import Convert, Offer, Ready, convert_with_trainer, prepare, some
+from infra.corpora.source import Convert, Offer, Ready, convert_with_trainer, prepare, some
 from infra.errors import Refused
 from infra.overlay import Overlay
 from shared import keys

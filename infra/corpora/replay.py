@@ -9,8 +9,8 @@ from rich.text import Text
 
 from functions.launcher.seal import read_split_key
 from functions.runtime import Ports
-from infra.corpora import Adding, admit, replace_manifest, wall_to_judging
-from infra.corpus_source import Offer, some
+from infra.corpora.admission import Adding, admit, replace_manifest, wall_to_judging
+from infra.corpora.source import Offer, some
 from infra.errors import Refused
 from shared import keys
 from shared.corpora import count_words, load_corpus

@@ -8,9 +8,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from functions.views.production import ModelView
-from infra.model_check import ModelCheck
-from infra.model_diff import ModelDiff, Value
-from infra.model_gc import GcReport
+from infra.models.check import ModelCheck
+from infra.models.diff import ModelDiff, Value
+from infra.models.gc import GcReport
 from infra.wording import when
 from shared.ids import version_name
 

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-import infra.model_check
-import infra.model_diff
-import infra.model_gc
-import infra.models
-import infra.people
+import infra.models.check
+import infra.models.diff
+import infra.models.gc
+import infra.models.importing
 import infra.publish.mlflow_registry
+from functions.acts import people
+from infra.acts_cli import asked
 from infra.errors import OK, REFUSED
-from infra.model_tables import render_check, render_diff, render_gc, render_model, render_models
+from infra.models.tables import render_check, render_diff, render_gc, render_model, render_models
 from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
 from infra.publish.folder import export_folder, render_folder
 from infra.session import open_session
@@ -26,7 +27,7 @@ models = typer.Typer(no_args_is_help=True, help="Models in the registry.")
 def models_list(as_json: Json = False) -> None:
     """List the models."""
     with answering(), open_session() as session:
-        views = infra.models.list_models(session.ports)
+        views = infra.models.stored.list_models(session.ports)
     show(views, render_models(views), as_json=as_json)
 
 
@@ -35,7 +36,7 @@ def models_show(version: VersionArgument, as_json: Json = False) -> None:
     """Show one model."""
     number = version_number(version)
     with answering(), open_session() as session:
-        view = infra.models.show_model(session.ports, number)
+        view = infra.models.stored.show_model(session.ports, number)
     show(view, render_model(view), as_json=as_json)
 
 
@@ -53,7 +54,9 @@ def models_import(
     """Check a model, convert it to safetensors and bring it in: the first is v0, a later one takes the next cycle's number."""
     with answering(), open_session() as session:
         asking = person(by, reason, True, timeout)
-        imported = infra.models.import_model(session.ports, source, asking, make_stable=make_stable, tell=lambda line: say(line, err=True))
+        imported = infra.models.importing.import_model(
+            session.ports, source, asking, make_stable=make_stable, tell=lambda line: say(line, err=True)
+        )
     promotion, name = imported.promotion, f"v{imported.version}"
     next_step = promotion.text if promotion else f"make it stable with `retune promote {name} --override --reason WHY`"
     show(imported, f"{name} is imported; {next_step}", as_json=as_json)
@@ -65,10 +68,7 @@ def models_withdraw(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Mark a version that serves nobody as one that comes back only by an override."""
-    number = version_number(version)
-    with answering(), open_session() as session:
-        answer = infra.people.withdraw(session.ports, person(by, reason, wait, timeout), number)
-    answer_with(answer, as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.withdraw, version_number(version)), as_json=as_json)
 
 
 @models.command("pin")
@@ -76,10 +76,7 @@ def models_pin(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Keep a version's files, whatever the retention says."""
-    number = version_number(version)
-    with answering(), open_session() as session:
-        answer = infra.people.pin(session.ports, person(by, reason, wait, timeout), number, pinned=True)
-    answer_with(answer, as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.pin, version_number(version), pinned=True), as_json=as_json)
 
 
 @models.command("unpin")
@@ -87,10 +84,7 @@ def models_unpin(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Leave a version's files to the retention again."""
-    number = version_number(version)
-    with answering(), open_session() as session:
-        answer = infra.people.pin(session.ports, person(by, reason, wait, timeout), number, pinned=False)
-    answer_with(answer, as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.pin, version_number(version), pinned=False), as_json=as_json)
 
 
 @models.command("verify")
@@ -98,7 +92,7 @@ def models_verify(version: VersionArgument, as_json: Json = False) -> None:
     """Download a model and check every file: size, CRC32C, SHA-256, suffix (exit code 1 if it is damaged)."""
     number = version_number(version)
     with answering(), open_session() as session:
-        check = infra.model_check.check_stored_model(session.ports, number)
+        check = infra.models.check.check_stored_model(session.ports, number)
     show(check, render_check(check), as_json=as_json)
     raise typer.Exit(OK if check.whole else REFUSED)
 
@@ -108,7 +102,7 @@ def models_diff(a: VersionArgument, b: VersionArgument, as_json: Json = False) -
     """Compare two models: configuration, lineage, files, validation."""
     first, second = version_number(a), version_number(b)
     with answering(), open_session() as session:
-        diff = infra.model_diff.diff_models(session.ports, first, second)
+        diff = infra.models.diff.diff_models(session.ports, first, second)
     show(diff, render_diff(diff), as_json=as_json)
 
 
@@ -143,6 +137,6 @@ def models_gc(
 ) -> None:
     """Delete the files of models that nothing needs any more; manifests stay (exit code 1 if one had to be left)."""
     with answering(), open_session() as session:
-        report = infra.model_gc.collect_models(session.ports, person(by, reason, True, timeout), dry_run=dry_run)
+        report = infra.models.gc.collect_models(session.ports, person(by, reason, True, timeout), dry_run=dry_run)
     show(report, render_gc(report), as_json=as_json)
     raise typer.Exit(REFUSED if report.left else OK)

@@ -8,8 +8,8 @@ from rich.text import Text
 from functions.runtime import Ports
 from functions.states import find_state
 from functions.views.production import ModelView, read_moves
-from infra.cycle_story import move_lines, verdict_lines
-from infra.models import show_model
+from infra.explain.cycle_story import move_lines, verdict_lines
+from infra.models.stored import show_model
 from infra.wording import when
 from shared import keys
 from shared.cas import find

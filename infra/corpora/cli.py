@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-import infra.replay
-import infra.suite_history
-import infra.suites
-from infra.corpora import Adding
-from infra.corpus_source import Offer, read_offer
+import infra.corpora.replay
+import infra.corpora.suite_history
+import infra.corpora.suites
+from infra.corpora.admission import Adding
+from infra.corpora.replay import render_change, render_replay
+from infra.corpora.source import Offer, read_offer
+from infra.corpora.suite_tables import render_added, render_suite, render_suites
 from infra.options import By, Json
-from infra.replay import render_change, render_replay
 from infra.session import open_session
-from infra.suite_tables import render_added, render_suite, render_suites
 from infra.terminal import answering, show
 from shared.terminal import say
 
@@ -46,7 +46,7 @@ def suite_add(
     """Add clips, in a new version, and say what a test on the suite can show. Nobody who was trained on may be among them."""
     with answering(), open_session() as session:
         offer = _offer(audio_dir, manifest, speaker_folders=speaker_folders)
-        added = infra.suites.add_suite(session.ports, name, offer, Adding(by=by, skip_crossing=skip_crossing), margin)
+        added = infra.corpora.suites.add_suite(session.ports, name, offer, Adding(by=by, skip_crossing=skip_crossing), margin)
     show(added, render_added(added), as_json=as_json)
 
 
@@ -54,7 +54,7 @@ def suite_add(
 def suite_list(as_json: Json = False) -> None:
     """List the suites, with what each can show and whether the policy names it."""
     with answering(), open_session() as session:
-        views = infra.suites.list_suites(session.ports)
+        views = infra.corpora.suites.list_suites(session.ports)
     show(views, render_suites(views), as_json=as_json)
 
 
@@ -62,7 +62,7 @@ def suite_list(as_json: Json = False) -> None:
 def suite_show(name: Name, as_json: Json = False) -> None:
     """Show a suite: size, versions, and how often it was looked at."""
     with answering(), open_session() as session:
-        view = infra.suites.show_suite(session.ports, name)
+        view = infra.corpora.suites.show_suite(session.ports, name)
     show(view, render_suite(view), as_json=as_json)
 
 
@@ -74,7 +74,7 @@ def suite_clips(
 ) -> None:
     """List the clips of a suite, now or in an earlier version."""
     with answering(), open_session() as session:
-        clips = infra.suites.read_clips(session.ports, name, version)
+        clips = infra.corpora.suites.read_clips(session.ports, name, version)
     show(clips, "\n".join(f"{item.utterance_id}\t{item.speaker}\t{item.reference}" for item in clips), as_json=as_json)
 
 
@@ -89,7 +89,7 @@ def suite_remove(
     """Take clips out of a suite, or all of it."""
     named = _which(utterances, everything=everything)
     with answering(), open_session() as session:
-        view = infra.suites.remove_suite(session.ports, name, named, by=by)
+        view = infra.corpora.suites.remove_suite(session.ports, name, named, by=by)
     show(view, render_suite(view), as_json=as_json)
 
 
@@ -97,7 +97,7 @@ def suite_remove(
 def suite_freeze(name: Name, as_json: Json = False) -> None:
     """Let nobody add to a suite or remove from it any more."""
     with answering(), open_session() as session:
-        view = infra.suites.freeze_suite(session.ports, name)
+        view = infra.corpora.suites.freeze_suite(session.ports, name)
     show(view, render_suite(view), as_json=as_json)
 
 
@@ -109,11 +109,11 @@ def suite_history(
 ) -> None:
     """Show what each model did on a suite: every verdict that looked at it."""
     with answering(), open_session() as session:
-        found = infra.suite_history.history(session.ports, name)
+        found = infra.corpora.suite_history.history(session.ports, name)
     if html is not None:
-        html.write_text(infra.suite_history.history_page(found), encoding="utf-8")
+        html.write_text(infra.corpora.suite_history.history_page(found), encoding="utf-8")
         say(f"written to {html}", err=True)
-    show(found, infra.suite_history.render_history(found), as_json=as_json)
+    show(found, infra.corpora.suite_history.render_history(found), as_json=as_json)
 
 
 @replay.command("add")
@@ -128,7 +128,7 @@ def replay_add(
     """Add trusted clips. Nobody who judges, in a suite or in the holdout, may be among them."""
     with answering(), open_session() as session:
         offer = _offer(audio_dir, manifest, speaker_folders=speaker_folders)
-        change = infra.replay.add_replay(session.ports, offer, Adding(by=by, skip_crossing=skip_crossing))
+        change = infra.corpora.replay.add_replay(session.ports, offer, Adding(by=by, skip_crossing=skip_crossing))
     show(change, render_change(change), as_json=as_json)
 
 
@@ -136,7 +136,7 @@ def replay_add(
 def replay_list(as_json: Json = False) -> None:
     """Show who is in the replay and what for."""
     with answering(), open_session() as session:
-        view = infra.replay.show_replay(session.ports)
+        view = infra.corpora.replay.show_replay(session.ports)
     show(view, render_replay(view), as_json=as_json)
 
 
@@ -149,7 +149,7 @@ def replay_remove(
     """Take clips out of the replay."""
     named = _which(utterances, everything=everything)
     with answering(), open_session() as session:
-        change = infra.replay.remove_replay(session.ports, named)
+        change = infra.corpora.replay.remove_replay(session.ports, named)
     show(change, render_change(change), as_json=as_json)
 
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 
 from functions.runtime import Ports
-from infra.corpora import Adding, admit, wall_to_training
-from infra.corpus_source import Offer, some
+from infra.corpora.admission import Adding, admit, wall_to_training
+from infra.corpora.source import Offer, some
+from infra.corpora.suite_history import Look, looks_at
+from infra.corpora.suite_size import SuiteSize, what_it_shows
 from infra.errors import Refused
-from infra.suite_history import Look, looks_at
-from infra.suite_size import SuiteSize, what_it_shows
 from shared import keys
 from shared.cas import Decision, apply_with_cas, find
 from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, load_corpus

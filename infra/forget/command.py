@@ -17,10 +17,10 @@ from functions.cycle_trace import OLDEST
 from functions.launcher.seal import read_split_key
 from functions.runtime import Ports
 from functions.states import newest_states
-from infra import redact
 from infra.errors import Refused
-from infra.redact import Target
-from infra.traces import Step, find_steps, taught_in, their_utterances
+from infra.forget import redact
+from infra.forget.places import Step, find_steps, taught_in, their_utterances
+from infra.forget.redact import Target
 from shared import keys
 from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, commit, find
