@@ -32,7 +32,7 @@ from shared.errors import Conflict, NotFound
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.training import FileDigest, ModelManifest, digest_folder, document_bytes
-from trainer.upload import upload_files
+from trainer.attempt.upload import upload_files
 
 BY = "retune models import"
 Convert = Callable[[str, Path], dict[str, Any]]

@@ -28,9 +28,9 @@ from shared.policy import Policy
 from shared.training import TrainingResult, parse_document
 from tests.stand_in import Hypothesis, StandIn
 from tests.world import BUCKET, POLICY, World, right, wrong
-from trainer.preemption import Preemption
-from trainer.progress import Progress
-from trainer.shell import carry
+from trainer.shell.carry import carry
+from trainer.shell.preemption import Preemption
+from trainer.shell.progress import Progress
 
 PHASES = {"loading the base model": 12.0, "training": 840.0, "evaluating holdout": 45.0, "uploading": 20.0}
 """Seconds that each phase of the stand-in for a trainer takes by the test's clock."""

@@ -23,9 +23,9 @@ from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec
 
 from shared.errors import CorruptObject
 from shared.training import TrainingConfig
-from trainer.export import ONE_FILE
-from trainer.folder_check import check_folder
-from trainer.model import Samples, check_weights, hush_transformers, read_vocabulary, settle_mask_embedding
+from trainer.learning.export import ONE_FILE
+from trainer.network.folder_check import check_folder
+from trainer.network.model import Samples, check_weights, hush_transformers, read_vocabulary, settle_mask_embedding
 from trainer.recogniser import Recogniser
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")

@@ -63,8 +63,8 @@ def train_once(folder: Path) -> dict[str, object]:
     from shared.clock import SystemClock
     from shared.testing.memory_store import MemoryStore
     from shared.training import LoraConfig, TrainingConfig
-    from trainer.attempt import Dependencies
-    from trainer.run import Ending, run
+    from trainer.attempt.run import Ending, run
+    from trainer.attempt.work import Dependencies
     from trainer.testing import Outbox, store_cycle, store_model, stored_clip, write_tiny_model
 
     store, outbox = MemoryStore("gs://selftest"), Outbox()

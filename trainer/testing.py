@@ -34,8 +34,8 @@ from shared.training import (
     lines_bytes,
     sha256_hex,
 )
-from trainer.data import ClipLoader, UsableClip
-from trainer.model import AcousticModel, Samples
+from trainer.clips.load import ClipLoader, UsableClip
+from trainer.network.model import AcousticModel, Samples
 
 RATE_HZ = 16_000
 LETTER_S = 0.12

@@ -48,13 +48,13 @@ from shared.training import (
     sha256_hex,
     unsafe_files,
 )
-from trainer.failures import RunFailed, RunStopped
-from trainer.heartbeat import why_unwanted
-from trainer.preemption import Preemption
-from trainer.progress import Progress
-from trainer.shell import Ending, carry
-from trainer.spec import LoadedSpec, fetch_model, load_clips, load_spec
-from trainer.upload import upload_files
+from trainer.attempt.spec import LoadedSpec, fetch_model, load_clips, load_spec
+from trainer.attempt.upload import upload_files
+from trainer.shell.carry import Ending, carry
+from trainer.shell.failures import RunFailed, RunStopped
+from trainer.shell.heartbeat import why_unwanted
+from trainer.shell.preemption import Preemption
+from trainer.shell.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -315,7 +315,7 @@ def _aside(clip: Clip, clip_set: ClipSet, error: NotHeardError) -> SetAside:
 
 def _recogniser(folder: Path) -> Transcribe:
     """Return a wav2vec2 as the trainer hears with it; brings torch."""
-    from trainer.data import JUDGED, ClipRefused, decode_audio
+    from trainer.clips.load import JUDGED, ClipRefused, decode_audio
     from trainer.recogniser import Recogniser
 
     recogniser = Recogniser.load(folder)

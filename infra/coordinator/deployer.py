@@ -19,7 +19,7 @@ from shared import keys
 from shared.alias import find_production
 from shared.registry import Production
 from shared.training import ModelManifest, ObjectRef, sha256_hex
-from trainer.spec import fetch_model
+from trainer.attempt.spec import fetch_model
 
 
 class ModelDeployer:

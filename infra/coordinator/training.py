@@ -17,7 +17,7 @@ from infra.coordinator.job import TrainingCallback, Transcribe
 from infra.coordinator.quiet import aloud, logging_to
 from infra.errors import Refused
 from shared.audio_source import AudioSource
-from trainer.machine import find_machine
+from trainer.shell.machine import find_machine
 
 
 def check_can_train() -> None:
@@ -63,9 +63,9 @@ def _train_here(functions: Functions, run: TrainerRun, folder: Path, hear_base: 
     # Read when torch is loaded; see `trainer.__main__`.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-    from trainer.attempt import Dependencies
-    from trainer.model import hush_transformers, use_all_cores
-    from trainer.run import run as carry_out
+    from trainer.attempt.run import run as carry_out
+    from trainer.attempt.work import Dependencies
+    from trainer.network.model import hush_transformers, use_all_cores
 
     hush_transformers()
     use_all_cores()

@@ -17,7 +17,7 @@ import numpy as np
 
 from infra.finetune import DEMO_MARK
 from infra.local.speech import Voice, synthesiser, variants, voices, write_wav
-from trainer.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
+from trainer.augment.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
 
 # Timbres that only the baseline's training hears; no caller has one of them.
 TRAINING_VARIANTS = (

@@ -14,8 +14,8 @@ from shared.cas import find
 from shared.frozen import Frozen
 from shared.ids import version_name
 from shared.training import ModelManifest, ObjectRef, parse_document, sha256_hex
-from trainer.failures import RunFailed
-from trainer.spec import fetch_model
+from trainer.attempt.spec import fetch_model
+from trainer.shell.failures import RunFailed
 
 MANIFEST = "retune-manifest.json"
 """The manifest beside the model's files: what `model.safetensors` was when Retune stored it."""

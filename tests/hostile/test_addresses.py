@@ -13,7 +13,7 @@ from shared.dir_store import DirStore
 from shared.errors import InvalidMessage, NotFound
 from shared.testing.memory_store import MemoryStore
 from shared.training import FileDigest, sha256_hex
-from trainer.spec import parse_spec_uri
+from trainer.attempt.spec import parse_spec_uri
 
 PIECES = [
     "..",

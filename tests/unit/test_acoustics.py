@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer.acoustics import (
+from trainer.augment.acoustics import (
     SAMPLE_RATE_HZ,
     Audio,
     Line,

@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
 
-from trainer.batching import BatchBudget, join_labels, pad_features, padding_share, plan_batches, split_batch
+from trainer.network.batching import BatchBudget, join_labels, pad_features, padding_share, plan_batches, split_batch
 
 pytestmark = pytest.mark.torch
 

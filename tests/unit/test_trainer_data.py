@@ -15,8 +15,8 @@ from shared.audio_source import AudioSource
 from shared.errors import Retryable
 from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, SetAside, SetRole, TrainingConfig
-from trainer.data import ClipLoader, UsableClip, drop_repeated, leaked
-from trainer.model import AcousticModel, load_model
+from trainer.clips.load import ClipLoader, UsableClip, drop_repeated, leaked
+from trainer.network.model import AcousticModel, load_model
 from trainer.testing import AUDIO_STORE, RATE_HZ, stored_clip, tones, wav_bytes, write_tiny_model
 
 pytestmark = pytest.mark.torch

@@ -8,8 +8,8 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 from shared.audio_source import AudioPin
 from shared.training import Clip, SetRole, TrainingConfig
-from trainer.data import UsableClip
-from trainer.dataset import training_sets
+from trainer.attempt.dataset import training_sets
+from trainer.clips.load import UsableClip
 
 pytestmark = pytest.mark.torch
 

@@ -13,7 +13,7 @@ from shared.testing.memory_store import MemoryStore
 from tests.journey_page import PAGE, differences, tables
 from tests.recorder import Recorder
 from tests.unit.test_trainer_run import Cycle
-from trainer.run import Ending
+from trainer.attempt.run import Ending
 from trainer.testing import Outbox
 
 pytestmark = pytest.mark.torch

@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
 
-from trainer.loss import ctc_loss
+from trainer.learning.loss import ctc_loss
 
 pytestmark = pytest.mark.torch
 

@@ -38,14 +38,14 @@ from shared.training import (
     parse_lines,
     sha256_hex,
 )
-from trainer.attempt import Dependencies
-from trainer.failures import RunFailed, RunPreempted, RunStopped
-from trainer.heartbeat import HeartbeatThread
-from trainer.progress import SHOWN_EPOCHS, Progress
+from trainer.attempt.run import Ending, run
+from trainer.attempt.smoke import check_same_transcripts, transcribe_in_fresh_process
+from trainer.attempt.work import Dependencies
+from trainer.learning.settings import config_sha256
 from trainer.recogniser import Recogniser
-from trainer.run import Ending, run
-from trainer.settings import config_sha256
-from trainer.smoke import check_same_transcripts, transcribe_in_fresh_process
+from trainer.shell.failures import RunFailed, RunPreempted, RunStopped
+from trainer.shell.heartbeat import HeartbeatThread
+from trainer.shell.progress import SHOWN_EPOCHS, Progress
 from trainer.testing import Outbox, store_cycle, store_model, stored_clip, tones, wav_bytes, write_tiny_model
 
 pytestmark = pytest.mark.torch

@@ -32,8 +32,8 @@ def carry_out(options: Options) -> int:
 
     from trainer.finetune.gold import LlmGold, kept_answers
     from trainer.finetune.pipeline import Ports, run_finetune
-    from trainer.model import hush_transformers, use_all_cores
-    from trainer.preemption import Preemption
+    from trainer.network.model import hush_transformers, use_all_cores
+    from trainer.shell.preemption import Preemption
 
     hush_transformers()
     enable_progress_bars()  # a model that comes from the hub takes minutes

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from shared.errors import RetuneError
 from shared.normalisation import normalise
 from shared.training import sha256_hex
-from trainer.spec import sha256_of_file
+from trainer.attempt.spec import sha256_of_file
 
 Condition = Literal["clean", "noisy"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)

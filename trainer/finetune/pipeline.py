@@ -20,11 +20,10 @@ from shared.errors import CorruptObject, RetuneError
 from shared.terminal import TextConsole, say
 from shared.training import SetAside, SetRole, digest_folder, document_bytes, lines_bytes, parse_document
 from shared.whole_file import put_whole
-from trainer.attempt import PACKAGES
-from trainer.data import UsableClip
-from trainer.dataset import training_sets
-from trainer.evaluate import evaluate
-from trainer.failures import RunPreempted, explain_failure
+from trainer.attempt.dataset import training_sets
+from trainer.attempt.work import PACKAGES
+from trainer.clips.load import UsableClip
+from trainer.clips.verbalise import needs_reading
 from trainer.finetune.audio import DecodedClip, load_audio
 from trainer.finetune.decisions import RunDecisions
 from trainer.finetune.folder import AudioFolder, BadFolder, digest_of, read_folder
@@ -36,10 +35,11 @@ from trainer.finetune.render import render_html, render_table
 from trainer.finetune.report import Ending, FinetuneReport, NamedDigest, Surroundings, TrainingSummary, report_ending, report_result
 from trainer.finetune.training import FineTune, TrainingJob, fine_tune
 from trainer.importing import check_and_convert
-from trainer.preemption import Preemption
-from trainer.progress import Progress
+from trainer.learning.evaluate import evaluate
 from trainer.recogniser import Recogniser
-from trainer.verbalise import needs_reading
+from trainer.shell.failures import RunPreempted, explain_failure
+from trainer.shell.preemption import Preemption
+from trainer.shell.progress import Progress
 
 DONE, REFUSED, USAGE, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
 

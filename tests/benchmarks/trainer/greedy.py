@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.trainer.clips import read_audio, read_clips
-from trainer.acoustics import SAMPLE_RATE_HZ
-from trainer.model import hush_transformers, use_all_cores
+from trainer.augment.acoustics import SAMPLE_RATE_HZ
+from trainer.network.model import hush_transformers, use_all_cores
 from trainer.recogniser import Recogniser
 
 WARM_UP = 8

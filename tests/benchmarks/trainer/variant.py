@@ -14,7 +14,7 @@ from tests.benchmarks.trainer.memory import PeakMemory
 from tests.benchmarks.trainer.ours import fine_tune, training_sets
 from tests.benchmarks.trainer.recipe import build_network, prepare, seeded, train
 from tests.benchmarks.trainer.scoring import HeldOut
-from trainer.model import AcousticModel, hush_transformers, load_model, use_all_cores
+from trainer.network.model import AcousticModel, hush_transformers, load_model, use_all_cores
 
 
 def run(job: Job) -> Outcome:
