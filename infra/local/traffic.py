@@ -89,7 +89,7 @@ def send(settings: Settings, errors: int, progress: Progress) -> Traffic:
         Refused: no model is stable, or it makes too few mistakes.
     """
     from trainer.attempt.spec import fetch_model
-    from trainer.network.model import hush_transformers
+    from trainer.process import hush_transformers
     from trainer.recogniser import Recogniser
 
     hush_transformers()

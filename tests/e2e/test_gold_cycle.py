@@ -32,9 +32,9 @@ from shared.training import (
     parse_lines,
 )
 from tests.gold_server import MODEL, Asked, GoldServer, small_trust, status
-from trainer.attempt.run import Ending, run
-from trainer.attempt.work import Dependencies
+from trainer.attempt.run import Dependencies, run
 from trainer.gold.transcribers import open_transcriber
+from trainer.shell.carry import Ending
 from trainer.testing import Outbox, store_cycle, store_model, stored_clip, wav_bytes
 
 pytestmark = pytest.mark.torch

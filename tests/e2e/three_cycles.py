@@ -21,9 +21,10 @@ from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
 from shared.wer_compare import NonInferiority
 from shared.wer_stats import PairedUtterance
 from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
 from trainer.learning.export import export
 from trainer.learning.sweep import decide_scale, sweep
-from trainer.learning.train import TrainingRun, TrainingSets, train
+from trainer.learning.train import TrainingRun, train
 from trainer.network.model import AcousticModel, load_model
 from trainer.recogniser import Recogniser
 from trainer.shell.progress import Progress

@@ -11,7 +11,8 @@ import torch
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, SpecAugment, TrainingConfig
 from trainer.clips.load import UsableClip
-from trainer.learning.train import TrainingRun, TrainingSets, train
+from trainer.clips.sets import TrainingSets
+from trainer.learning.train import TrainingRun, train
 from trainer.network.forward import convolve
 from trainer.network.model import AcousticModel, load_model
 from trainer.recogniser import Recogniser

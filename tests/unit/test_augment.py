@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from infra.local.telephone import pink_noise
 from shared.training import Augmentation
-from trainer.augment.acoustics import Audio, add_noise, pink_noise, rms, white_noise
+from trainer.augment.acoustics import Audio, add_noise, rms, white_noise
 from trainer.augment.line import LineProfile, apply, measure
 
 RATE_HZ = 16_000

@@ -14,7 +14,7 @@ import soundfile
 
 from shared.audio_source import AudioSource
 from shared.training import SetAside
-from trainer.clips.load import ClipRefused
+from trainer.clips.fetch import ClipRefused
 from trainer.finetune.audio import DecodedClip, decode_any, load_audio
 from trainer.finetune.folder import FolderClip
 from trainer.network.model import Samples

@@ -15,11 +15,12 @@ from transformers import Wav2Vec2ForCTC
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, TrainingConfig
 from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
 from trainer.learning.adapted import Adapted, FullAdapted, LoraAdapted, adapt, check_every_adapter_learns
 from trainer.learning.export import export
 from trainer.learning.loss import ctc_loss
 from trainer.learning.settings import resolve
-from trainer.learning.train import TrainingRun, TrainingSets, train
+from trainer.learning.train import TrainingRun, train
 from trainer.network.batching import pad_features
 from trainer.network.forward import convolve, encode
 from trainer.network.model import AcousticModel, load_model

@@ -19,9 +19,10 @@ from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import Augmentation, LoraConfig, SetRole, SpecAugment, TrainingConfig
 from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
 from trainer.learning.checkpoint import Checkpoints
 from trainer.learning.dev import DevWer
-from trainer.learning.train import TrainingRun, TrainingSets, Tuned, train
+from trainer.learning.train import TrainingRun, Tuned, train
 from trainer.network.model import AcousticModel, load_model
 from trainer.shell.failures import RunFailed, RunPreempted, RunStopped
 from trainer.shell.preemption import Preemption

@@ -11,8 +11,9 @@ import torch
 
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, SpecAugment, TrainingConfig
+from trainer.clips.sets import TrainingSets
 from trainer.learning.settings import default_learning_rate, resolve
-from trainer.learning.train import TrainingRun, TrainingSets, Tuned, train
+from trainer.learning.train import TrainingRun, Tuned, train
 from trainer.network.model import load_model
 from trainer.shell.failures import RunFailed
 from trainer.shell.progress import Progress

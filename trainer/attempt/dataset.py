@@ -5,13 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
-
 from shared.objectstore import ObjectStore
-from shared.training import HEARD_ROLES, TRAINING_ROLES, Clip, SetAside, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
+from shared.training import HEARD_ROLES, TRAINING_ROLES, AnyClip, Clip, SetAside, SetRole, TrainingSpec, UnlabelledClip
 from trainer.attempt.spec import load_clips, load_unlabelled_clips
-from trainer.clips.load import ClipLoader, UnlabelledOnDisk, UsableClip, drop_repeated, leaked
-from trainer.learning.train import TrainingSets
+from trainer.clips.load import ClipLoader, UnlabelledOnDisk, UsableClip
 from trainer.shell.failures import RunFailed
 from trainer.shell.progress import Progress
 
@@ -81,6 +78,20 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
     return Dataset(usable, heard, tuple(set_aside), without_text)
 
 
+def drop_repeated(clips: Sequence[AnyClip], set_name: str) -> tuple[list[AnyClip], list[SetAside]]:
+    """Keep the first clip of each utterance: a repeated one would weigh twice in training."""
+    first: dict[str, AnyClip] = {}
+    repeated = [clip for clip in clips if first.setdefault(clip.utterance_id, clip) is not clip]
+    aside = [SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason="duplicate") for clip in repeated]
+    return list(first.values()), aside
+
+
+def leaked(by_role: Mapping[SetRole, Sequence[Clip | UnlabelledClip]]) -> list[str]:
+    """Return the utterances that are trained or tuned on and also judge: there must be none."""
+    judging = {clip.utterance_id for clip in by_role.get("judge", ())}
+    return sorted({clip.utterance_id for role, clips in by_role.items() if role not in HEARD_ROLES for clip in clips} & judging)
+
+
 def _sort(outcomes: Iterable[Item | SetAside], usable: list[Item], set_aside: list[SetAside]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, SetAside):
@@ -97,14 +108,3 @@ def check_trainable(dataset: Dataset) -> None:
     """
     if not dataset.by_role["train_errors"]:
         raise RunFailed("no_trainable_clips", f"expected at least one trainable error, found {dataset.figures()}")
-
-
-def training_sets(clips: Mapping[SetRole, list[UsableClip]], config: TrainingConfig) -> TrainingSets:
-    """Return the errors and, drawn by the seed, up to `replay_ratio` times as many replay clips; and both dev sets."""
-    replay = _draw(clips["train_replay"], round(config.replay_ratio * len(clips["train_errors"])), config.seed)
-    return TrainingSets(clips["train_errors"], replay, clips["dev_errors"], clips["dev_replay"])
-
-
-def _draw(clips: Sequence[UsableClip], number: int, seed: int) -> list[UsableClip]:
-    chosen = np.random.default_rng(seed).permutation(len(clips))[:number]
-    return [clips[index] for index in sorted(chosen.tolist())]

@@ -14,8 +14,9 @@ from shared.clock import SystemClock
 from shared.frozen import Frozen
 from shared.log import log
 from shared.training import TrainingConfig
+from trainer.clips.sets import TrainingSets
 from trainer.learning.group import Group
-from trainer.learning.train import TrainingRun, TrainingSets, train
+from trainer.learning.train import TrainingRun, train
 from trainer.network.model import load_model
 from trainer.shell.failures import RunFailed, RunStopped
 from trainer.shell.progress import Progress

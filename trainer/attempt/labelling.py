@@ -14,7 +14,8 @@ from shared.gold import GoldConfig, GoldRecord
 from shared.objectstore import ObjectStore
 from shared.training import Clip, SetAside, SetAsideReason, TrainingConfig, lines_bytes, parse_lines
 from trainer.attempt.dataset import Dataset
-from trainer.clips.load import ClipRefused, UnlabelledOnDisk, UsableClip, check_labels
+from trainer.clips.fetch import ClipRefused
+from trainer.clips.load import UnlabelledOnDisk, UsableClip, check_labels
 from trainer.gold.make import GoldMaker, SpokenClip
 from trainer.gold.problems import GoldUnavailable
 from trainer.gold.question import GoldTranscriber

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     """Print the transcripts of the named files."""
     import soundfile
 
-    from trainer.network.model import hush_transformers
+    from trainer.process import hush_transformers
     from trainer.recogniser import Recogniser
 
     folder, *clips = arguments

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 
 from shared import keys
@@ -17,6 +16,7 @@ from shared.training import (
     ObjectRef,
     TrainingSpec,
     UnlabelledClip,
+    digest_file,
     parse_document,
     parse_lines,
     sha256_hex,
@@ -132,17 +132,12 @@ def fetch_model(store: ObjectStore, ref: ObjectRef, folder: Path) -> ModelManife
             store.get_to_file(key, path)
         except (NotFound, CorruptObject) as error:
             raise RunFailed("bad_base_model", str(error)) from error
-        digest = sha256_of_file(path)
-        if path.stat().st_size != file.size_bytes or digest != file.sha256:
+        found = digest_file(path)
+        if (found.sha256, found.size_bytes) != (file.sha256, file.size_bytes):
             path.unlink()
-            raise RunFailed("bad_base_model", f"{key}: expected sha256 {file.sha256} of {file.size_bytes} bytes, found {digest}")
+            expected = f"sha256 {file.sha256} of {file.size_bytes} bytes"
+            raise RunFailed("bad_base_model", f"{key}: expected {expected}, found {found.sha256} of {found.size_bytes}")
     return manifest
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _verified(store: ObjectStore, ref: ObjectRef, reason: FailureReason) -> bytes:

@@ -19,7 +19,9 @@ from shared.objectstore import crc32c_base64
 from shared.training import Clip, ClipProvenance, SetAside, Stratum
 from shared.whole_file import put_whole
 from trainer.clips import flac
-from trainer.clips.load import JUDGED, ClipRefused, UsableClip, check_finite, check_length, check_sound, open_audio, read_waveform
+from trainer.clips.audio import JUDGED, check_finite, check_length, check_sound, open_audio, read_waveform
+from trainer.clips.fetch import ClipRefused
+from trainer.clips.load import UsableClip
 from trainer.finetune.folder import FolderClip
 from trainer.network.model import Samples
 

@@ -20,9 +20,8 @@ from shared.errors import CorruptObject, RetuneError
 from shared.terminal import TextConsole, say
 from shared.training import SetAside, SetRole, digest_folder, document_bytes, lines_bytes, parse_document
 from shared.whole_file import put_whole
-from trainer.attempt.dataset import training_sets
-from trainer.attempt.work import PACKAGES
 from trainer.clips.load import UsableClip
+from trainer.clips.sets import training_sets
 from trainer.clips.verbalise import needs_reading
 from trainer.finetune.audio import DecodedClip, load_audio
 from trainer.finetune.decisions import RunDecisions
@@ -36,6 +35,7 @@ from trainer.finetune.report import Ending, FinetuneReport, NamedDigest, Surroun
 from trainer.finetune.training import FineTune, TrainingJob, fine_tune
 from trainer.importing import check_and_convert
 from trainer.learning.evaluate import evaluate
+from trainer.learning.identity import package_versions
 from trainer.recogniser import Recogniser
 from trainer.shell.failures import RunPreempted, explain_failure
 from trainer.shell.preemption import Preemption
@@ -246,7 +246,7 @@ class _Run:
             created_at=self._ports.clock.now(),
             options=self._options.model_dump(mode="json"),
             seed=self._options.seed,
-            packages={name: version(name) for name in (*PACKAGES, "soxr")},
+            packages={**package_versions(), "soxr": version("soxr")},
             digests=(NamedDigest(name="audio folder", sha256=decided.folder_sha256), *weights),
             run_s=round(self._progress.elapsed_s, 1),
         )

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.training import TRAINING_ROLES, SetAside, SetRole, TrainingConfig
-from trainer.clips.load import ClipRefused, UsableClip, check_labels, check_length, training_bounds
+from trainer.clips.audio import check_length, training_bounds
+from trainer.clips.fetch import ClipRefused
+from trainer.clips.load import UsableClip, check_labels
 from trainer.finetune.audio import DecodedClip
 from trainer.finetune.decisions import DecidedClip, RunDecisions
 from trainer.finetune.folder import CONDITIONS

@@ -8,13 +8,14 @@ from math import sqrt
 from shared.dir_store import DirStore
 from shared.normalisation import normalise
 from shared.training import TrainingConfig
+from trainer.clips.sets import TrainingSets
 from trainer.finetune.output import OutputFolder
 from trainer.finetune.report import EpochPoint, TrainingSummary
 from trainer.learning.adapted import LoraAdapted
 from trainer.learning.checkpoint import Checkpoints
 from trainer.learning.export import export
 from trainer.learning.sweep import decide_scale, sweep
-from trainer.learning.train import TrainingRun, TrainingSets, train
+from trainer.learning.train import TrainingRun, train
 from trainer.network.model import load_model
 from trainer.shell.preemption import Preemption
 from trainer.shell.progress import Progress

@@ -4,6 +4,7 @@ Nothing here knows of cycles: `trainer.attempt` and `trainer.finetune` both trai
 
     train.py         the loop
     settings.py      the config with every choice made
+    identity.py      what tells one training from every other
     schedule.py      which clips at which step, and how fast
     step.py          the gradient of one step, in pieces that fit
     loss.py          what is minimised

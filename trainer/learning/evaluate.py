@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
 
 import torch
 
@@ -32,6 +32,11 @@ class Evaluation:
     audio_s: float
     base_s: float
     candidate_s: float
+
+    def with_base(self, texts: Sequence[str]) -> Self:
+        """Return the same with what something else heard in the place of the base model, in the order of the clips."""
+        rows = (row.model_copy(update={"base_hypothesis": text}) for row, text in zip(self.rows, texts, strict=True))
+        return replace(self, rows=tuple(rows))
 
 
 def evaluate(base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip], set_name: str, progress: Progress) -> Evaluation:

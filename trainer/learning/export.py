@@ -4,9 +4,7 @@ import shutil
 from pathlib import Path
 
 from trainer.learning.adapted import Adapted
-
-ONE_FILE = "1000GB"
-"""Larger than any model: never in shards."""
+from trainer.network.model import ONE_FILE
 
 
 def export(adapted: Adapted, scale: float, base_folder: Path, folder: Path) -> None:

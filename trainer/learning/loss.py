@@ -1,10 +1,9 @@
 """What training minimises."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
-
-from trainer.network.batching import join_labels
 
 
 def ctc_loss(logits: torch.Tensor, frames: torch.Tensor, labels: Sequence[Sequence[int]], blank: int) -> torch.Tensor:
@@ -24,3 +23,9 @@ def ctc_loss(logits: torch.Tensor, frames: torch.Tensor, labels: Sequence[Sequen
     with torch.backends.cudnn.flags(enabled=False):
         losses = torch.nn.functional.ctc_loss(log_probabilities, targets, frames, target_lengths, blank=blank, reduction="none")
     return losses / target_lengths.clamp(min=1).to(losses.device)
+
+
+def join_labels(labels: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return all labels one after another on `device` and the `(batch,)` lengths on the host: no padding value can reach the CTC loss."""
+    lengths = torch.tensor([len(clip) for clip in labels])
+    return torch.tensor(list(chain.from_iterable(labels)), dtype=torch.long, device=device), lengths

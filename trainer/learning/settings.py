@@ -1,6 +1,5 @@
 """From the config that a person wrote to the numbers that a run uses: every `None` and `auto` decided, impossible pairs refused."""
 
-import hashlib
 from typing import Literal
 
 import torch
@@ -46,8 +45,3 @@ def precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> 
     if wanted == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return wanted
-
-
-def config_sha256(config: TrainingConfig) -> str:
-    """Return the digest of a resolved config: two runs of one digest, one base and one dataset are the same run."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()

@@ -19,8 +19,8 @@ from trainer.learning.adapted import Adapted
 from trainer.learning.group import Group
 from trainer.learning.loss import ctc_loss
 from trainer.network.batching import split_batch
-from trainer.network.memory import Room, frames_that_fit, is_out_of_memory, saved_bytes
-from trainer.shell.failures import RunFailed, RunStopped
+from trainer.network.memory import Room, frames_that_fit, saved_bytes
+from trainer.shell.failures import RunFailed, RunStopped, is_out_of_memory
 from trainer.shell.progress import Progress
 
 ADVICE = (

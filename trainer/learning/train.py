@@ -9,7 +9,6 @@ huggingface/transformers#47688), layerdrop, and every dropout but that of the ad
     every few minutes, at the end, and when the machine is taken away: a checkpoint
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,15 +23,16 @@ from torch.nn.utils import parametrize
 
 from shared.errors import RetuneError
 from shared.log import log
-from shared.training import TRAINING_ROLES, TrainingConfig
+from shared.training import TrainingConfig
 from trainer.augment.variation import replay_like_errors
-from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
 from trainer.learning.adapted import Adapted, adapt, check_every_adapter_learns
 from trainer.learning.checkpoint import Checkpoints
 from trainer.learning.dev import DevSets, DevWer
 from trainer.learning.group import Group
+from trainer.learning.identity import config_sha256, fingerprint
 from trainer.learning.schedule import Plan, Schedule
-from trainer.learning.settings import config_sha256, resolve
+from trainer.learning.settings import resolve
 from trainer.learning.state import MOMENTS, BestEpoch, EpochRecord, TrainState, read_state, write_state
 from trainer.learning.step import StepGradient, StepShare
 from trainer.network.batching import BatchBudget, padding_share, plan_batches, split_batch
@@ -50,21 +50,6 @@ MORE_SILENCE = 0.1
 """A rise by so much of the share of clips in which nothing is heard is damage, and is told."""
 MAX_PADDING = 0.05
 """Share of what is computed at once."""
-
-
-@dataclass(frozen=True)
-class TrainingSets:
-    """What is trained on and what is tuned on."""
-
-    train_errors: Sequence[UsableClip]
-    train_replay: Sequence[UsableClip] = ()
-    dev_errors: Sequence[UsableClip] = ()
-    dev_replay: Sequence[UsableClip] = ()
-
-    @property
-    def train(self) -> list[UsableClip]:
-        """All that is trained on, the errors first."""
-        return [*self.train_errors, *self.train_replay]
 
 
 @dataclass(frozen=True)
@@ -401,16 +386,3 @@ class _Training:
             "processes": self._run.group.size,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         }
-
-
-def fingerprint(sets: TrainingSets, config: TrainingConfig, base_digest: str) -> str:
-    """Return what tells one training from every other: its clips, their labels, its resolved config and its base.
-
-    The time limit and the interval of checkpoints may change between attempts.
-    """
-    settings = config.model_copy(update={"max_train_s": None, "checkpoint_interval_s": 1.0})
-    digest = hashlib.sha256(f"{base_digest} {config_sha256(settings)}".encode())
-    for name in TRAINING_ROLES:
-        for clip in getattr(sets, name):
-            digest.update(repr((name, clip.clip.utterance_id, clip.clip.reference, clip.samples, clip.labels)).encode())
-    return digest.hexdigest()

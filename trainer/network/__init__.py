@@ -1,6 +1,6 @@
 """A wav2vec2 CTC network: loaded from a folder, cut where training begins, run in batches, and its output read.
 
-Nothing here knows of references, cycles or stores, and nothing is trained. Imports `trainer.shell` alone.
+Nothing here knows of cycles or stores, and nothing is trained.
 
     folder_check.py  what of a model folder can be told before it is loaded
     model.py         a folder -> network, vocabulary, preprocessing

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import torch
@@ -87,9 +86,3 @@ def pad_features(features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.
     if not features:
         return torch.empty(0), torch.empty(0, dtype=torch.long)
     return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), torch.tensor([len(clip) for clip in features])
-
-
-def join_labels(labels: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return all labels one after another on `device` and the `(batch,)` lengths on the host: no padding value can reach the CTC loss."""
-    lengths = torch.tensor([len(clip) for clip in labels])
-    return torch.tensor(list(chain.from_iterable(labels)), dtype=torch.long, device=device), lengths

@@ -11,6 +11,8 @@ import torch
 from pydantic import BaseModel
 from torch.autograd.graph import saved_tensors_hooks
 
+from trainer.shell.failures import is_out_of_memory
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -35,14 +37,6 @@ class Room(BaseModel):
         """Lower the limit after a piece of `tried_frames` did not fit."""
         self.frames = max(1, min(self.frames or tried_frames, tried_frames) // 2)
         self.halvings += 1
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that memory ran out.
-
-    On the CPU it is a plain RuntimeError of the allocator, so its text has to be looked at (c10/core/impl/alloc_cpu.cpp).
-    """
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:

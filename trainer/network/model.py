@@ -1,7 +1,5 @@
 """A wav2vec2 CTC model in a folder: loaded in float32, checked, and never anything but safetensors."""
 
-import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import transformers
 from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
 from shared.errors import CorruptObject
@@ -19,6 +16,8 @@ from trainer.network.folder_check import check_folder
 
 MAY_BE_MISSING = frozenset({"wav2vec2.masked_spec_embed"})
 """Only SpecAugment reads it; many CTC checkpoints lack it (huggingface/transformers#14869), see `AcousticModel.has_mask_embedding`."""
+ONE_FILE = "1000GB"
+"""As `max_shard_size` larger than any model: never in shards."""
 VARIANCE_FLOOR = 1e-7
 
 Samples = npt.NDArray[np.float32]
@@ -86,18 +85,6 @@ def _convolutions(config: Any) -> list[tuple[int, int]]:
 def default_device() -> torch.device:
     """Return the GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def use_all_cores() -> None:
-    """Let torch use every core of the machine."""
-    torch.set_num_threads(os.cpu_count() or 1)
-
-
-def hush_transformers() -> None:
-    """Keep the bars, reports and deprecations of transformers out of our log: what matters is checked and raised here."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
 
 
 def load_model(folder: Path, device: torch.device | None = None) -> AcousticModel:

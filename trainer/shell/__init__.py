@@ -1,7 +1,8 @@
 """Around the work of an attempt, whoever does it: the claim before, a sign of life meanwhile, the last word after.
 
-No torch, no clips, no model: a person's own training function works in here, too. Imports nothing else of `trainer`.
+No torch, no clips, no model: a person's own training function works in here, too.
 
+    attempt.py       one attempt, and the world outside as the shell needs it
     carry.py         claim, work, last word; how a run ended
     heartbeat.py     a sign of life, and whether the cycle still wants the attempt
     progress.py      where the run is: bar, train log, numbers for the heartbeat

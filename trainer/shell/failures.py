@@ -25,16 +25,23 @@ class RunPreempted(BaseException):
     """The machine is being taken away. Raised by a signal anywhere, so no `except Exception` of a library may catch it."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception means that memory ran out, of the host or of a GPU; whoever works without torch need not have it.
+
+    On the CPU it is a plain RuntimeError of torch's allocator, so its text has to be looked at (c10/core/impl/alloc_cpu.cpp).
+    """
+    torch = sys.modules.get("torch")
+    of_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return of_gpu or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 def explain_failure(error: Exception) -> RunFailed:
     """Return the typed failure that an exception means."""
     if isinstance(error, RunFailed):
         return error
     text = f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARS]
-    if "torch" in sys.modules:  # only torch's own errors tell; whoever works without it must not need it
-        from trainer.network.memory import is_out_of_memory
-
-        if is_out_of_memory(error):
-            return RunFailed("out_of_memory", text)
+    if is_out_of_memory(error):
+        return RunFailed("out_of_memory", text)
     if isinstance(error, Retryable | CommitUnknown | Conflict):
         return RunFailed("store_unavailable", text)
     return RunFailed("internal", text)

@@ -31,7 +31,7 @@ from tests.benchmarks.trainer.ours import padding_of
 from tests.benchmarks.trainer.report import ShapeReport, as_document, as_markdown, environment, lines_of, targets_table
 from trainer.augment.acoustics import SAMPLE_RATE_HZ
 from trainer.network.batching import padding_share
-from trainer.network.model import hush_transformers
+from trainer.process import hush_transformers
 
 PROCESS_LIMIT_S = 3600
 PADDING_CLIPS = 4000

@@ -15,7 +15,8 @@ from tests.benchmarks.trainer.clips import Clip, Role, read_clips
 from tests.benchmarks.trainer.jobs import BATCH, Job, Stopwatch, Trained
 from trainer.augment.acoustics import SAMPLE_RATE_HZ
 from trainer.clips.load import UsableClip
-from trainer.learning.train import MAX_PADDING, TrainingRun, TrainingSets, train
+from trainer.clips.sets import TrainingSets
+from trainer.learning.train import MAX_PADDING, TrainingRun, train
 from trainer.network.batching import BatchBudget, padding_share, plan_batches, split_batch
 from trainer.network.model import AcousticModel
 from trainer.shell.progress import Progress
