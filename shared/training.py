@@ -151,7 +151,7 @@ class TrainingConfig(Frozen):
     Attributes:
         method: `lora` trains adapters in a frozen network, `full` everything but the convolutions.
         learning_rate: peak of the linear schedule after `warmup_ratio` of the steps; None = by the network's width and the method
-            (`trainer.settings.default_learning_rate`).
+            (`trainer.learning.settings.default_learning_rate`).
         max_batch_s: audio in one batch, padding included, whatever `batch_size` allows.
         precision: of forward and backward passes; `auto` = bf16 on a GPU that has it, else fp32. The CTC loss is always fp32.
         feature_cache: keep what the frozen part of the network makes of each clip; `auto` = where that was measured to win.

@@ -9,11 +9,11 @@ from safetensors.torch import save_file
 from shared.clock import SystemClock
 from shared.training import TrainingConfig
 from tests.unit.test_trainer_group import group_sets
-from trainer.follow import Followers, follow
-from trainer.group import Group, left_in_order, open_group
-from trainer.model import load_model
-from trainer.progress import Progress
-from trainer.train import TrainingRun, train
+from trainer.attempt.follow import Followers, follow
+from trainer.learning.group import Group, left_in_order, open_group
+from trainer.learning.train import TrainingRun, train
+from trainer.network.model import load_model
+from trainer.shell.progress import Progress
 
 
 def main(folder: Path) -> int:

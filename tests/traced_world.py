@@ -20,7 +20,6 @@ from functions.launcher.trainers import TrainerRun
 from functions.runtime import Ports
 from functions.sweeper.handler import handler as sweeper
 from functions.validator.handler import handler as validator
-from infra.coordinator.by_callback import Outside, Shift
 from shared import keys
 from shared.bus import Message, Outgoing
 from shared.documents import parse_document
@@ -29,9 +28,9 @@ from shared.policy import Policy
 from shared.training import TrainingResult
 from tests.stand_in import Hypothesis, StandIn
 from tests.world import BUCKET, POLICY, World, right, wrong
-from trainer.preemption import Preemption
-from trainer.progress import Progress
-from trainer.shell import carry
+from trainer.shell.attempt import Attempt
+from trainer.shell.carry import carry
+from trainer.shell.progress import Progress
 
 PHASES = {"loading the base model": 12.0, "training": 840.0, "evaluating holdout": 45.0, "uploading": 20.0}
 """Seconds that each phase of the stand-in for a trainer takes by the test's clock."""
@@ -78,7 +77,7 @@ class TracedWorld(World):
     def work(self, run: TrainerRun, *, base: Hypothesis = wrong, candidate: Hypothesis = right) -> str:
         with TemporaryDirectory() as folder:
             progress = Progress(Path(folder) / "train-log.jsonl", self.clock, bars=False)
-            outside = Outside(self.store, self.bus, self.clock, None, Preemption(), traces=self.trainer_traces)
+            attempt = Attempt(self.store, self.bus, self.clock, run.cycle, run.attempt, progress, traces=self.trainer_traces)
 
             def do() -> TrainingResult:
                 for phase, seconds in PHASES.items():
@@ -90,7 +89,7 @@ class TracedWorld(World):
                 result = parse_document(TrainingResult, self.store.get(keys.result(run.cycle)).data, what="result")
                 return result.model_copy(update={"train": {"run_s": progress.elapsed_s}})
 
-            ending = carry(Shift(outside, run.cycle, run.attempt, progress), do)
+            ending = carry(attempt, do)
         self.trainers.delete(run.name)
         return str(ending.value[0])
 

@@ -30,31 +30,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("GOOGLE_CLOUD_PROJECT: expected the project of the training-events topic, found nothing")
 
     from shared.stores import open_store
-    from trainer.spec import parse_spec_uri
+    from trainer.attempt.spec import parse_spec_uri
+    from trainer.process import prepare_process
 
     try:
         store = open_store(parse_spec_uri(chosen.spec).store_uri)
     except InvalidMessage as error:
         parser.error(f"--spec: {error}")
 
-    # Read when torch is loaded: its threads sleep at barriers instead of spinning. On cores shared with other processes a
-    # training step was measured 5 to 18 times faster for it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_process()
 
     from shared.audio_source import AudioSource
     from shared.clock import SystemClock
     from shared.pubsub import PubSubBus
     from shared.tracing import Place, traces_from_env
-    from trainer.attempt import Dependencies
-    from trainer.follow import Followers, follow
-    from trainer.group import left_in_order, open_group
-    from trainer.machine import find_machine
-    from trainer.model import hush_transformers, use_all_cores
-    from trainer.preemption import Preemption
-    from trainer.run import run
+    from trainer.attempt.follow import Followers, follow
+    from trainer.attempt.run import Dependencies, run
+    from trainer.learning.group import left_in_order, open_group
+    from trainer.shell.machine import find_machine
+    from trainer.shell.preemption import Preemption
 
-    hush_transformers()
-    use_all_cores()
     try:
         group = open_group()
     except InvalidMessage as error:

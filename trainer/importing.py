@@ -23,9 +23,9 @@ from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec
 
 from shared.errors import CorruptObject
 from shared.training import TrainingConfig
-from trainer.export import ONE_FILE
-from trainer.folder_check import check_folder
-from trainer.model import Samples, check_weights, hush_transformers, read_vocabulary, settle_mask_embedding
+from trainer.network.folder_check import check_folder
+from trainer.network.model import ONE_FILE, Samples, check_weights, read_vocabulary, settle_mask_embedding
+from trainer.process import hush_transformers
 from trainer.recogniser import Recogniser
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -57,6 +57,7 @@ def check_and_convert(source: str, folder: Path) -> dict[str, Any]:
         raise CorruptObject(f"model {source!r}: expected a folder or the name of a model on the hub, found neither")
     if local:
         check_folder(Path(source))
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"  # transformers would ask a service of the hub to convert it there
     try:
         loaded: Any = Wav2Vec2ForCTC.from_pretrained(
             source, dtype=torch.float32, weights_only=True, local_files_only=local, output_loading_info=True
@@ -110,7 +111,6 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m trainer.importing SOURCE FOLDER", file=sys.stderr)
         return 2
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"  # transformers would ask a service of the hub to convert it there
     hush_transformers()
     try:
         details = check_and_convert(arguments[0], Path(arguments[1]))

@@ -10,14 +10,14 @@ from typing import Literal, Self
 import torch
 from torch.nn.utils import parametrize
 
-from trainer.align import LogProbs
-from trainer.batching import BatchBudget, pad_features, plan_batches
-from trainer.decode import greedy_transcripts
-from trainer.features import Frontend
-from trainer.memory import in_halves
-from trainer.model import AcousticModel, Samples, load_model
-from trainer.network import hold_in_bf16
-from trainer.prefetch import prefetched
+from trainer.network.align import LogProbs
+from trainer.network.batching import BatchBudget, pad_features, plan_batches
+from trainer.network.decode import greedy_transcripts
+from trainer.network.features import Frontend
+from trainer.network.forward import hold_in_bf16
+from trainer.network.memory import in_halves
+from trainer.network.model import AcousticModel, Samples, load_model
+from trainer.network.prefetch import prefetched
 
 BUDGET = BatchBudget(clips=32, frames=16_000)
 """16,000 frames are about 320 s of padded audio."""

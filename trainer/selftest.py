@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from trainer.process import prepare_process
+
 CODE = Path(__file__).resolve().parent
 INSTALLERS = ("pip", "wheel")
 """setuptools stays: torch itself needs it."""
@@ -63,8 +65,8 @@ def train_once(folder: Path) -> dict[str, object]:
     from shared.clock import SystemClock
     from shared.testing.memory_store import MemoryStore
     from shared.training import LoraConfig, TrainingConfig
-    from trainer.attempt import Dependencies
-    from trainer.run import Ending, run
+    from trainer.attempt.run import Dependencies, run
+    from trainer.shell.carry import Ending
     from trainer.testing import Outbox, store_cycle, store_model, stored_clip, write_tiny_model
 
     store, outbox = MemoryStore("gs://selftest"), Outbox()
@@ -102,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(problems), file=sys.stderr)
             return 1
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_process()
     with tempfile.TemporaryDirectory(prefix="retune-selftest-") as folder:
         print(json.dumps(train_once(Path(folder))))
     return 0

@@ -22,8 +22,8 @@ from shared.manifest import ModelManifest, digest_folder
 from shared.objectstore import ObjectStore
 from shared.testing.memory_store import MemoryStore
 from shared.training import BaseModelRef, Clip, ClipSet, ObjectRef, SetRole, TrainingConfig, TrainingSpec, UnlabelledClip
-from trainer.data import ClipLoader, UsableClip
-from trainer.model import AcousticModel, Samples
+from trainer.clips.load import ClipLoader, UsableClip
+from trainer.network.model import AcousticModel, Samples
 
 RATE_HZ = 16_000
 LETTER_S = 0.12

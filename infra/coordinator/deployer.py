@@ -23,7 +23,7 @@ from shared.documents import sha256_hex
 from shared.manifest import ModelManifest
 from shared.registry import Production
 from shared.training import ObjectRef
-from trainer.spec import fetch_model
+from trainer.attempt.spec import fetch_model
 
 
 class ModelDeployer:

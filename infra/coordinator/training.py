@@ -11,13 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from functions.launcher.trainers import TrainerRun
-from infra.coordinator.by_callback import CallbackRun, Shift
+from infra.coordinator.by_callback import CallbackRun
 from infra.coordinator.functions import Functions
 from infra.coordinator.job import TrainingCallback, Transcribe
 from infra.coordinator.quiet import aloud, logging_to
 from infra.errors import Refused
 from shared.audio_source import AudioSource
-from trainer.machine import find_machine
+from trainer.process import prepare_process
+from trainer.shell.attempt import Attempt
+from trainer.shell.machine import find_machine
+from trainer.shell.progress import Progress
 
 
 def check_can_train() -> None:
@@ -60,15 +63,11 @@ def _work_dir(functions: Functions) -> Iterator[Path]:
 
 
 def _train_here(functions: Functions, run: TrainerRun, folder: Path, hear_base: Transcribe | None) -> None:
-    # Read when torch is loaded; see `trainer.__main__`.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_process()
 
-    from trainer.attempt import Dependencies
-    from trainer.model import hush_transformers, use_all_cores
-    from trainer.run import run as carry_out
+    from trainer.attempt.run import Dependencies
+    from trainer.attempt.run import run as carry_out
 
-    hush_transformers()
-    use_all_cores()
     ports, data = functions.deps.ports, functions.data
     deps = Dependencies(
         store=ports.store,
@@ -84,5 +83,13 @@ def _train_here(functions: Functions, run: TrainerRun, folder: Path, hear_base: 
 
 def _train_elsewhere(functions: Functions, run: TrainerRun, folder: Path, callback: TrainingCallback, hear_base: Transcribe | None) -> None:
     ports = functions.deps.ports
-    shift = Shift.begin(ports, run, folder, find_machine(os.environ))
-    CallbackRun(shift, functions.data.audio, folder, callback, hear_base).carry()
+    attempt = Attempt(
+        store=ports.store,
+        publisher=ports.publisher,
+        clock=ports.clock,
+        cycle=run.cycle,
+        number=run.attempt,
+        progress=Progress(folder / "train-log.jsonl", ports.clock),
+        machine=find_machine(os.environ),
+    )
+    CallbackRun(attempt, functions.data.audio, folder, callback, hear_base).carry()

@@ -199,7 +199,7 @@ def convert_with_trainer(data: bytes) -> Converted:
     try:
         import soundfile
 
-        from trainer.data import ClipRefused
+        from trainer.clips.fetch import ClipRefused
         from trainer.finetune.audio import decode_any
     except ModuleNotFoundError as error:
         raise Refused(f"audio is converted with the trainer's packages: run `pip install 'retune[trainer]'` ({error})") from error

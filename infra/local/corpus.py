@@ -17,7 +17,8 @@ import numpy as np
 
 from infra.local.baseline import DEMO_MARK
 from infra.local.speech import Voice, synthesiser, variants, voices, write_wav
-from trainer.acoustics import Audio, Line, add_noise, set_level, through_telephone, white_noise
+from infra.local.telephone import Line, through_telephone
+from trainer.augment.acoustics import Audio, add_noise, set_level, white_noise
 
 # Timbres that only the baseline's training hears; no caller has one of them.
 TRAINING_VARIANTS = (

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from trainer.acoustics import SAMPLE_RATE_HZ, Audio
+from trainer.augment.acoustics import SAMPLE_RATE_HZ, Audio
 
 ACCENTS = ("en-us", "en-gb-x-rp", "en-us-nyc", "en-gb-scotland", "en-029")
 # Left out of training and of calls: whispers, a voice of two, a slow one, and robots and strange throats. Of these last, most were

@@ -34,7 +34,7 @@ from shared.registry import CODEC
 from shared.stores import open_store
 from shared.terminal import say
 from shared.training import ObjectRef
-from trainer.acoustics import SAMPLE_RATE_HZ
+from trainer.augment.acoustics import SAMPLE_RATE_HZ
 
 SAMPLE_RATE = 0.25
 PHONE_SHARE = 0.5
@@ -89,9 +89,9 @@ def send(settings: Settings, errors: int, progress: Progress) -> Traffic:
     Raises:
         Refused: no model is stable, or it makes too few mistakes.
     """
-    from trainer.model import hush_transformers
+    from trainer.attempt.spec import fetch_model
+    from trainer.process import hush_transformers
     from trainer.recogniser import Recogniser
-    from trainer.spec import fetch_model
 
     hush_transformers()
     store = open_store(settings.bucket)

@@ -33,7 +33,7 @@ from shared.errors import Conflict
 from shared.head import begin_head, move_head, read_head
 from shared.ids import version_name
 from shared.manifest import FileDigest, ModelManifest, digest_folder
-from trainer.upload import upload_files
+from trainer.attempt.upload import upload_files
 
 BY = "retune models import"
 Convert = Callable[[str, Path], dict[str, Any]]

@@ -15,8 +15,8 @@ from shared.documents import Frozen, parse_document, sha256_hex
 from shared.ids import version_name
 from shared.manifest import ModelManifest
 from shared.training import ObjectRef
-from trainer.failures import RunFailed
-from trainer.spec import fetch_model
+from trainer.attempt.spec import fetch_model
+from trainer.shell.failures import RunFailed
 
 MANIFEST = "retune-manifest.json"
 """The manifest beside the model's files: what `model.safetensors` was when Retune stored it."""

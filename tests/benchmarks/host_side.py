@@ -16,10 +16,10 @@ import torch
 from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from shared.training import SpecAugment
-from trainer.batching import pad_features
-from trainer.decode import greedy_transcripts
-from trainer.model import load_model
-from trainer.spec_augment import time_mask
+from trainer.augment.spec_augment import time_mask
+from trainer.network.batching import pad_features
+from trainer.network.decode import greedy_transcripts
+from trainer.network.model import load_model
 from trainer.testing import write_tiny_model
 
 ROUNDS = 5

@@ -23,9 +23,9 @@ from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, LoraConfig, ObjectRef, SetRole, TrainingConfig, TrainingResult, UnlabelledClip
 from tests.gold_server import MODEL, Asked, GoldServer, small_trust, status
-from trainer.attempt import Dependencies
+from trainer.attempt.run import Dependencies, run
 from trainer.gold.transcribers import open_transcriber
-from trainer.run import Ending, run
+from trainer.shell.carry import Ending
 from trainer.testing import Outbox, store_cycle, store_model, stored_clip, wav_bytes
 
 pytestmark = pytest.mark.torch

@@ -20,14 +20,15 @@ from shared.training import SetRole, TrainingConfig
 from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
 from shared.wer_compare import NonInferiority
 from shared.wer_stats import PairedUtterance
-from trainer.data import UsableClip
-from trainer.export import export
-from trainer.model import AcousticModel, load_model
-from trainer.progress import Progress
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
+from trainer.learning.export import export
+from trainer.learning.sweep import decide_scale, sweep
+from trainer.learning.train import TrainingRun, train
+from trainer.network.model import AcousticModel, load_model
 from trainer.recogniser import Recogniser
-from trainer.sweep import decide_scale, sweep
+from trainer.shell.progress import Progress
 from trainer.testing import usable_clips, wav_bytes
-from trainer.train import TrainingRun, TrainingSets, train
 
 CYCLES = 3
 CONFIG: TrainingConfig = TRAINING.model_copy(update={"replay_ratio": 3.0, "clean_margin": 0.005, "seed": 1})

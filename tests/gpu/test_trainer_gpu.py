@@ -10,13 +10,14 @@ import torch
 
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, SpecAugment, TrainingConfig
-from trainer.data import UsableClip
-from trainer.model import AcousticModel, load_model
-from trainer.network import convolve
-from trainer.progress import Progress
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
+from trainer.learning.train import TrainingRun, train
+from trainer.network.forward import convolve
+from trainer.network.model import AcousticModel, load_model
 from trainer.recogniser import Recogniser
+from trainer.shell.progress import Progress
 from trainer.testing import tones, usable_clips, write_tiny_model
-from trainer.train import TrainingRun, TrainingSets, train
 
 pytestmark = [
     pytest.mark.torch,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tests.hostile.test_audio_files import DECODERS, flac, wav
-from trainer.data import ClipRefused
+from trainer.clips.fetch import ClipRefused
 
 RATE_HZ = 16_000
 REFUSAL_CHARS = 1_000

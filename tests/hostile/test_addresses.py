@@ -14,7 +14,7 @@ from shared.documents import sha256_hex
 from shared.errors import InvalidMessage, NotFound
 from shared.manifest import FileDigest
 from shared.testing.memory_store import MemoryStore
-from trainer.spec import parse_spec_uri
+from trainer.attempt.spec import parse_spec_uri
 
 PIECES = [
     "..",

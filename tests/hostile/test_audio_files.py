@@ -17,7 +17,8 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import soundfile
 
 from shared.training import SetAside
-from trainer.data import JUDGED, ClipRefused, decode_audio, read_waveform
+from trainer.clips.audio import JUDGED, decode_audio, read_waveform
+from trainer.clips.fetch import ClipRefused
 from trainer.finetune.audio import MAX_RATE_HZ, decode_any, load_audio
 from trainer.finetune.folder import FolderClip
 from trainer.testing import RATE_HZ

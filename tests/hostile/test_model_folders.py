@@ -21,11 +21,11 @@ from shared.errors import CorruptObject
 from shared.manifest import ModelManifest
 from shared.testing.memory_store import MemoryStore
 from shared.training import ObjectRef
-from trainer.failures import RunFailed
-from trainer.folder_check import check_folder
+from trainer.attempt.spec import fetch_model
 from trainer.importing import check_and_convert
-from trainer.model import load_model
-from trainer.spec import fetch_model
+from trainer.network.folder_check import check_folder
+from trainer.network.model import load_model
+from trainer.shell.failures import RunFailed
 from trainer.testing import store_model, write_tiny_model
 
 pytestmark = pytest.mark.torch

@@ -1,21 +1,14 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from trainer.acoustics import (
+from trainer.augment.acoustics import (
     SAMPLE_RATE_HZ,
     Audio,
-    Line,
     add_noise,
     equalise,
-    low_pass,
-    mu_law,
-    pink_noise,
     reverberate,
     rms,
     set_level,
-    through_telephone,
     white_noise,
 )
 
@@ -60,33 +53,10 @@ def test_twenty_decibels_of_noise_have_a_tenth_of_the_amplitude() -> None:
     assert rms(add_noise(speech, noise, 20.0) - speech) == pytest.approx(rms(speech) / 10, rel=1e-4)
 
 
-@pytest.mark.parametrize(("frequency_hz", "gain"), [(50, 1.0), (1000, 1.0), (3400, 1.0), (3655, 0.5), (3950, 0.0), (6000, 0.0)])
-def test_a_line_sampled_at_8_khz_passes_up_to_3400_hz(frequency_hz: float, gain: float) -> None:
-    middle = slice(4000, 12000)  # the ends ring
-    passed = low_pass(tone(frequency_hz), 3400)[middle]
-    assert rms(passed) / rms(tone(frequency_hz)[middle]) == pytest.approx(gain, abs=0.02)
-
-
 def test_a_colour_weakens_the_frequencies_that_it_names() -> None:
     dull = ((500.0, 2000.0), (0.0, -20.0))  # log-linear between: -10 dB at 1000 Hz
     gains = [rms(equalise(tone(frequency_hz), *dull)) / rms(tone(frequency_hz)) for frequency_hz in (250, 1000, 4000)]
     assert gains == pytest.approx([1.0, 10 ** (-10 / 20), 0.1], rel=0.02)
-
-
-def test_mu_law_keeps_the_ends_and_the_sign() -> None:
-    assert mu_law(np.array([-1, 0, 1], np.float32)).tolist() == [-1, 0, 1]
-
-
-def test_mu_law_errs_in_proportion_to_the_sample() -> None:
-    # half a step of 1/127 of the logarithm: at most (1 + 255)^(1/254) - 1 = 2.2% of (x + 1/255)
-    samples = np.linspace(-1, 1, 2001, dtype=np.float32)
-    assert (np.abs(mu_law(samples) - samples) <= 0.0222 * (np.abs(samples) + 1 / 255)).all()
-
-
-def test_pink_noise_falls_three_decibels_an_octave() -> None:
-    power = np.square(np.abs(np.fft.rfft(pink_noise(np.random.default_rng(0), 1 << 16))))
-    low, high = power[1000:2000].mean(), power[2000:4000].mean()
-    assert low / high == pytest.approx(2.0, rel=0.15)
 
 
 def test_an_echo_has_its_share_of_the_energy() -> None:
@@ -103,26 +73,3 @@ def test_an_echo_falls_by_60_db_within_its_time() -> None:
 
 def test_a_dry_room_changes_nothing() -> None:
     assert (reverberate(tone(440), np.random.default_rng(0), rt60_s=0.3, wet=0.0) == tone(440)).all()
-
-
-@pytest.mark.parametrize("samples", [1, 399, 16_000, 40_961])
-def test_a_telephone_keeps_the_length(samples: int) -> None:
-    heard = through_telephone(tone(500, samples / SAMPLE_RATE_HZ), np.random.default_rng(0), Line())
-    assert heard.shape == (samples,)
-    assert heard.dtype == np.float32
-    assert np.abs(heard).max() <= 1.0
-
-
-def test_the_same_random_stream_gives_the_same_call() -> None:
-    first, again, other = (through_telephone(tone(500), np.random.default_rng(seed), Line()) for seed in (1, 1, 2))
-    assert (first == again).all()
-    assert (first != other).any()
-
-
-def test_a_worse_line_is_noisier() -> None:
-    def distortion(snr_db: float) -> float:
-        line = replace(Line(), snr_db=(snr_db, snr_db), wet=(0.0, 0.0))
-        heard = set_level(through_telephone(tone(1000), np.random.default_rng(0), line))
-        return rms(heard - set_level(tone(1000)))
-
-    assert distortion(30) < distortion(10) < distortion(0)

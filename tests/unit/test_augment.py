@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from infra.local.telephone import pink_noise
 from shared.training import Augmentation
-from trainer.acoustics import Audio, add_noise, pink_noise, rms, white_noise
-from trainer.augment import LineProfile, apply, measure
+from trainer.augment.acoustics import Audio, add_noise, rms, white_noise
+from trainer.augment.line import LineProfile, apply, measure
 
 RATE_HZ = 16_000
 ALL = Augmentation(share=1.0, reverb_rt60_s=(0.1, 0.3))

@@ -33,7 +33,7 @@ from tests.benchmarks.trainer.memory import PeakMemory
 from tests.benchmarks.trainer.ours import budget_s, random_batches
 from tests.benchmarks.trainer.report import ShapeReport, lines_of, table_of, targets_table
 from tests.benchmarks.trainer.variant import run
-from trainer.batching import BatchBudget, padding_share, plan_batches
+from trainer.network.batching import BatchBudget, padding_share, plan_batches
 from trainer.testing import write_tiny_model
 
 pytestmark = pytest.mark.torch

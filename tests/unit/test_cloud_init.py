@@ -22,7 +22,7 @@ from shared.messages import parse_event
 from shared.testing.clock import START
 from shared.trainer_machines import TrainerMachine
 from tests.google_api.settings import IMAGE, google_settings
-from trainer.machine import find_machine
+from trainer.shell.machine import find_machine
 
 RUN = TrainerRun(12, 2, "gs://speech-1-retune-prod/cycles/000012/spec.json", START)
 MACHINE = TrainerMachine(zone="europe-west4-a", machine_type="g2-standard-8", provisioning="spot").kind

@@ -232,6 +232,23 @@ def test_an_interrupted_workflow_goes_on_with_its_next_attempt(tmp_path: Path) -
     assert [job.attempt for job in trains.jobs] == [2]
 
 
+def test_an_attempt_that_finds_the_model_of_one_before_it_fails_before_it_trains(tmp_path: Path) -> None:
+    made, trains = ready(tmp_path), StandIn()
+
+    def dies_before_its_result(_job: TrainingJob) -> TrainedModel:
+        DataManager(directory=tmp_path / "data").store.put(keys.manifest(1), b"{}")
+        raise KeyboardInterrupt
+
+    made.set_training_callback(dies_before_its_result)
+    with pytest.raises(KeyboardInterrupt):
+        made.run_complete_workflow()
+    made.set_training_callback(trains)
+    workflow = made.run_complete_workflow()
+    assert workflow.status == Status.FAILED
+    assert "models/000001/manifest.json: expected none yet, found that of an attempt that ended early" in workflow.reasons[0]
+    assert trains.jobs == []
+
+
 def test_a_clip_whose_audio_is_gone_is_left_out_and_counted(tmp_path: Path) -> None:
     trains = StandIn()
 

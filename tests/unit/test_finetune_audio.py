@@ -14,10 +14,10 @@ import soundfile
 
 from shared.audio_source import AudioSource
 from shared.training import SetAside
-from trainer.data import ClipRefused
+from trainer.clips.fetch import ClipRefused
 from trainer.finetune.audio import DecodedClip, decode_any, load_audio
 from trainer.finetune.folder import FolderClip
-from trainer.model import Samples
+from trainer.network.model import Samples
 
 pytestmark = pytest.mark.torch
 

@@ -22,16 +22,16 @@ from shared.gold import GoldConfig, GoldRecord
 from shared.testing.clock import FakeClock
 from shared.training import LambdaTrial, TrainingConfig
 from tests.gold_server import MODEL, GoldServer, small_trust
-from trainer.failures import RunPreempted
 from trainer.finetune.gold import LlmGold, kept_answers
 from trainer.finetune.measure import GoldPort, HeardClip
 from trainer.finetune.options import Options
 from trainer.finetune.pipeline import DONE, PREEMPTED, REFUSED, USAGE, Ports, run_finetune
 from trainer.finetune.report import EpochPoint, FinetuneReport, TrainingSummary
 from trainer.finetune.training import TrainingJob, bearable_rise, cautious, fine_tune
-from trainer.model import Samples, load_model
-from trainer.progress import Progress
+from trainer.network.model import Samples, load_model
 from trainer.recogniser import Recogniser
+from trainer.shell.failures import RunPreempted
+from trainer.shell.progress import Progress
 from trainer.testing import tones, wav_bytes, write_tiny_model
 
 pytestmark = pytest.mark.torch

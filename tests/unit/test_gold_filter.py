@@ -8,8 +8,6 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import torch
 
 from shared.gold import AcousticScores
-from trainer.align import LogProbs
-from trainer.decode import Vocabulary
 from trainer.gold.filter import (
     ACCEPT,
     REVIEW,
@@ -21,6 +19,8 @@ from trainer.gold.filter import (
     score,
     thresholds,
 )
+from trainer.network.align import LogProbs
+from trainer.network.decode import Vocabulary
 
 pytestmark = pytest.mark.torch
 

@@ -29,12 +29,12 @@ def loaded(function: str) -> set[str]:
 QUICK = [
     "infra.cli",
     "infra.review",
-    "trainer.failures",
+    "trainer.shell.failures",
     "trainer.finetune.options",
     "trainer.gold.ask",
     "trainer.gold.check",
     "trainer.gold.transcribers",
-    "trainer.spec",
+    "trainer.attempt.spec",
 ]
 """Commands, what comes before the settings of torch, and what asks for gold."""
 

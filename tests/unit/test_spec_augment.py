@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.training import SpecAugment
-from trainer.spec_augment import apply_masks, channel_mask, time_mask
+from trainer.augment.spec_augment import apply_masks, channel_mask, time_mask
 
 pytestmark = pytest.mark.torch
 

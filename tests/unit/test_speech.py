@@ -24,7 +24,8 @@ from infra.local.corpus import (  # noqa: E402
     write_corpus,
 )
 from infra.local.speech import SpeechError, Voice, synthesiser, voices, write_wav  # noqa: E402
-from trainer.acoustics import SAMPLE_RATE_HZ, Line  # noqa: E402  after the skip
+from infra.local.telephone import Line  # noqa: E402
+from trainer.augment.acoustics import SAMPLE_RATE_HZ  # noqa: E402  after the skip
 
 
 def test_there_are_ninety_voices_with_ids_of_their_own() -> None:

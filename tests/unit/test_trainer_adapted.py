@@ -14,18 +14,19 @@ from transformers import Wav2Vec2ForCTC
 
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, TrainingConfig
-from trainer.adapted import Adapted, FullAdapted, LoraAdapted, adapt, check_every_adapter_learns
-from trainer.batching import pad_features
-from trainer.data import UsableClip
-from trainer.export import export
-from trainer.failures import RunFailed
-from trainer.loss import ctc_loss
-from trainer.model import AcousticModel, load_model
-from trainer.network import convolve, encode
-from trainer.progress import Progress
-from trainer.settings import resolve
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
+from trainer.learning.adapted import Adapted, FullAdapted, LoraAdapted, adapt, check_every_adapter_learns
+from trainer.learning.export import export
+from trainer.learning.loss import ctc_loss
+from trainer.learning.settings import resolve
+from trainer.learning.train import TrainingRun, train
+from trainer.network.batching import pad_features
+from trainer.network.forward import convolve, encode
+from trainer.network.model import AcousticModel, load_model
+from trainer.shell.failures import RunFailed
+from trainer.shell.progress import Progress
 from trainer.testing import tones, usable_clips, write_tiny_model
-from trainer.train import TrainingRun, TrainingSets, train
 
 pytestmark = pytest.mark.torch
 

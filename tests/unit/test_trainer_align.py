@@ -9,8 +9,8 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
 
-from trainer.align import Alignment, LogProbs, viterbi, word_confidences
-from trainer.decode import Vocabulary, greedy_transcripts
+from trainer.network.align import Alignment, LogProbs, viterbi, word_confidences
+from trainer.network.decode import Vocabulary, greedy_transcripts
 
 pytestmark = pytest.mark.torch
 

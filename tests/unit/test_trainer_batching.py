@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
 
-from trainer.batching import BatchBudget, join_labels, pad_features, padding_share, plan_batches, split_batch
+from trainer.network.batching import BatchBudget, pad_features, padding_share, plan_batches, split_batch
 
 pytestmark = pytest.mark.torch
 
@@ -60,14 +60,11 @@ def test_no_clips_make_no_batches() -> None:
     assert padding_share([], []) == 0.0
 
 
-def test_features_are_padded_with_zeros_and_labels_are_not_padded() -> None:
+def test_features_are_padded_with_zeros() -> None:
     padded, lengths = pad_features([torch.ones(2, 3), torch.ones(4, 3)])
     assert padded.shape == (2, 4, 3)
     assert padded.sum().item() == 18
     assert lengths.tolist() == [2, 4]
-    labels, label_lengths = join_labels([(5, 6), (), (7,)], torch.device("cpu"))
-    assert labels.tolist() == [5, 6, 7]
-    assert label_lengths.tolist() == [2, 0, 1]
 
 
 def test_pieces_keep_to_the_memory_and_to_the_padding_that_is_allowed() -> None:

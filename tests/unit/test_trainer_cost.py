@@ -14,14 +14,14 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, WavLMConfig, WavLMForCT
 from shared.errors import CorruptObject
 from shared.training import LoraConfig, TrainingConfig
 from tests.benchmarks.trainer.plan import SHAPES
-from trainer.adapted import adapt
-from trainer.decode import Vocabulary
-from trainer.features import Frontend
 from trainer.importing import check_and_convert
-from trainer.memory import saved_bytes
-from trainer.model import AcousticModel, load_model
-from trainer.network import convolve
-from trainer.settings import resolve
+from trainer.learning.adapted import adapt
+from trainer.learning.settings import resolve
+from trainer.network.decode import Vocabulary
+from trainer.network.features import Frontend
+from trainer.network.forward import convolve
+from trainer.network.memory import saved_bytes
+from trainer.network.model import AcousticModel, load_model
 from trainer.testing import tones, write_tiny_model
 
 pytestmark = pytest.mark.torch

@@ -15,8 +15,8 @@ from shared.audio_source import AudioSource
 from shared.errors import Retryable
 from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, SetAside, SetRole, TrainingConfig
-from trainer.data import ClipLoader, UsableClip, drop_repeated, leaked
-from trainer.model import AcousticModel, load_model
+from trainer.clips.load import ClipLoader, UsableClip
+from trainer.network.model import AcousticModel, load_model
 from trainer.testing import AUDIO_STORE, RATE_HZ, stored_clip, tones, wav_bytes, write_tiny_model
 
 pytestmark = pytest.mark.torch
@@ -177,21 +177,3 @@ def test_a_store_that_is_away_fails_the_run_and_not_the_clip(bench: Bench) -> No
     bench.store.before = away
     with pytest.raises(Retryable):
         bench.outcome(clip)
-
-
-def test_a_repeated_utterance_trains_once(bench: Bench) -> None:
-    clip = stored_clip(bench.store, "clip", "hello")
-    kept, aside = drop_repeated([clip, clip.model_copy(update={"reference": "other"})], "train")
-    assert kept == [clip]
-    assert [(entry.utterance_id, entry.reason) for entry in aside] == [("clip", "duplicate")]
-
-
-def test_a_clip_that_judges_may_not_train(bench: Bench) -> None:
-    one, two = (stored_clip(bench.store, name, "hello") for name in ("one", "two"))
-    assert leaked({"train_errors": [one], "dev_replay": [two], "judge": [two]}) == ["two"]
-    assert leaked({"train_errors": [one], "judge": [two]}) == []
-
-
-def test_a_clip_that_decides_nothing_may_also_train_or_judge(bench: Bench) -> None:
-    one, two = (stored_clip(bench.store, name, "hello") for name in ("one", "two"))
-    assert leaked({"train_errors": [one], "judge": [two], "recheck": [one, two]}) == []

@@ -1,4 +1,4 @@
-"""What a run trains on: the errors, and replay in the share that the config asks for."""
+"""What a run trains on: no clip twice, none that judges, and replay in the share that the config asks for."""
 
 from pathlib import Path
 
@@ -7,9 +7,12 @@ import pytest
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 from shared.audio_source import AudioPin
+from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, SetRole, TrainingConfig
-from trainer.data import UsableClip
-from trainer.dataset import training_sets
+from trainer.attempt.dataset import drop_repeated, leaked
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import training_sets
+from trainer.testing import stored_clip
 
 pytestmark = pytest.mark.torch
 
@@ -53,3 +56,21 @@ def test_the_ratio_says_how_many_as_long_as_there_are_so_many(ratio: float, numb
 def test_the_seed_draws_them() -> None:
     assert replayed(5, 40, seed=1) == replayed(5, 40, seed=1)
     assert replayed(5, 40, seed=1) != replayed(5, 40, seed=2)
+
+
+def test_a_repeated_utterance_trains_once() -> None:
+    clip = stored_clip(MemoryStore(), "clip", "hello")
+    kept, aside = drop_repeated([clip, clip.model_copy(update={"reference": "other"})], "train")
+    assert kept == [clip]
+    assert [(entry.utterance_id, entry.reason) for entry in aside] == [("clip", "duplicate")]
+
+
+def test_a_clip_that_judges_may_not_train() -> None:
+    one, two = (stored_clip(MemoryStore(), name, "hello") for name in ("one", "two"))
+    assert leaked({"train_errors": [one], "dev_replay": [two], "judge": [two]}) == ["two"]
+    assert leaked({"train_errors": [one], "judge": [two]}) == []
+
+
+def test_a_clip_that_decides_nothing_may_also_train_or_judge() -> None:
+    one, two = (stored_clip(MemoryStore(), name, "hello") for name in ("one", "two"))
+    assert leaked({"train_errors": [one], "judge": [two], "recheck": [one, two]}) == []

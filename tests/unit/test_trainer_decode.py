@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import torch
 from transformers import Wav2Vec2CTCTokenizer
 
-from trainer.decode import Unspellable, Vocabulary, ctc_frames_needed, greedy_transcripts
+from trainer.network.decode import Unspellable, Vocabulary, ctc_frames_needed, greedy_transcripts
 from trainer.testing import VOCABULARY, write_tiny_model
 
 pytestmark = pytest.mark.torch

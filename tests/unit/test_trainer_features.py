@@ -12,10 +12,10 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-from trainer.batching import pad_features
-from trainer.features import FeatureCache, Frontend
-from trainer.model import AcousticModel, Samples, load_model
-from trainer.network import _convolve, bf16_positions_are_wrong, convolve, encode, hold_in_bf16, positions
+from trainer.network.batching import pad_features
+from trainer.network.features import FeatureCache, Frontend
+from trainer.network.forward import _convolve, bf16_positions_are_wrong, convolve, encode, hold_in_bf16, positions
+from trainer.network.model import AcousticModel, Samples, load_model
 from trainer.recogniser import Recogniser
 from trainer.testing import tones, write_tiny_model
 

@@ -17,12 +17,13 @@ from safetensors.torch import load_file
 from shared.errors import InvalidMessage
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, SetRole, TrainingConfig
-from trainer.data import UsableClip
-from trainer.group import Group, open_group
-from trainer.model import AcousticModel, load_model
-from trainer.progress import Progress
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
+from trainer.learning.group import Group, open_group
+from trainer.learning.train import TrainingRun, train
+from trainer.network.model import AcousticModel, load_model
+from trainer.shell.progress import Progress
 from trainer.testing import usable_clips, write_tiny_model
-from trainer.train import TrainingRun, TrainingSets, train
 
 pytestmark = pytest.mark.torch
 

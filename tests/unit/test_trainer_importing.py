@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from shared.errors import CorruptObject
 from trainer.importing import check_and_convert, main
-from trainer.model import load_model
+from trainer.network.model import load_model
 from trainer.recogniser import Recogniser
 from trainer.testing import tones, write_tiny_model
 

@@ -12,8 +12,8 @@ from shared.cycle import CODEC
 from shared.testing.memory_store import MemoryStore
 from tests.journey_page import PAGE, differences, tables
 from tests.recorder import Recorder
-from tests.unit.test_trainer_run import Cycle
-from trainer.run import Ending
+from tests.trainer_cycle import Cycle
+from trainer.shell.carry import Ending
 from trainer.testing import Outbox
 
 pytestmark = pytest.mark.torch

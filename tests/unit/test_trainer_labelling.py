@@ -13,13 +13,13 @@ from shared.gold import GoldConfig
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import TrainingConfig, UnlabelledClip
-from trainer.data import UnlabelledOnDisk
-from trainer.dataset import Dataset
-from trainer.failures import RunFailed
+from trainer.attempt.dataset import Dataset
+from trainer.attempt.labelling import Labelling
+from trainer.clips.load import UnlabelledOnDisk
 from trainer.gold.transcribers import open_transcriber
-from trainer.labelling import Labelling
-from trainer.progress import Progress
 from trainer.recogniser import Recogniser
+from trainer.shell.failures import RunFailed
+from trainer.shell.progress import Progress
 
 pytestmark = pytest.mark.torch
 

@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 import torch
 
-from trainer.loss import ctc_loss
+from trainer.learning.loss import ctc_loss, join_labels
 
 pytestmark = pytest.mark.torch
 
@@ -31,3 +31,9 @@ def test_what_is_past_the_end_of_a_clip_does_not_move_its_loss() -> None:
     other[:, 4:] = 7.0
     losses = [ctc_loss(each, torch.tensor([4]), [[1, 2]], 0) for each in (rows, other)]
     assert torch.equal(losses[0], losses[1])
+
+
+def test_labels_are_not_padded() -> None:
+    labels, label_lengths = join_labels([(5, 6), (), (7,)], torch.device("cpu"))
+    assert labels.tolist() == [5, 6, 7]
+    assert label_lengths.tolist() == [2, 0, 1]

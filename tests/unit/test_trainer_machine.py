@@ -3,7 +3,7 @@
 import pytest
 
 from shared.machine import Machine
-from trainer.machine import find_machine
+from trainer.shell.machine import find_machine
 
 SPOT = Machine(machine_type="g2-standard-8", provisioning="spot")
 

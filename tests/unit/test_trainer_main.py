@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
-from trainer.failures import RunPreempted
-from trainer.preemption import Preemption
+from trainer.shell.failures import RunPreempted
+from trainer.shell.preemption import Preemption
 from trainer.testing import write_tiny_model
 
 pytestmark = pytest.mark.torch

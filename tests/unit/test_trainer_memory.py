@@ -13,8 +13,9 @@ pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 import psutil
 import torch
 
-from trainer.memory import CPU_SHARE, Room, frames_that_fit, in_halves, is_out_of_memory, saved_bytes
-from trainer.prefetch import prefetched
+from trainer.network.memory import CPU_SHARE, Room, frames_that_fit, in_halves, saved_bytes
+from trainer.network.prefetch import prefetched
+from trainer.shell.failures import is_out_of_memory
 
 pytestmark = pytest.mark.torch
 
@@ -60,7 +61,7 @@ def test_the_cpu_allocators_own_error_is_recognised() -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
     code = f"""{limit}
 import torch
-from trainer.memory import is_out_of_memory
+from trainer.shell.failures import is_out_of_memory
 try:
     torch.ones(64 << 30, dtype=torch.uint8)
 except (RuntimeError, MemoryError) as error:

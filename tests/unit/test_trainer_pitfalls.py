@@ -43,18 +43,20 @@ from shared.errors import CorruptObject
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, LoraConfig, SpecAugment, TrainingConfig
-from trainer.adapted import LoraAdapted, adapt
-from trainer.batching import pad_features
-from trainer.data import ClipRefused, UsableClip, check_labels
-from trainer.export import export
+from trainer.clips.fetch import ClipRefused
+from trainer.clips.load import UsableClip, check_labels
+from trainer.clips.sets import TrainingSets
 from trainer.importing import check_and_convert
-from trainer.loss import ctc_loss
-from trainer.model import AcousticModel, Samples, load_model
-from trainer.network import convolve, encode
-from trainer.progress import Progress
-from trainer.settings import resolve
+from trainer.learning.adapted import LoraAdapted, adapt
+from trainer.learning.export import export
+from trainer.learning.loss import ctc_loss
+from trainer.learning.settings import resolve
+from trainer.learning.train import TrainingRun, train
+from trainer.network.batching import pad_features
+from trainer.network.forward import convolve, encode
+from trainer.network.model import AcousticModel, Samples, load_model
+from trainer.shell.progress import Progress
 from trainer.testing import RATE_HZ, VOCABULARY, stored_clip, tones, usable_clips, wav_bytes, write_tiny_model
-from trainer.train import TrainingRun, TrainingSets, train
 
 pytestmark = pytest.mark.torch
 

@@ -18,15 +18,16 @@ from shared.objectstore import ObjectInfo, ObjectStore
 from shared.testing.clock import FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import Augmentation, LoraConfig, SetRole, SpecAugment, TrainingConfig
-from trainer.checkpoint import Checkpoints
-from trainer.data import UsableClip
-from trainer.dev import DevWer
-from trainer.failures import RunFailed, RunPreempted, RunStopped
-from trainer.model import AcousticModel, load_model
-from trainer.preemption import Preemption
-from trainer.progress import Progress
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
+from trainer.learning.checkpoint import Checkpoints
+from trainer.learning.dev import DevWer
+from trainer.learning.train import TrainingRun, Tuned, train
+from trainer.network.model import AcousticModel, load_model
+from trainer.shell.failures import RunFailed, RunPreempted, RunStopped
+from trainer.shell.preemption import Preemption
+from trainer.shell.progress import Progress
 from trainer.testing import usable_clips, write_tiny_model
-from trainer.train import TrainingRun, TrainingSets, Tuned, train
 
 pytestmark = pytest.mark.torch
 
@@ -343,7 +344,7 @@ def test_the_mean_of_the_best_epochs_is_taken_only_where_dev_says_it_is_better(
     laptop: Laptop, monkeypatch: pytest.MonkeyPatch, of_the_mean: float, taken: bool
 ) -> None:
     monkeypatch.setattr(ScriptedDev, "wers", [0.5, 0.4, 0.3, of_the_mean])
-    monkeypatch.setattr("trainer.train.DevSets", ScriptedDev)
+    monkeypatch.setattr("trainer.learning.train.DevSets", ScriptedDev)
     seen: list[dict[str, torch.Tensor]] = []
     tuned = laptop.train(checkpoints=None, on_epoch=lambda _epoch, adapted: seen.append(adapted.weights()))
     expected = {name: (seen[1][name] + seen[2][name]) / 2 if taken else seen[2][name] for name in seen[2]}

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
-from trainer.schedule import Schedule
+from trainer.learning.schedule import Schedule
 
 pytestmark = pytest.mark.torch
 

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 from shared.training import LambdaTrial
-from trainer.sweep import decide_scale
+from trainer.learning.sweep import decide_scale
 
 pytestmark = pytest.mark.torch
 

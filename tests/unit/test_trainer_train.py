@@ -11,12 +11,13 @@ import torch
 
 from shared.testing.clock import FakeClock
 from shared.training import LoraConfig, SpecAugment, TrainingConfig
-from trainer.failures import RunFailed
-from trainer.model import load_model
-from trainer.progress import Progress
-from trainer.settings import default_learning_rate, resolve
+from trainer.clips.sets import TrainingSets
+from trainer.learning.settings import default_learning_rate, resolve
+from trainer.learning.train import TrainingRun, Tuned, train
+from trainer.network.model import load_model
+from trainer.shell.failures import RunFailed
+from trainer.shell.progress import Progress
 from trainer.testing import usable_clips, write_tiny_model
-from trainer.train import TrainingRun, TrainingSets, Tuned, train
 
 pytestmark = pytest.mark.torch
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 pytest.importorskip("torch", reason="the extra `trainer` is not installed")
 
 from shared.normalisation import normalise, unspeakable
-from trainer.align import LogProbs
-from trainer.decode import Vocabulary
+from trainer.clips.verbalise import MAX_READINGS, Unreadable, as_spoken, choose_reading, readings, spoken_if_readable
+from trainer.network.align import LogProbs
+from trainer.network.decode import Vocabulary
 from trainer.testing import VOCABULARY
-from trainer.verbalise import MAX_READINGS, Unreadable, as_spoken, choose_reading, readings, spoken_if_readable
 
 pytestmark = pytest.mark.torch
 

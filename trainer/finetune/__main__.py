@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shared.terminal import say
 from trainer.finetune.options import Options, UsageError, parse_options
+from trainer.process import prepare_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,20 +25,15 @@ def carry_out(options: Options) -> int:
         print("torchrun: expected one process, found several, which would share an output folder: start it with python", file=sys.stderr)
         return 2
 
-    # Read when torch is loaded: its threads sleep at barriers instead of spinning.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"  # transformers would ask a service of the hub to convert it there
+    prepare_process()
 
     from huggingface_hub.utils.tqdm import enable_progress_bars
 
     from trainer.finetune.gold import LlmGold, kept_answers
     from trainer.finetune.pipeline import Ports, run_finetune
-    from trainer.model import hush_transformers, use_all_cores
-    from trainer.preemption import Preemption
+    from trainer.shell.preemption import Preemption
 
-    hush_transformers()
     enable_progress_bars()  # a model that comes from the hub takes minutes
-    use_all_cores()
     preemption = Preemption()
     preemption.install()
     gold = LlmGold(options.llm, os.environ, kept_answers(os.environ)) if options.llm else None

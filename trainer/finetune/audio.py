@@ -18,10 +18,12 @@ from shared.audio_source import AudioPin
 from shared.objectstore import crc32c_base64
 from shared.training import Clip, ClipProvenance, SetAside, Stratum
 from shared.whole_file import put_whole
-from trainer import flac
-from trainer.data import JUDGED, ClipRefused, UsableClip, check_finite, check_length, check_sound, open_audio, read_waveform
+from trainer.clips import flac
+from trainer.clips.audio import JUDGED, check_finite, check_length, check_sound, open_audio, read_waveform
+from trainer.clips.fetch import ClipRefused
+from trainer.clips.load import UsableClip
 from trainer.finetune.folder import FolderClip
-from trainer.model import Samples
+from trainer.network.model import Samples
 
 MIN_RATE_HZ = 100
 """Two samples for each frame of 20 ms: with fewer, a frame would be made of nothing but interpolation."""

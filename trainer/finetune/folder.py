@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import file_digest
 from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -19,7 +20,6 @@ from typing import Any, Literal, get_args
 from shared.documents import sha256_hex
 from shared.errors import RetuneError
 from shared.normalisation import normalise
-from trainer.spec import sha256_of_file
 
 Condition = Literal["clean", "noisy"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -119,7 +119,8 @@ def digest_of(clips: Iterable[FolderClip], audio_sha256: Mapping[str, str]) -> s
 
 def _hash_audio(path: Path) -> str:
     try:
-        return sha256_of_file(path)
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}"
 

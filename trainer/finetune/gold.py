@@ -10,8 +10,8 @@ from shared.objectstore import ObjectStore
 from trainer.finetune.measure import HeardClip
 from trainer.gold.make import GoldMaker, SpokenClip
 from trainer.gold.transcribers import open_transcriber
-from trainer.progress import Progress
 from trainer.recogniser import Recogniser
+from trainer.shell.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from shared.errors import InvariantBroken
 from shared.events import ReferenceProvenance
 from shared.gold import GoldRecord, ReviewItem
 from shared.normalisation import normalise
+from trainer.clips.verbalise import needs_reading, spoken_if_readable
 from trainer.finetune.audio import DecodedClip
 from trainer.finetune.decisions import DecidedClip, Unreferenced
 from trainer.finetune.options import Options
-from trainer.progress import Progress
 from trainer.recogniser import Recogniser
-from trainer.verbalise import needs_reading, spoken_if_readable
+from trainer.shell.progress import Progress
 
 LITTLE_GOLD = 0.5
 """Of the clips: with fewer references than that, those which an LLM and the sound agree on are no picture of the folder."""

@@ -22,11 +22,9 @@ from shared.manifest import digest_folder
 from shared.terminal import TextConsole, say
 from shared.training import SetAside, SetRole
 from shared.whole_file import put_whole
-from trainer.attempt import PACKAGES
-from trainer.data import UsableClip
-from trainer.dataset import training_sets
-from trainer.evaluate import evaluate
-from trainer.failures import RunPreempted, explain_failure
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import training_sets
+from trainer.clips.verbalise import needs_reading
 from trainer.finetune.audio import DecodedClip, load_audio
 from trainer.finetune.decisions import RunDecisions
 from trainer.finetune.folder import AudioFolder, BadFolder, digest_of, read_folder
@@ -38,10 +36,12 @@ from trainer.finetune.render import render_html, render_table
 from trainer.finetune.report import Ending, FinetuneReport, NamedDigest, Surroundings, TrainingSummary, report_ending, report_result
 from trainer.finetune.training import FineTune, TrainingJob, fine_tune
 from trainer.importing import check_and_convert
-from trainer.preemption import Preemption
-from trainer.progress import Progress
+from trainer.learning.evaluate import evaluate
+from trainer.learning.identity import package_versions
 from trainer.recogniser import Recogniser
-from trainer.verbalise import needs_reading
+from trainer.shell.failures import RunPreempted, explain_failure
+from trainer.shell.preemption import Preemption
+from trainer.shell.progress import Progress
 
 DONE, REFUSED, USAGE, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
 
@@ -248,7 +248,7 @@ class _Run:
             created_at=self._ports.clock.now(),
             options=self._options.model_dump(mode="json"),
             seed=self._options.seed,
-            packages={name: version(name) for name in (*PACKAGES, "soxr")},
+            packages={**package_versions(), "soxr": version("soxr")},
             digests=(NamedDigest(name="audio folder", sha256=decided.folder_sha256), *weights),
             run_s=round(self._progress.elapsed_s, 1),
         )

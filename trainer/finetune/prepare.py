@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.training import TRAINING_ROLES, SetAside, SetRole, TrainingConfig
-from trainer.data import ClipRefused, UsableClip, check_labels, check_length, training_bounds
+from trainer.clips.audio import check_length, training_bounds
+from trainer.clips.fetch import ClipRefused
+from trainer.clips.load import UsableClip, check_labels
 from trainer.finetune.audio import DecodedClip
 from trainer.finetune.decisions import DecidedClip, RunDecisions
 from trainer.finetune.folder import CONDITIONS
 from trainer.finetune.measure import References
 from trainer.finetune.report import Ending
 from trainer.finetune.split import JudgedClip, NoSplit, decide_split
-from trainer.model import AcousticModel
+from trainer.network.model import AcousticModel
 
 
 def divide(decided: RunDecisions, found: References, seed: int) -> tuple[RunDecisions, Ending | None]:

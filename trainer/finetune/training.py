@@ -8,16 +8,17 @@ from math import sqrt
 from shared.dir_store import DirStore
 from shared.normalisation import normalise
 from shared.training import TrainingConfig
-from trainer.adapted import LoraAdapted
-from trainer.checkpoint import Checkpoints
-from trainer.export import export
+from trainer.clips.sets import TrainingSets
 from trainer.finetune.output import OutputFolder
 from trainer.finetune.report import EpochPoint, TrainingSummary
-from trainer.model import load_model
-from trainer.preemption import Preemption
-from trainer.progress import Progress
-from trainer.sweep import decide_scale, sweep
-from trainer.train import TrainingRun, TrainingSets, train
+from trainer.learning.adapted import LoraAdapted
+from trainer.learning.checkpoint import Checkpoints
+from trainer.learning.export import export
+from trainer.learning.sweep import decide_scale, sweep
+from trainer.learning.train import TrainingRun, train
+from trainer.network.model import load_model
+from trainer.shell.preemption import Preemption
+from trainer.shell.progress import Progress
 
 HALF = 0.5
 
@@ -66,7 +67,7 @@ def bearable_rise(clean_margin: float, dev_clean_wer: float | None, dev_clean_wo
 
 
 def fine_tune(job: TrainingJob) -> TrainingSummary:
-    """Train as `job` says; see `trainer.train.train` for what it raises."""
+    """Train as `job` says; see `trainer.learning.train.train` for what it raises."""
     model, output = load_model(job.output.base), job.output
     checkpoints = Checkpoints(DirStore(output.checkpoints), "run/", output.work)
     run = TrainingRun(job.progress, checkpoints=checkpoints, preemption=job.preemption, base_digest=job.base_sha256)

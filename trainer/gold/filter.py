@@ -19,8 +19,8 @@ import numpy as np
 from shared.gold import AcousticScores, GoldDecision
 from shared.normalisation import normalise
 from shared.wer import count_char_errors
-from trainer.align import Alignment, LogProbs, viterbi, word_confidences
-from trainer.decode import Unspellable, Vocabulary, ctc_frames_needed
+from trainer.network.align import Alignment, LogProbs, viterbi, word_confidences
+from trainer.network.decode import Unspellable, Vocabulary, ctc_frames_needed
 
 ACCEPT_QUANTILE = 0.05
 MIN_TRUSTED = 20
@@ -85,7 +85,7 @@ def score(log_probs: LogProbs, text: str, vocabulary: Vocabulary) -> AcousticSco
 
     Args:
         log_probs: `(frames, outputs)` of the base model, natural logarithms, finite.
-        text: numbers written out (`trainer.verbalise`).
+        text: numbers written out (`trainer.clips.verbalise`).
         vocabulary: what the outputs stand for.
 
     Raises:

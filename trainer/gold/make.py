@@ -13,16 +13,16 @@ import numpy as np
 from shared.gold import AcousticScores, GoldRecord
 from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
-from trainer.align import LogProbs, word_confidences
+from trainer.clips.verbalise import spoken_if_readable
 from trainer.gold.agreement import agree
 from trainer.gold.ask import GoldAnswer, GoldAnswers, GoldTotals, ask_all
 from trainer.gold.filter import MIN_TRUSTED, Proposal, Thresholds, decide, score, thresholds
 from trainer.gold.prompt import prompt_sha256
 from trainer.gold.question import GoldQuestion, GoldTranscriber
-from trainer.model import Samples
-from trainer.progress import Progress
+from trainer.network.align import LogProbs, word_confidences
+from trainer.network.model import Samples
 from trainer.recogniser import Recogniser
-from trainer.verbalise import spoken_if_readable
+from trainer.shell.progress import Progress
 
 UNCERTAIN = 0.6
 """Words of which the base model is less sure are pointed out in the question."""

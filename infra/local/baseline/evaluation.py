@@ -8,7 +8,7 @@ import torch
 from transformers import Wav2Vec2ForCTC, Wav2Vec2Processor
 
 from infra.local.corpus import Caller, Domain, Utterance, make_utterance
-from trainer.acoustics import SAMPLE_RATE_HZ, Audio
+from trainer.augment.acoustics import SAMPLE_RATE_HZ, Audio
 
 
 def make_test_set(domain: Domain, callers: Sequence[Caller], count: int, seed: int) -> list[Utterance]:

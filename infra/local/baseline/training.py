@@ -20,7 +20,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureEx
 
 from infra.local.corpus import OFFICE_WORDS, Caller, Domain, Utterance, make_text, training_callers
 from infra.local.speech import synthesiser
-from trainer.acoustics import SAMPLE_RATE_HZ, Audio, add_noise, equalise, set_level, white_noise
+from trainer.augment.acoustics import SAMPLE_RATE_HZ, Audio, add_noise, equalise, set_level, white_noise
 
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
 VOCABULARY = (*SPECIAL_TOKENS, "|", *"abcdefghijklmnopqrstuvwxyz", "'")

@@ -39,7 +39,7 @@ from shared.stores import open_store
 from shared.verdict import ValidationReport, parse_report
 from shared.wer import pooled_wer
 from shared.wording import percent
-from trainer.model import hush_transformers
+from trainer.process import hush_transformers
 from trainer.recogniser import Recogniser
 
 BATCH = 16

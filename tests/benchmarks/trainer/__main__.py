@@ -29,9 +29,9 @@ from tests.benchmarks.trainer.figures import Target, at_padding_s, best_of, comm
 from tests.benchmarks.trainer.jobs import BATCH, Job, Outcome, Precision, Variant, outcome_of
 from tests.benchmarks.trainer.ours import padding_of
 from tests.benchmarks.trainer.report import ShapeReport, as_document, as_markdown, environment, lines_of, targets_table
-from trainer.acoustics import SAMPLE_RATE_HZ
-from trainer.batching import padding_share
-from trainer.model import hush_transformers
+from trainer.augment.acoustics import SAMPLE_RATE_HZ
+from trainer.network.batching import padding_share
+from trainer.process import hush_transformers
 
 PROCESS_LIMIT_S = 3600
 PADDING_CLIPS = 4000

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 
-from trainer.acoustics import SAMPLE_RATE_HZ, Audio, pink_noise, set_level
+from infra.local.telephone import pink_noise
+from trainer.augment.acoustics import SAMPLE_RATE_HZ, Audio, set_level
 
 Role = Literal["train_errors", "train_replay", "held_out", "held_out_clean"]
 MEDIAN_S, SIGMA, SHORTEST_S, LONGEST_S = 4.0, 0.7, 1.0, 20.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.trainer.clips import read_audio, read_clips
-from trainer.acoustics import SAMPLE_RATE_HZ
-from trainer.model import hush_transformers, use_all_cores
+from trainer.augment.acoustics import SAMPLE_RATE_HZ
+from trainer.process import prepare_process
 from trainer.recogniser import Recogniser
 
 WARM_UP = 8
@@ -27,8 +27,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    hush_transformers()
-    use_all_cores()
+    prepare_process()
     recogniser = Recogniser.load(arguments.model, arguments.device, arguments.precision)
     clips = read_clips(arguments.clips, "train_errors")
     recogniser.transcribe([read_audio(arguments.clips, clip) for clip in sorted(clips, key=lambda clip: clip.samples)[:WARM_UP]])

@@ -13,12 +13,13 @@ from shared.training import Clip as DatasetClip
 from shared.training import LoraConfig, TrainingConfig
 from tests.benchmarks.trainer.clips import Clip, Role, read_clips
 from tests.benchmarks.trainer.jobs import BATCH, Job, Stopwatch, Trained
-from trainer.acoustics import SAMPLE_RATE_HZ
-from trainer.batching import BatchBudget, padding_share, plan_batches, split_batch
-from trainer.data import UsableClip
-from trainer.model import AcousticModel
-from trainer.progress import Progress
-from trainer.train import MAX_PADDING, TrainingRun, TrainingSets, train
+from trainer.augment.acoustics import SAMPLE_RATE_HZ
+from trainer.clips.load import UsableClip
+from trainer.clips.sets import TrainingSets
+from trainer.learning.train import MAX_PADDING, TrainingRun, train
+from trainer.network.batching import BatchBudget, padding_share, plan_batches, split_batch
+from trainer.network.model import AcousticModel
+from trainer.shell.progress import Progress
 
 MOST_CLIPS = 64
 """In one batch of short clips; how many there are on average is set by the duration."""

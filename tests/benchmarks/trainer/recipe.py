@@ -25,8 +25,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from tests.benchmarks.trainer.clips import LONGEST_S, Clip, read_audio
 from tests.benchmarks.trainer.jobs import BATCH, Job, Stopwatch, Trained
-from trainer.acoustics import SAMPLE_RATE_HZ
-from trainer.network import bf16_positions_are_wrong
+from trainer.augment.acoustics import SAMPLE_RATE_HZ
+from trainer.network.forward import bf16_positions_are_wrong
 
 ENCODER_LINEAR = r".*encoder\.layers\.\d+\.(attention\.(q|k|v|out)_proj|feed_forward\.(intermediate|output)_dense)"
 IGNORED = -100

@@ -10,10 +10,10 @@ import torch
 from shared.wer import count_word_errors_batch, pooled_wer
 from tests.benchmarks.trainer.clips import Clip, read_audio
 from tests.benchmarks.trainer.jobs import Precision, Score
-from trainer.batching import BatchBudget, pad_features, plan_batches
-from trainer.decode import greedy_transcripts
-from trainer.features import Frontend
-from trainer.model import AcousticModel
+from trainer.network.batching import BatchBudget, pad_features, plan_batches
+from trainer.network.decode import greedy_transcripts
+from trainer.network.features import Frontend
+from trainer.network.model import AcousticModel
 
 BUDGET = BatchBudget(clips=32, frames=16_000)
 

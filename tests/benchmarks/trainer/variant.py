@@ -14,7 +14,8 @@ from tests.benchmarks.trainer.memory import PeakMemory
 from tests.benchmarks.trainer.ours import fine_tune, training_sets
 from tests.benchmarks.trainer.recipe import build_network, prepare, seeded, train
 from tests.benchmarks.trainer.scoring import HeldOut
-from trainer.model import AcousticModel, hush_transformers, load_model, use_all_cores
+from trainer.network.model import AcousticModel, load_model
+from trainer.process import prepare_process
 
 
 def run(job: Job) -> Outcome:
@@ -77,8 +78,7 @@ def main() -> None:
     parser.add_argument("--json", required=True, help="the job")
     parser.add_argument("--out", type=Path, required=True, help="file for the outcome")
     arguments = parser.parse_args()
-    hush_transformers()
-    use_all_cores()
+    prepare_process()
     outcome = run(Job.load(arguments.json))
     arguments.out.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
 
