@@ -1,3 +1,5 @@
+"""What a telephone line does to speech: noise, filters, codecs and rooms, by hand-worked numbers."""
+
 from dataclasses import replace
 
 import numpy as np
