@@ -1,32 +1,26 @@
 """`retune train`: starts what the sweeper would start, never a second trainer."""
 
 import json
-from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.train_cli
 from functions.launcher.decide import decide_interrupted
 from functions.launcher.trainers import NoCapacity, Refused
-from infra.session import Session
 from infra.train import progress, why_not
 from shared import keys
 from shared.cas import apply_with_cas
 from shared.cycle import CODEC, Status
 from shared.testing import builders
 from shared.training import Heartbeat, document_bytes
+from tests.command_line import Retune, command_line
 from tests.world import POLICY, World, opened_world
 
-Retune = Callable[..., Result]
 
-
-def command_line(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    monkeypatch.setattr(infra.train_cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
+def train(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
     monkeypatch.setattr(infra.train_cli, "launch_deps", lambda _: world.deps)
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, ["train", *arguments])
+    return command_line(world, monkeypatch, "train")
 
 
 def interrupted_world() -> World:
@@ -43,7 +37,7 @@ def interrupted_world() -> World:
 def test_a_cycle_that_waits_for_a_machine_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     world = interrupted_world()
     assert world.state(1).status == Status.WAITING_FOR_CAPACITY
-    retune = command_line(world, monkeypatch)
+    retune = train(world, monkeypatch)
     answered = retune("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 1 is waiting_for_capacity, attempt 2: no GPU anywhere" in answered.stdout
@@ -60,7 +54,7 @@ def test_a_cycle_that_waits_for_a_machine_gets_one(monkeypatch: pytest.MonkeyPat
 
 def test_a_trainer_that_is_there_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert (answered.exit_code, answered.stdout) == (0, "cycle 1, attempt 1: trainer retune-trainer-000001-1 was there already\n")
     assert world.trainers.started == ["retune-trainer-000001-1"]
 
@@ -68,7 +62,7 @@ def test_a_trainer_that_is_there_is_adopted(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cycle_that_trains_gets_no_second_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
     assert world.begin(next(iter(world.trainers.runs.values()))) == ""
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "found training: a second trainer would spoil its work" in answered.stderr
     assert world.trainers.started == ["retune-trainer-000001-1"]
@@ -77,7 +71,7 @@ def test_a_cycle_that_trains_gets_no_second_trainer(monkeypatch: pytest.MonkeyPa
 def test_another_launcher_than_the_configured_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     world = interrupted_world()
     world.trainers.answer = None
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "cloud_run")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "cloud_run")
     assert answered.exit_code == 1
     assert "launcher cloud_run: expected local, the one in RETUNE_LAUNCHER" in answered.stderr
     assert world.trainers.started == ["retune-trainer-000001-1"]
@@ -86,7 +80,7 @@ def test_another_launcher_than_the_configured_one_is_refused(monkeypatch: pytest
 def test_a_machine_that_is_refused_fails_the_cycle_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     world = interrupted_world()
     world.trainers.answer = Refused("quota GPUS_ALL_REGIONS is 0")
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 1 is failed, attempt 2: the trainer cannot be started: quota GPUS_ALL_REGIONS is 0" in answered.stdout
 
@@ -97,7 +91,7 @@ def test_an_interrupted_cycle_whose_result_stands_needs_no_trainer(monkeypatch: 
     assert world.trainer(run).work() == "completed"
     now = world.clock.now()
     apply_with_cas(world.store, keys.state(1), CODEC, lambda state: decide_interrupted(state, 1, "no heartbeat", now))
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 1 has its result: it needs no trainer, and the validator has been told of it" in answered.stderr
     world.settle()
@@ -106,7 +100,7 @@ def test_an_interrupted_cycle_whose_result_stands_needs_no_trainer(monkeypatch: 
 
 def test_a_cycle_that_nobody_opened_cannot_be_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(POLICY)
-    answered = command_line(world, monkeypatch)("--cycle", "3", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "3", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 3: expected one that was opened, found none; run `retune trigger` to open one" in answered.stderr
 
@@ -127,7 +121,7 @@ def test_waiting_tells_of_each_phase_until_it_is_trained(monkeypatch: pytest.Mon
             world.settle()
 
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait")
     assert answered.exit_code == 0
     assert [line for line in answered.stderr.splitlines() if line.startswith("cycle 1, attempt 1: ")][1:] == [
         "cycle 1, attempt 1: preparing",
@@ -146,7 +140,7 @@ def beat(world: World, done: int) -> None:
 
 def test_who_does_not_wait_long_enough_is_told_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait", "--timeout", "0")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait", "--timeout", "0")
     assert answered.exit_code == 4
     assert "cycle 1 is not trained within 0 s (cycle 1, attempt 1: preparing); it goes on: see `retune status`" in answered.stderr
 
