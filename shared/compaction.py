@@ -10,7 +10,7 @@ from shared.errors import Conflict, InvariantBroken, NotFound
 from shared.ids import new_token
 from shared.ledger import Index, list_segments, read_index
 from shared.objectstore import ABSENT, ObjectInfo, ObjectStore
-from shared.totals import totals_of
+from shared.totals import added, totals_of
 
 MOST_FOLDED = 1000
 """Segments that one compaction folds: read one after another they take less than a tick, so that a compactor always gets on."""
@@ -49,7 +49,7 @@ def compact(store: ObjectStore, cycle: int, *, at_least: int = 2) -> int:
     commit(store, part, data, if_generation_match=ABSENT, content_type="application/x-ndjson")
     folded = Index(
         parts=(*kept, part),
-        totals=sum((totals_of(info) for info in fold), index.totals),
+        totals=added((index.totals, *map(totals_of, fold))),
         pending=tuple(info.key for info in fold),
     )
     try:

@@ -23,7 +23,7 @@ from shared.head import KnownHead
 from shared.messages import parse_stored
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore
 from shared.spool import Form, Spool
-from shared.totals import TOTALS, Totals, count_events, totals_of
+from shared.totals import TOTALS, Totals, added, count_events, totals_of
 
 EVENT_LINES: Form[Event] = Form(dump=line_bytes, parse=parse_stored)
 READ_TRIES = 10
@@ -122,7 +122,7 @@ def look(store: ObjectStore, cycle: int) -> Listing:
 def count(store: ObjectStore, cycle: int) -> Totals:
     """Count a ledger from its listing and index; opens no segment."""
     listing = look(store, cycle)
-    return sum((totals_of(info) for info in listing.live), listing.index.totals)
+    return added((listing.index.totals, *map(totals_of, listing.live)))
 
 
 def read_events(store: ObjectStore, cycle: int) -> list[Event]:

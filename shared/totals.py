@@ -35,16 +35,29 @@ class Totals(Frozen):
 
     def __add__(self, other: "Totals") -> "Totals":
         """Return the sum, counter by counter."""
-        return Totals(
-            events=self.events + other.events,
-            errors=self.errors + other.errors,
-            corrected=self.corrected + other.corrected,
-            corrections=self.corrections + other.corrections,
-            samples=self.samples + other.samples,
-            errors_by_version=dict(Counter(self.errors_by_version) + Counter(other.errors_by_version)),
-            utterances_by_version=dict(Counter(self.utterances_by_version) + Counter(other.utterances_by_version)),
-            oldest=min((time for time in (self.oldest, other.oldest) if time is not None), default=None),
-        )
+        return added((self, other))
+
+
+def added(totals: Iterable[Totals]) -> Totals:
+    """Return the sum, counter by counter, in one pass: an open ledger may have a thousand segments at each look."""
+    every = tuple(totals)
+    errors: Counter[int] = Counter()
+    utterances: Counter[int] = Counter()
+    for each in every:
+        for version, number in each.errors_by_version.items():
+            errors[version] += number
+        for version, number in each.utterances_by_version.items():
+            utterances[version] += number
+    return Totals(
+        events=sum(each.events for each in every),
+        errors=sum(each.errors for each in every),
+        corrected=sum(each.corrected for each in every),
+        corrections=sum(each.corrections for each in every),
+        samples=sum(each.samples for each in every),
+        errors_by_version=dict(+errors),
+        utterances_by_version=dict(+utterances),
+        oldest=min((each.oldest for each in every if each.oldest is not None), default=None),
+    )
 
 
 def count_events(events: Iterable[Event]) -> Totals:

@@ -1,4 +1,4 @@
-"""What every test needs: conflicts are tried again at once, the log has no fields of an earlier test, and what Hypothesis draws is the same in every run.
+"""What every test needs: an order, no pauses between tries, a log without fields of an earlier test, and the same draws of Hypothesis in every run.
 
 `pytest --hypothesis-profile=default` draws anew.
 """
@@ -10,9 +10,15 @@ from hypothesis import settings
 
 from shared import cas
 from shared.log import fresh
+from tests.reading_order import place
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run tests in the order in which `tests/README.md` tells them: what others build on comes first."""
+    items.sort(key=lambda item: place(item.path))
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,24 @@
 """A browser without a screen for the console: it keeps the cookie, reads forms and sends them as browsers do."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from flask import Request, Response
 from werkzeug.test import EnvironBuilder
 
 from functions.dashboard.handler import Console
+from functions.dashboard.identity import Identity, LocalUser
+from functions.runtime import Ports
+from shared.bus import Outgoing
+from shared.cycle import Status
+from shared.errors import Retryable
 from tests.html_check import Element, read
+from tests.world import World, opened_world
 
 HOST = "127.0.0.1:8080"
+ANA = LocalUser("ana")
+BY = "ana via console"
 
 
 @dataclass
@@ -84,3 +93,34 @@ def fields_of(page: Element) -> dict[str, str]:
         chosen = next((each for each in options if "selected" in each.attributes), options[0])
         found[select.attributes["name"]] = chosen.attributes["value"]
     return found
+
+
+class Told:
+    """A publisher that keeps what it is told, and passes it on."""
+
+    def __init__(self, ports: Ports) -> None:
+        self.messages: list[Outgoing] = []
+        self.away = False
+        self._bus = ports.publisher
+
+    def publish(self, message: Outgoing) -> str:
+        if self.away:
+            raise Retryable("the bus does not answer")
+        self.messages.append(message)
+        return self._bus.publish(message)
+
+
+class Nowhere:
+    def publish(self, message: Outgoing) -> str:
+        return "0"
+
+
+def client(made: World, identity: Identity = ANA, **options: Any) -> tuple[Client, Told]:
+    told = Told(made.ports)
+    return Client(Console(replace(made.ports, publisher=told), made.audio, identity), **options), told
+
+
+def waiting() -> World:
+    made = opened_world(auto_approve_finetuning=False)
+    assert made.state(1).status == Status.AWAITING_APPROVAL
+    return made

@@ -4,6 +4,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -136,15 +137,17 @@ def quick_store(client: Any, *, deadline_s: float = 1.0) -> GcsStore:
     return made
 
 
+def at_write(nth: int, fate: Callable[[], str]) -> Plan:
+    """Decide about the nth write when it comes; let all else pass."""
+    writes = count(1)
+    return lambda _number, line: fate() if line.startswith("POST") and next(writes) == nth else PASS
+
+
 def meanwhile(nth: int, act: Callable[[], object]) -> Plan:
     """Let somebody else act between the decision to make the nth write and the write; break nothing."""
-    writes: list[str] = []
 
-    def plan(_number: int, line: str) -> str:
-        if line.startswith("POST"):
-            writes.append(line)
-            if len(writes) == nth:
-                act()
+    def fate() -> str:
+        act()
         return PASS
 
-    return plan
+    return at_write(nth, fate)

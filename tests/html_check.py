@@ -1,4 +1,4 @@
-"""Reads a page of the console as a browser would, and says what is wrong with it: for tests without a browser."""
+"""Reads a page of the console as a browser would and says what is wrong with it, and what any page holds: for tests without a browser."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -88,3 +88,24 @@ def read(page: str) -> Element:
     assert all(section.attributes.get("aria-labelledby") for section in root.all("section"))
     assert all(svg.one("title").text for svg in root.all("svg"))
     return root
+
+
+class Page(HTMLParser):
+    """The tags, attributes, links and text of any page, such as a report."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(name for name, _ in attrs)
+        self.links.extend(value or "" for name, value in attrs if name == "href")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data

@@ -16,7 +16,7 @@ from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
 from shared.objectstore import ObjectStore
 from shared.registry import CODEC, Move
 from shared.testing import builders
-from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, meanwhile, quick_store
+from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, at_write, meanwhile, quick_store
 from tests.world import World, trained_world
 
 pytestmark = UNCLOSED
@@ -72,20 +72,12 @@ def is_whole(bucket: ObjectStore) -> None:
 def test_whichever_write_fails_once_the_promotion_is_done_once(
     proxy: Proxy, bucket: ObjectStore, ports: Ports, fate: str, write: int
 ) -> None:
-    posts: list[str] = []
-
-    def plan(_number: int, line: str) -> str:
-        if not line.startswith("POST"):
-            return PASS
-        posts.append(line)
-        return fate if len(posts) == write else PASS
-
-    proxy.plan = plan
+    proxy.plan = at_write(write, lambda: fate)
     try:
         handle(promote(), ports)
     except (Conflict, CommitUnknown, Retryable, NotFound):  # a raise is a redelivery
         handle(promote(), ports)
-    assert len(posts) >= WRITES
+    assert sum(line.startswith("POST") for line in proxy.lines) >= WRITES
     is_whole(bucket)
 
 

@@ -17,7 +17,7 @@ from shared.errors import CommitUnknown, Conflict, NotFound, Retryable
 from shared.testing.clock import FakeClock
 from shared.verdict import parse_report
 from tests.faults import Sink
-from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, meanwhile, quick_store
+from tests.gcs_proxy import CUT, PASS, REFUSED, UNCLOSED, Proxy, at_write, meanwhile, quick_store
 from tests.property.test_validator_faults import completed, undisturbed, world
 
 pytestmark = UNCLOSED
@@ -50,21 +50,13 @@ def ports(bucket: DirStore, client: storage.Client, sink: Sink) -> Ports:
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("write", range(1, WRITES + 1))
 def test_whichever_write_fails_there_is_one_report(proxy: Proxy, bucket: DirStore, ports: Ports, sink: Sink, fate: str, write: int) -> None:
-    posts: list[str] = []
-
-    def plan(_number: int, line: str) -> str:
-        if not line.startswith("POST"):
-            return PASS
-        posts.append(line)
-        return fate if len(posts) == write else PASS
-
-    proxy.plan = plan
+    proxy.plan = at_write(write, lambda: fate)
     for _ in range(2):  # a raise is a redelivery; a duplicate changes nothing
         try:
             handle(completed(), ports)
         except (Conflict, CommitUnknown, Retryable, NotFound):
             handle(completed(), ports)
-    assert len(posts) >= WRITES
+    assert sum(line.startswith("POST") for line in proxy.lines) >= WRITES
     assert CODEC.parse(bucket.get(keys.state(1)).data).status == Status.ACCEPTED
     assert parse_report(bucket.get(keys.report(1)).data) == undisturbed().report()
     assert {message.data for message in sink.sent} == {message.data for message in undisturbed().sink.sent}

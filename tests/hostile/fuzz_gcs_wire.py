@@ -58,11 +58,16 @@ def _server() -> _Server:
     return _Server()
 
 
+def close() -> None:
+    """Stop the server, with the uploads that have not ended, and remove its folder; the next request has another."""
+    _server().close()
+    _server.cache_clear()
+
+
 def one(data: bytes) -> None:
     """Serve one request."""
     if next(_calls) % RENEW_AFTER == 0:
-        _server().close()
-        _server.cache_clear()
+        close()
     head, _, content = data.partition(b"\r\n\r\n")
     line, _, headers = head.partition(b"\r\n")
     method, _, target = line.decode("latin-1").partition(" ")

@@ -1,14 +1,23 @@
 """The fuzz targets on what they start from, and on all that fuzzing has found: no atheris is needed for that."""
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.hostile import fuzz_gcs_wire
 from tests.hostile.fuzz import TARGETS
 
 FINDINGS = Path(__file__).parent / "findings"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_server_is_left() -> Iterator[None]:
+    """Close the local Cloud Storage server: it is kept between requests, and one of them begins an upload that nothing ends."""
+    yield
+    fuzz_gcs_wire.close()
 
 
 def target(name: str) -> ModuleType:

@@ -6,7 +6,8 @@ from rich.table import Table
 from functions.validator.report import render_html
 from infra.terminal import show
 from shared.documents import Frozen
-from tests.unit.test_validator_report import Page, holdout, report
+from tests.html_check import Page
+from tests.unit.test_validator_report import holdout, report
 
 EVIL = "</style></title></svg><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7*7 }}"
 

@@ -1,3 +1,5 @@
+"""What a telephone line does to speech: noise, filters, codecs and rooms, by hand-worked numbers."""
+
 import numpy as np
 import pytest
 

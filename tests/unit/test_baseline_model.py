@@ -1,3 +1,5 @@
+"""The shipped model: its files, its digests, and how well it hears."""
+
 import json
 from typing import Any
 

@@ -1,14 +1,12 @@
 """Each command on in-memory ports: what it says, and its exit code."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 import infra.acts_cli
 import infra.cli
@@ -19,7 +17,6 @@ from functions.dashboard.overview import read_overview
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.finetune import run, with_shipped_model
 from infra.local.baseline import DEMO_MARK
-from infra.session import Session
 from shared import keys
 from shared.budget import BudgetPolicy
 from shared.bus import Outgoing
@@ -28,29 +25,10 @@ from shared.events import FINETUNE_TRIGGERS, STT_ERRORS
 from shared.messages import ORIGINAL_ID_ATTRIBUTE
 from shared.policy import CanaryPolicy
 from shared.testing import builders
+from tests.command_line import Retune, command_line, last_line
 from tests.console_world import console_world
 from tests.world import POLICY, World, right
 from trainer.finetune.options import DEFAULT_MODEL, parse_options
-
-Retune = Callable[..., Result]
-WITH_SESSIONS = (infra.cli, infra.acts_cli, infra.explain.cli, infra.dlq.cli, infra.models.cli)
-
-
-@dataclass(frozen=True)
-class Settling:
-    """Publishes, and has everything handled before it returns."""
-
-    world: World
-
-    def publish(self, message: Outgoing) -> str:
-        message_id = self.world.bus.publish(message)
-        self.world.settle()
-        return message_id
-
-
-def session_of(world: World, *, answered: bool = True) -> Session:
-    ports = replace(world.ports, publisher=Settling(world)) if answered else world.ports
-    return Session(ports, world.bus)
 
 
 @pytest.fixture
@@ -63,9 +41,7 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    for module in WITH_SESSIONS:
-        monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
+    return command_line(world, monkeypatch, answered=True)
 
 
 @pytest.fixture
@@ -79,11 +55,6 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Retune:
 def report(world: World, count: int, **policy_free: Any) -> None:
     world.publish(*(builders.error(n, **policy_free) for n in range(count)))
     world.settle()
-
-
-def last_line(answered: Result) -> str:
-    """Return the answer itself: the functions log to the same standard output here."""
-    return answered.stdout.splitlines()[-1]
 
 
 # trigger, approve, cancel
@@ -119,23 +90,21 @@ def test_who_does_not_wait_learns_only_that_it_was_published(world: World, retun
 
 
 def test_no_answer_in_time_is_exit_code_4(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in WITH_SESSIONS:
-        monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world, answered=False)))
-    answered = CliRunner().invoke(infra.cli.app, ["trigger", "--timeout", "0.1"])
+    answered = command_line(world, monkeypatch)("trigger", "--timeout", "0.1")
     assert answered.exit_code == 4
     assert "no answer within 0.1 s" in answered.stderr
 
 
-def test_approve_lets_the_waiting_cycle_go_on() -> None:
+def test_approve_lets_the_waiting_cycle_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(POLICY.model_copy(update={"auto_approve_finetuning": False}))
     world.install_model()
     world.record_calls(range(60))
-    with _command_line(world) as retune:
-        assert (retune("approve").exit_code, retune("approve").stdout) == (1, "approve: no cycle awaits approval\n")
-        report(world, 60)
-        assert "retune approve" in retune("status").stdout
-        approved = retune("approve", "--reason", "go")
-        assert (approved.exit_code, approved.stdout) == (0, "cycle 1 is preparing: go\n")
+    retune = command_line(world, monkeypatch, answered=True)
+    assert (retune("approve").exit_code, retune("approve").stdout) == (1, "approve: no cycle awaits approval\n")
+    report(world, 60)
+    assert "retune approve" in retune("status").stdout
+    approved = retune("approve", "--reason", "go")
+    assert (approved.exit_code, approved.stdout) == (0, "cycle 1 is preparing: go\n")
 
 
 def test_cancel_ends_the_running_cycle_and_has_nothing_to_do_twice(world: World, retune: Retune) -> None:
@@ -153,7 +122,7 @@ def test_cancel_ends_the_running_cycle_and_has_nothing_to_do_twice(world: World,
 # promote, rollback
 
 
-def test_an_accepted_version_is_promoted_and_rolled_back() -> None:
+def test_an_accepted_version_is_promoted_and_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(POLICY.model_copy(update={"auto_deploy": False}))
     world.install_model()
     world.record_calls(range(200))
@@ -162,18 +131,18 @@ def test_an_accepted_version_is_promoted_and_rolled_back() -> None:
     world.train(1, candidate=right)
     world.settle()
     assert world.production().stable == 0
-    with _command_line(world) as retune:
-        promoted = retune("promote", "v1")
-        assert (promoted.exit_code, last_line(promoted)) == (0, "promote v1: v1 is stable")
-        assert retune("promote", "v1").stdout == "v1 is stable already\n"
-        back = retune("rollback", "--reason", "customers complain")
-        assert (back.exit_code, last_line(back)) == (0, "rollback v1: v0 is stable")
-        refused = retune("promote", "1")
-        assert (refused.exit_code, refused.stdout) == (1, "v1: expected an accepted cycle, found it rolled_back\n")
-        assert retune("rollback").exit_code == 1
+    retune = command_line(world, monkeypatch, answered=True)
+    promoted = retune("promote", "v1")
+    assert (promoted.exit_code, last_line(promoted)) == (0, "promote v1: v1 is stable")
+    assert retune("promote", "v1").stdout == "v1 is stable already\n"
+    back = retune("rollback", "--reason", "customers complain")
+    assert (back.exit_code, last_line(back)) == (0, "rollback v1: v0 is stable")
+    refused = retune("promote", "1")
+    assert (refused.exit_code, refused.stdout) == (1, "v1: expected an accepted cycle, found it rolled_back\n")
+    assert retune("rollback").exit_code == 1
 
 
-def test_a_canary_begins_by_command_and_status_tells_what_it_waits_for() -> None:
+def test_a_canary_begins_by_command_and_status_tells_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(POLICY.model_copy(update={"auto_deploy": False, "canary": CanaryPolicy(session_s=0)}))
     world.install_model()
     world.record_calls(range(200))
@@ -181,24 +150,24 @@ def test_a_canary_begins_by_command_and_status_tells_what_it_waits_for() -> None
     report(world, 60)
     world.train(1, candidate=right)
     world.settle()
-    with _command_line(world) as retune:
-        assert retune("canary", "v9").exit_code == 1
-        begun = retune("canary", "v1", "--percent", "25")
-        assert (begun.exit_code, last_line(begun)) == (0, "canary v1 for 25% of the sessions: v0 is stable")
-        world.tick()
-        world.publish(builders.traffic(1, 90, version=0), builders.traffic(2, 30, version=1), builders.error(900, model_version=1))
-        world.settle()
-        world.tick()
-        shown = " ".join(retune("status").stdout.split())
-        assert "Stable: v0, canary: v1 for 25% of the sessions" in shown
-        assert (
-            "v1 1 errors in 30 utterances (3.33%), v0 0 errors in 90 utterances (0.00%); at least 200 utterances of each and 10 looks wanted"
-            in shown
-        )
-        document = json.loads(retune("status", "--json").stdout)
-        assert [watch["subject"]["kind"] for watch in document["watches"]] == ["canary"]
-        assert last_line(retune("canary", "v1", "--percent", "0")) == "canary v1 for 0% of the sessions: v0 is stable"
-        assert "canary: v1 in shadow: it transcribes beside and serves nobody" in " ".join(retune("status").stdout.split())
+    retune = command_line(world, monkeypatch, answered=True)
+    assert retune("canary", "v9").exit_code == 1
+    begun = retune("canary", "v1", "--percent", "25")
+    assert (begun.exit_code, last_line(begun)) == (0, "canary v1 for 25% of the sessions: v0 is stable")
+    world.tick()
+    world.publish(builders.traffic(1, 90, version=0), builders.traffic(2, 30, version=1), builders.error(900, model_version=1))
+    world.settle()
+    world.tick()
+    shown = " ".join(retune("status").stdout.split())
+    assert "Stable: v0, canary: v1 for 25% of the sessions" in shown
+    assert (
+        "v1 1 errors in 30 utterances (3.33%), v0 0 errors in 90 utterances (0.00%); at least 200 utterances of each and 10 looks wanted"
+        in shown
+    )
+    document = json.loads(retune("status", "--json").stdout)
+    assert [watch["subject"]["kind"] for watch in document["watches"]] == ["canary"]
+    assert last_line(retune("canary", "v1", "--percent", "0")) == "canary v1 for 0% of the sessions: v0 is stable"
+    assert "canary: v1 in shadow: it transcribes beside and serves nobody" in " ".join(retune("status").stdout.split())
 
 
 def test_a_version_without_evidence_needs_an_override_and_a_reason(world: World, retune: Retune) -> None:
@@ -251,18 +220,18 @@ def test_status_and_explain_tell_what_a_running_cycle_has_spent(world: World, re
 
 def test_status_tells_loss_dev_wer_time_left_and_cost_as_the_console_does(monkeypatch: pytest.MonkeyPatch) -> None:
     training = console_world()
-    monkeypatch.setattr(infra.cli, "open_session", lambda: nullcontext(session_of(training)))
-    answered = CliRunner().invoke(infra.cli.app, ["status"])
+    retune = command_line(training, monkeypatch)
+    answered = retune("status")
     shown = " ".join(answered.stdout.split())
     assert "loss 0.712; dev WER 36.3% on errors, 7.4% on replay after epoch 7; about 5.2 min left in this phase" in shown
     assert "so far 7 min of machine time, 0.17 USD" in shown
-    run = json.loads(CliRunner().invoke(infra.cli.app, ["status", "--json"]).stdout)["run"]
+    run = json.loads(retune("status", "--json").stdout)["run"]
     assert run == json.loads(read_overview(training.ports).status.model_dump_json())["run"]
     assert (run["progress"]["left_s"], run["progress"]["loss"], run["progress"]["phase"]) == (312.0, 0.712, "training")
 
     state = training.state(5)
     training.store.put(keys.state(5), document_bytes(state.model_copy(update={"attempt": 2})))
-    again = CliRunner().invoke(infra.cli.app, ["status"]).stdout
+    again = retune("status").stdout
     assert "loss" not in again, "what an earlier attempt told is no news of this one"
 
 
@@ -379,14 +348,6 @@ def test_env_without_a_stack_says_what_to_start(outside: Retune, tmp_path: Path)
 def test_a_policy_that_is_none_is_refused_before_anything_starts(outside: Retune, tmp_path: Path) -> None:
     answered = outside("up", "--dir", str(tmp_path), RETUNE_POLICY='{"min_error_cases": 0}')
     assert (answered.exit_code, "RETUNE_POLICY.min_error_cases" in answered.stderr) == (3, True)
-
-
-@contextmanager
-def _command_line(world: World) -> Iterator[Retune]:
-    with pytest.MonkeyPatch.context() as patch:
-        for module in WITH_SESSIONS:
-            patch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
-        yield lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
 
 
 def test_what_waits_for_review_is_listed_answered_and_gone(world: World, retune: Retune) -> None:

@@ -1,4 +1,4 @@
-"""People act in the console: the same checks, the same messages and the same records as on the command line, and nobody else's forms."""
+"""People act in the console: the same checks, the same messages and the same records as on the command line."""
 
 import json
 import re
@@ -9,60 +9,22 @@ from typing import Any
 import pytest
 
 from functions.acts import people
-from functions.dashboard.guard import GOOD_FOR
 from functions.dashboard.handler import Console
-from functions.dashboard.iap import KeyRing
-from functions.dashboard.identity import IapUsers, Identity, LocalUser, NobodyKnown
-from functions.dashboard.settings import ConsoleSettings
-from functions.dashboard.submit import AGAIN, MOST_BYTES
-from functions.dashboard.viewer import NOBODY_NAMED
+from functions.dashboard.submit import AGAIN
 from functions.runtime import Ports
 from infra.bundle import ROOT
 from infra.people import Answer, Person, ask
-from infra.review import CycleReview
 from shared import keys
 from shared.bus import Outgoing
 from shared.cas import create
 from shared.cycle import Status
 from shared.documents import lines_bytes
-from shared.errors import Retryable
 from shared.events import FINETUNE_TRIGGERS, MODEL_COMMANDS, STT_ERRORS
-from shared.testing.clock import FakeClock
-from tests.console_client import Client, fields_of
+from tests.console_client import ANA, BY, Client, Nowhere, Told, client, fields_of, waiting
 from tests.console_world import HOSTILE, console_world
 from tests.infra.grants import GrantedPublisher, GrantedStore
-from tests.unit.test_console_iap import AUDIENCE, Google, signed
-from tests.unit.test_gold_policy import ASKING, launched, record, spec_of, unlabelled_names
+from tests.unit.test_gold_policy import ASKING, launched, record
 from tests.world import POLICY, World, opened_world
-
-ANA = LocalUser("ana")
-BY = "ana via console"
-
-
-class Told:
-    """A publisher that keeps what it is told, and passes it on."""
-
-    def __init__(self, ports: Ports) -> None:
-        self.messages: list[Outgoing] = []
-        self.away = False
-        self._bus = ports.publisher
-
-    def publish(self, message: Outgoing) -> str:
-        if self.away:
-            raise Retryable("the bus does not answer")
-        self.messages.append(message)
-        return self._bus.publish(message)
-
-
-def client(made: World, identity: Identity = ANA, **options: Any) -> tuple[Client, Told]:
-    told = Told(made.ports)
-    return Client(Console(replace(made.ports, publisher=told), made.audio, identity), **options), told
-
-
-def waiting() -> World:
-    made = opened_world(auto_approve_finetuning=False)
-    assert made.state(1).status == Status.AWAITING_APPROVAL
-    return made
 
 
 def line() -> World:
@@ -89,11 +51,6 @@ def by_command(made: World, typed: Callable[[Ports, Person], object], reason: st
     typed(replace(made.ports, publisher=told), Person(by=BY, reason=reason, wait_s=None))
     (message,) = told.messages
     return message
-
-
-class Nowhere:
-    def publish(self, message: Outgoing) -> str:
-        return "0"
 
 
 def without_id(message: Outgoing) -> tuple[str, dict[str, Any], dict[str, str]]:
@@ -297,145 +254,6 @@ def test_a_hostile_reason_is_text_everywhere() -> None:
         assert shown in ana.get(path).text
 
 
-# --- who
-
-
-def test_whoever_may_only_look_sees_no_button_and_is_refused() -> None:
-    made = waiting()
-    looker, told = client(made, NobodyKnown())
-    for path in ("", "cycles/1", "models/0"):
-        page = looker.get(path)
-        assert {form.attributes["method"] for form in page.all("form")} <= {"get"}, "a search is all"
-        assert [each for each in page.all("a") if each.attributes["href"].endswith(("approve", "cancel", "promote", "rollback"))] == []
-    page = looker.get("cycles/1/approve")
-    assert page.all("form") == []
-    assert NOBODY_NAMED in page.text
-    assert looker.set_cookie == ""
-    answer = looker.post("cycles/1/approve", {"reason": "because", "token": "x"}, status=403)
-    assert NOBODY_NAMED in looker.page(answer).text
-    assert told.messages == []
-
-
-def behind_iap(made: World, address: str, *operators: str) -> tuple[Client, Told]:
-    settings = ConsoleSettings(audience=AUDIENCE, operators=frozenset(operators))
-    people_ = IapUsers(settings, KeyRing(Google(), FakeClock()))
-    headers = {"X-Goog-IAP-JWT-Assertion": signed(email=address)} if address else {}
-    return client(made, people_, host="dashboard-x.a.run.app", scheme="https", headers=headers)
-
-
-def test_behind_iap_an_operator_acts_under_the_verified_address() -> None:
-    made = waiting()
-    ana, told = behind_iap(made, "Ana@example.org", "ana@example.org")
-    assert "ana@example.org" in ana.get("").one("header").text
-    ana.act("cycles/1/approve", reason="because")
-    assert json.loads(told.messages[0].data)["by"] == "ana@example.org via console"
-    cookie = ana.set_cookie
-    assert cookie.startswith("__Host-retune-form=")
-    for part in ("Secure", "HttpOnly", "SameSite=Strict", "Path=/"):
-        assert f"; {part}" in cookie
-    assert "Domain" not in cookie
-
-
-def test_behind_iap_a_viewer_and_whoever_comes_past_it_are_refused() -> None:
-    made = waiting()
-    for address, told_of in (("bob@example.org", "bob@example.org may look and not act"), ("", "came past IAP")):
-        other, told = behind_iap(made, address, "ana@example.org")
-        other.headers["X-Goog-Authenticated-User-Email"] = "accounts.google.com:ana@example.org"
-        assert other.get("cycles/1/approve").all("form") == []
-        answer = other.post("cycles/1/approve", {"reason": "because"}, status=403)
-        assert told_of in other.page(answer).text
-        assert told.messages == []
-
-
-def test_a_form_that_was_shown_to_somebody_else_is_refused_and_shown_anew() -> None:
-    made = waiting()
-    ana, _ = behind_iap(made, "ana@example.org", "ana@example.org", "bob@example.org")
-    fields = {**fields_of(ana.get("cycles/1/approve")), "reason": "because"}
-    bob, told = behind_iap(made, "bob@example.org", "ana@example.org", "bob@example.org")
-    bob.cookies = dict(ana.cookies)
-    page = bob.page(bob.post("cycles/1/approve", fields, status=403))
-    assert "shown to somebody else" in page.text
-    assert told.messages == []
-    bob.post("cycles/1/approve", fields_of(page))
-    assert json.loads(told.messages[0].data)["by"] == "bob@example.org via console"
-
-
-# --- from where
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "http://evil.example", "Sec_Fetch_Site": "cross-site"},
-        {"Origin": "http://evil.example", "Sec_Fetch_Site": ""},
-        {"Origin": "http://127.0.0.1:9999", "Sec_Fetch_Site": "same-site"},
-        {"Origin": "http://127.0.0.1:9999", "Sec_Fetch_Site": ""},
-        {"Origin": "null"},
-        {"Origin": ""},
-        {"Sec_Fetch_Site": "same-site"},
-    ],
-)
-def test_another_sites_form_is_refused_even_with_everything_else_right(headers: dict[str, str]) -> None:
-    ana, told = client(waiting())
-    fields = {**fields_of(ana.get("cycles/1/approve")), "reason": "because"}
-    answer = ana.post("cycles/1/approve", fields, status=403, **headers)
-    assert "Nothing was done" in ana.page(answer).text
-    assert told.messages == []
-
-
-@pytest.mark.parametrize("broken", ["cookie", "token", "page", "late", "guessed"])
-def test_a_form_without_its_ticket_is_refused_and_what_was_typed_stays(broken: str) -> None:
-    made = waiting()
-    ana, told = client(made)
-    fields = {**fields_of(ana.get("cycles/1/approve")), "reason": "because"}
-    path = "cycles/1/approve"
-    if broken == "cookie":
-        ana.cookies.clear()
-    elif broken == "token":
-        del fields["token"]
-    elif broken == "page":
-        path = "cycles/1/cancel"
-    elif broken == "guessed":
-        ana.cookies = {"retune-form": "x"}
-    else:
-        made.clock.advance(GOOD_FOR.total_seconds() + 1)
-    page = ana.page(ana.post(path, fields, status=403))
-    assert "press again" in page.one("div", role="alert").text
-    assert page.one("textarea", id="reason").text == "because"
-    assert told.messages == []
-    ana.post(path, fields_of(page))
-    assert len(told.messages) == 1
-
-
-def test_a_strangers_name_that_leads_to_the_local_console_is_not_answered(served: World) -> None:
-    stranger, told = client(served, host="evil.example:8080")
-    for path in ("", "cycles/1", "cycles/1/audio?set=holdout&utterance=u1", "style.css"):
-        assert "for this machine alone" in stranger.get(path, 421).text
-    answer = stranger.post("cycles/1/approve", {}, status=421)
-    assert "for this machine alone" in stranger.page(answer).text
-    assert told.messages == []
-
-
-def test_what_is_no_form_or_too_large_a_one_is_refused(served: World) -> None:
-    ana, _ = client(served)
-    same = {"Origin": "http://127.0.0.1:8080"}
-    assert ana.request("models/2/rollback", "POST", "{}", **same, Content_Type="application/json").status_code == 415
-    assert ana.request("models/2/rollback", "POST", "a" * (MOST_BYTES + 1), **same).status_code == 413
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_nothing_else_takes_anything(served: World, method: str) -> None:
-    ana, told = client(served)
-    for path in ("", "cycles/1", "models/2", "cycles/1/audio", f"models/2/rollback/{'a' * 32}", "live.js"):
-        assert ana.request(path, method, "").status_code == 405
-    if method != "POST":
-        assert ana.request("models/2/rollback", method, "").status_code == 405
-    assert told.messages == []
-
-
-# --- what it takes
-
-
 def test_terraform_grants_what_the_forms_need_and_the_store_is_only_read() -> None:
     text = (ROOT / "infra" / "console.tf").read_text(encoding="utf-8")
     granted = frozenset(json.loads(re.findall(r"publishes +=.*: (\[.*\])", text)[0]))
@@ -488,101 +306,3 @@ def test_a_promotion_whose_evidence_is_stale_says_that_it_ends_the_canary() -> N
 def test_an_approval_tells_what_is_spent_of_the_budget() -> None:
     made = opened_world(auto_approve_finetuning=False, budget=POLICY.budget.model_validate({"usd_per_gpu_hour": 1.5, "max_usd": 100.0}))
     assert "0.00 spent, 0.00 of it by this cycle" in client(made)[0].get("cycles/1/approve").text
-
-
-# --- gold
-
-
-@pytest.fixture
-def doubtful() -> World:
-    made = launched(ASKING, corrected=40, uncorrected=40)
-    names = [int(name[1:]) for name in unlabelled_names(made, spec_of(made))]
-    create(
-        made.store, keys.gold(1), lines_bytes([record(names[0], "review"), record(names[1], "accepted"), record(names[2], "review", None)])
-    )
-    return made
-
-
-def test_doubtful_gold_is_heard_accepted_and_on_record(doubtful: World) -> None:
-    ana, told = client(doubtful)
-    first, second = CycleReview(doubtful.ports, 1).waiting()
-    page = ana.get("cycles/1/review")
-    assert page.one("h1").text == "Gold of cycle 1 that a person must decide: 2 left"
-    (link, _) = [each for each in page.all("a") if each.text.startswith("Answer")]
-    assert link.text == f"Answer for {first.utterance_id}"
-    path = f"cycles/1/review?utterance={first.utterance_id}"
-    form = ana.get(path)
-    assert form.one("audio").attributes["src"] == f"../../cycles/1/audio?set={keys.UNLABELLED_SET}&utterance={first.utterance_id}"
-    assert form.one("textarea", id="text").text == "fall back"
-    answer = ana.act(path, reason="because")
-    event = CycleReview(doubtful.ports, 1, BY, "because")
-    told_by_command = Told(replace(doubtful.ports, publisher=Nowhere()))
-    replace(event, ports=replace(doubtful.ports, publisher=told_by_command)).answer(first.utterance_id, None)
-    assert told.messages == told_by_command.messages, "the very same bytes: the same words are the same event"
-    assert told.messages[0].topic == STT_ERRORS
-    sent = answer.headers["Location"]
-    assert "on its way" in ana.get(f"cycles/1/{sent}").text
-    doubtful.settle()
-    page = ana.get(f"cycles/1/{sent}")
-    assert f"{first.utterance_id} is on record in cycle 2: fall back" in page.one("section", id="said").text
-    assert f"{first.utterance_id} fall back {BY} (claimed) because" in page.one("section", id="answered").text
-    assert [item.utterance_id for item in CycleReview(doubtful.ports, 1).waiting()] == [second.utterance_id]
-    again = ana.get(path)
-    assert again.all("form") == []
-    assert "This was answered by ana via console (claimed)" in again.text
-
-
-def test_doubtful_gold_is_mended_or_left(doubtful: World) -> None:
-    ana, told = client(doubtful)
-    _, second = CycleReview(doubtful.ports, 1).waiting()
-    path = f"cycles/1/review?utterance={second.utterance_id}"
-    assert ana.get(path).one("textarea", id="text").text == ""
-    for text in ("", " ?! "):
-        page = ana.page(ana.act(path, reason="because", text=text, status=409))
-        assert f"utterance {second.utterance_id}: expected words, found {text!r}" in page.text
-    assert told.messages == []
-    ana.act(path, reason="because", text="  fell \r\n back ")
-    doubtful.settle()
-    assert json.loads(told.messages[0].data)["reference"] == "fell back"
-
-
-def test_an_answer_that_is_sent_twice_is_one_event_and_another_one_comes_too_late(doubtful: World) -> None:
-    ana, told = client(doubtful)
-    first, _ = CycleReview(doubtful.ports, 1).waiting()
-    path = f"cycles/1/review?utterance={first.utterance_id}"
-    fields = {**fields_of(ana.get(path)), "reason": "because"}
-    late = {**fields_of(ana.get(path)), "reason": "because", "text": "something else"}
-    ana.post(path, fields)
-    doubtful.settle()
-    ana.post(path, fields)
-    assert len(told.messages) == 1
-    refused = ana.page(ana.post(path, late, status=409))
-    assert "expected one of the 1 that wait" in refused.text
-    assert len(told.messages) == 1
-
-
-def test_hostile_text_of_a_recording_is_text(doubtful: World) -> None:
-    ana, _ = client(doubtful)
-    first, _ = CycleReview(doubtful.ports, 1).waiting()
-    path = f"cycles/1/review?utterance={first.utterance_id}"
-    ana.act(path, reason=HOSTILE, text=HOSTILE)
-    doubtful.settle()
-    assert ana.get("cycles/1/review").one("section", id="answered").text.count(HOSTILE) == 2
-
-
-def test_a_viewer_hears_doubtful_gold_and_answers_nothing(doubtful: World) -> None:
-    looker, told = client(doubtful, NobodyKnown())
-    first, _ = CycleReview(doubtful.ports, 1).waiting()
-    page = looker.get("cycles/1/review")
-    assert len(page.all("audio")) == 2
-    assert [each for each in page.all("a") if each.text.startswith("Answer")] == []
-    path = f"cycles/1/review?utterance={first.utterance_id}"
-    assert looker.get(path).all("form") == []
-    looker.post(path, {"text": "x", "reason": "because"}, status=403)
-    assert told.messages == []
-
-
-def test_gold_and_utterances_that_are_not_there_are_not_found(doubtful: World) -> None:
-    ana, _ = client(doubtful)
-    assert "expected that utterance among the gold" in ana.get("cycles/1/review?utterance=u9999", 404).text
-    assert "expected gold that a trainer made" in ana.get("cycles/2/review", 404).text

@@ -2,20 +2,17 @@
 
 import json
 import wave
-from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 import infra.cli
 import infra.dataset.cli
 from infra.dataset.export import suffix_of
 from infra.dataset.view import view
 from infra.overlay import Overlay
-from infra.session import Session
 from shared import keys
 from shared.dataset import Row
 from shared.documents import parse_lines, sha256_hex
@@ -25,15 +22,13 @@ from shared.testing import builders
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_store import MemoryStore
 from shared.training import SetAside
+from tests.command_line import Retune, command_line
 from tests.world import POLICY, World, copy_of, opened_world, trained_world
 
-Retune = Callable[..., Result]
 
-
-def command_line(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    monkeypatch.setattr(infra.dataset.cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
+def dataset_of(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
     monkeypatch.setattr(infra.dataset.cli, "audio_of", lambda ports: world.audio)
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, ["dataset", *map(str, arguments)])
+    return command_line(world, monkeypatch, "dataset")
 
 
 @pytest.fixture
@@ -72,7 +67,7 @@ def test_build_shows_what_a_seal_would_make_and_leaves_no_trace(monkeypatch: pyt
     world.publish(*(builders.error(n) for n in range(40)))
     world.settle()
     before = {info.key: info.generation for info in copy_of(world).list("")}
-    answered = command_line(world, monkeypatch)("build", "--json")
+    answered = dataset_of(world, monkeypatch)("build", "--json")
     assert answered.exit_code == 0
     built = json.loads(answered.stdout)
     assert built["source"] == "cycle 1, as it would be sealed now"
@@ -89,14 +84,14 @@ def test_what_build_shows_is_what_the_seal_makes(monkeypatch: pytest.MonkeyPatch
     world.publish(*(builders.error(n) for n in range(60)))
     world.settle()
     out = tmp_path / "next.jsonl"
-    assert command_line(world, monkeypatch)("build", "--out", out).exit_code == 0
+    assert dataset_of(world, monkeypatch)("build", "--out", out).exit_code == 0
     world.type("finetune-triggers", '{"force": true}')
     world.settle()
     assert parse_lines(Row, out.read_bytes(), what="out") == parse_lines(Row, world.store.get(keys.dataset(1)).data, what="sealed")
 
 
 def test_build_with_nothing_collected_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    answered = command_line(World(), monkeypatch)("build")
+    answered = dataset_of(World(), monkeypatch)("build")
     assert (answered.exit_code, answered.stderr) == (1, "cycle 1: expected collected events, found none; see `retune status`\n")
 
 
@@ -168,7 +163,7 @@ def _read_by_lhotse(retune: Retune, rows: Path, folder: Path, texts: dict[str, s
 
 def test_a_clip_whose_length_cannot_be_told_is_left_out_where_the_tool_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("soundfile")
-    answered = command_line(trained_world(), monkeypatch)("export", 1, "--nemo", tmp_path / "nemo", "--json")
+    answered = dataset_of(trained_world(), monkeypatch)("export", 1, "--nemo", tmp_path / "nemo", "--json")
     assert answered.exit_code == 1
     assert "expected clips with audio and a reference, found none" in answered.stderr
     assert "expected audio whose length can be told" in answered.stderr
@@ -184,7 +179,7 @@ def test_an_export_is_for_one_tool(outside: Retune, named: tuple[str, ...]) -> N
 
 
 def test_show_tells_of_splits_speakers_and_what_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    retune = command_line(opened_world(), monkeypatch)
+    retune = dataset_of(opened_world(), monkeypatch)
     found = json.loads(retune("show", 1, "--json").stdout)
     assert (found["rows"], found["fresh"], found["carried"]) == (120, 120, 0)
     assert found["kinds"] == {"error": 60, "sample": 60}
@@ -205,7 +200,7 @@ def test_what_the_trainer_set_aside_is_shown_beside_what_the_seal_did() -> None:
 
 
 def test_a_cycle_without_a_dataset_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    retune = command_line(World(), monkeypatch)
+    retune = dataset_of(World(), monkeypatch)
     answered = retune("show", 4)
     assert answered.exit_code == 1
     assert "cycle 4: expected a sealed dataset, found none (it was not opened)" in answered.stderr
@@ -237,7 +232,7 @@ def test_a_file_that_is_no_dataset_is_refused(outside: Retune, tmp_path: Path) -
 def test_an_export_loads_by_the_documented_rules_and_holds_the_pinned_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     world = trained_world()
     folder = tmp_path / "hf"
-    answered = command_line(world, monkeypatch)("export", 1, "--hf", folder)
+    answered = dataset_of(world, monkeypatch)("export", 1, "--hf", folder)
     assert answered.exit_code == 0, answered.output
     splits = loaded(folder)
     assert sum(map(len, splits.values())) == 60
@@ -262,7 +257,7 @@ def test_audio_that_was_replaced_is_left_out_unless_it_was_copied(monkeypatch: p
     trained, held = (next(row for row in rows if row.split == split) for split in ("train", "holdout"))
     for row in (trained, held):
         world.calls.put(f"{row.utterance_id}.wav", b"something else")
-    answered = command_line(world, monkeypatch)("export", 1, "--hf", tmp_path / "hf", "--json")
+    answered = dataset_of(world, monkeypatch)("export", 1, "--hf", tmp_path / "hf", "--json")
     assert answered.exit_code == 1
     exported = json.loads(answered.stdout)
     assert [item["utterance_id"] for item in exported["left_out"]] == [trained.utterance_id]
@@ -271,7 +266,7 @@ def test_audio_that_was_replaced_is_left_out_unless_it_was_copied(monkeypatch: p
 
 def test_a_folder_that_holds_something_is_not_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    answered = command_line(trained_world(), monkeypatch)("export", 1, "--hf", tmp_path)
+    answered = dataset_of(trained_world(), monkeypatch)("export", 1, "--hf", tmp_path)
     assert answered.exit_code == 1
     assert "expected a folder that does not exist yet or is empty, found something there; name another" in answered.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
@@ -284,7 +279,7 @@ def test_nothing_of_a_failed_export_stays(monkeypatch: pytest.MonkeyPatch, tmp_p
     world.publish(*(builders.error(n, reference=None) for n in range(60)))
     world.settle()
     out = tmp_path / "rows.jsonl"
-    retune = command_line(world, monkeypatch)
+    retune = dataset_of(world, monkeypatch)
     assert retune("build", "--out", out).exit_code == 0
     assert "name another" in retune("build", "--out", out).stderr
     answered = retune("export", "--file", out, "--hf", tmp_path / "hf")

@@ -1,25 +1,22 @@
 """Dead letters: what is refused until it is given up comes back once the cause is mended, or is dropped on record."""
 
 import json
-from contextlib import nullcontext
 from functools import partial
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-import infra.cli
-import infra.dlq.cli
 from functions.push import body_of, quarantine
 from functions.wiring import READS, dead_letter_topic, subscription_name
 from infra.dlq import drop, letters, show
 from infra.fsck.command import fsck
-from infra.session import Session
 from shared import ledger
 from shared.bus import Outgoing
 from shared.errors import Retryable
 from shared.events import STT_ERRORS, TOPICS
 from shared.testing import builders
 from shared.testing.memory_store import Hook
+from tests.command_line import command_line, session_of
 from tests.world import World
 
 COLLECTOR = subscription_name("collector", STT_ERRORS)
@@ -71,13 +68,8 @@ def given_up(world: WithDeadLetters) -> str:
     return "e7"
 
 
-def session(world: World) -> Session:
-    return Session(world.ports, world.bus)
-
-
 def retune(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
-    monkeypatch.setattr(infra.dlq.cli, "open_session", lambda: nullcontext(session(world)))
-    return CliRunner().invoke(infra.cli.app, ["dlq", *arguments])
+    return command_line(world, monkeypatch, "dlq")(*arguments)
 
 
 def collected(world: World) -> list[str]:
@@ -88,7 +80,7 @@ def test_a_message_comes_back_once_its_cause_is_mended(world: WithDeadLetters, m
     event_id = given_up(world)
     assert len(world.bus.failures) == ATTEMPTS
     assert world.bus.backlog(COLLECTOR) == 0
-    (letter,) = letters.list_dead(session(world)).dead
+    (letter,) = letters.list_dead(session_of(world)).dead
     assert (letter.subscription, letter.original_id) == (COLLECTOR, event_id)
     assert collected(world) == []
 
@@ -97,22 +89,22 @@ def test_a_message_comes_back_once_its_cause_is_mended(world: WithDeadLetters, m
     world.settle()
     assert collected(world) == [event_id]
     assert ledger.count(world.store, 1).errors == 1
-    assert letters.list_dead(session(world)).dead == ()
+    assert letters.list_dead(session_of(world)).dead == ()
     assert fsck(world.store).clean
 
 
 def test_a_message_whose_cause_is_not_mended_is_given_up_again(world: WithDeadLetters) -> None:
     given_up(world)
     world.store.before = nobody_writes_ledgers
-    assert len(letters.replay(session(world), subscription=None, wanted=lambda _: True)) == 1
+    assert len(letters.replay(session_of(world), subscription=None, wanted=lambda _: True)) == 1
     world.fail_all_tries()
-    (letter,) = letters.list_dead(session(world)).dead
+    (letter,) = letters.list_dead(session_of(world)).dead
     assert (letter.subscription, letter.original_id) == (COLLECTOR, "e7")
 
 
 def test_what_is_published_again_twice_is_consumed_once(world: WithDeadLetters) -> None:
     given_up(world)
-    letters.replay(session(world), subscription=None, wanted=lambda _: True)
+    letters.replay(session_of(world), subscription=None, wanted=lambda _: True)
     world.bus.publish(Outgoing(STT_ERRORS, world.bus.published(STT_ERRORS)[-1].data, world.bus.published(STT_ERRORS)[-1].attributes))
     world.settle()
     assert collected(world) == ["e7"]
@@ -122,9 +114,9 @@ def test_a_replay_that_dies_before_its_acknowledgement_leaves_the_letter(world: 
     given_up(world)
     world.bus.fail_publishes()
     with pytest.raises(Retryable):
-        letters.replay(session(world), subscription=None, wanted=lambda _: True)
+        letters.replay(session_of(world), subscription=None, wanted=lambda _: True)
     world.clock.advance(600)
-    assert [letter.original_id for letter in letters.list_dead(session(world)).dead] == ["e7"]
+    assert [letter.original_id for letter in letters.list_dead(session_of(world)).dead] == ["e7"]
 
 
 def test_a_dead_letter_is_shown_in_full_and_stays(world: WithDeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,14 +151,14 @@ def test_a_dropped_letter_is_kept_with_who_and_why_and_delivered_to_nobody(world
     given_up(world)
     answered = retune(world, monkeypatch, "drop", "--id", "e7", "--by", "ana", "--reason", "a test call")
     assert answered.exit_code == 0
-    (item,) = letters.list_dead(session(world)).quarantined
+    (item,) = letters.list_dead(session_of(world)).quarantined
     assert answered.stdout == f"e7 is dropped; kept as {item.key}\n"
     assert (item.function, item.reason) == ("collector", "dropped by ana (claimed): a test call")
-    (shown,) = show.show_refused(session(world), item.key)
+    (shown,) = show.show_refused(session_of(world), item.key)
     assert json.loads(shown.data)["event_id"] == "e7"
     world.fail_all_tries()
     assert collected(world) == []
-    assert letters.list_dead(session(world)).dead == ()
+    assert letters.list_dead(session_of(world)).dead == ()
     assert fsck(world.store).clean
 
 
@@ -179,10 +171,10 @@ def test_a_letter_that_could_not_be_kept_is_not_dropped(world: WithDeadLetters) 
 
     world.store.before = away
     with pytest.raises(Exception, match="quarantine/"):
-        drop.drop(session(world), subscription=None, wanted=lambda _: True, by="ana", reason="why")
+        drop.drop(session_of(world), subscription=None, wanted=lambda _: True, by="ana", reason="why")
     world.store.before = lambda _operation, _key: None
     world.clock.advance(600)
-    assert [letter.original_id for letter in letters.list_dead(session(world)).dead] == ["e7"]
+    assert [letter.original_id for letter in letters.list_dead(session_of(world)).dead] == ["e7"]
 
 
 def test_a_drop_wants_to_know_which_and_why(world: WithDeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +183,7 @@ def test_a_drop_wants_to_know_which_and_why(world: WithDeadLetters, monkeypatch:
     assert retune(world, monkeypatch, "drop", "--reason", "why").exit_code == 2
     assert retune(world, monkeypatch, "drop", "--all", "--reason", " ").exit_code == 2
     assert retune(world, monkeypatch, "drop", "--id", "e99", "--reason", "why").exit_code == 1
-    assert len(letters.list_dead(session(world)).dead) == 1
+    assert len(letters.list_dead(session_of(world)).dead) == 1
     assert not list(world.store.list("quarantine/"))
 
 
@@ -253,7 +245,7 @@ def test_what_was_refused_for_good_is_not_published_again_and_can_be_dropped(
     )
     dropped = retune(world, monkeypatch, "drop", "--id", key, "--by", "ana", "--reason", "known")
     assert dropped.stdout == f"{key} is dropped: dropped by ana (claimed): known; refused: no such type\n"
-    (item,) = letters.list_dead(session(world)).quarantined
+    (item,) = letters.list_dead(session_of(world)).quarantined
     assert (item.function, item.reason) == ("collector", "dropped by ana (claimed): known; refused: no such type")
     for command in (("replay",), ("drop", "--reason", "why")):
         assert retune(world, monkeypatch, *command, "--id", "quarantine/none.json").exit_code == 1

@@ -2,18 +2,13 @@
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-import infra.cli
-import infra.explain.cli
-from infra.session import Session
 from shared.testing import builders
+from tests.command_line import Retune, command_line
 from tests.world import POLICY, World, right, wrong
-
-Retune = Callable[..., Result]
 
 
 @pytest.fixture
@@ -26,8 +21,7 @@ def world() -> World:
 
 @pytest.fixture
 def explain(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    monkeypatch.setattr(infra.explain.cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, ["explain", *arguments])
+    return command_line(world, monkeypatch, "explain")
 
 
 def a_cycle(world: World, candidate: Callable[..., str]) -> None:

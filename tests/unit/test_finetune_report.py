@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from io import StringIO
 
 import pytest
@@ -12,6 +11,7 @@ from rich.console import Console
 from shared.manifest import FileDigest
 from shared.rates import Interval
 from shared.training import LambdaTrial, SetAside, TrainingConfig
+from tests.html_check import Page
 from trainer.finetune.decisions import DecidedClip, RunDecisions, Unreferenced
 from trainer.finetune.numbers import Rate
 from trainer.finetune.render import charts, points_with_interval, rate_with_interval, render_html, render_table
@@ -87,25 +87,6 @@ def report(found: RunDecisions | None = None, heard: str = "call mister smith", 
     after = {clip.utterance_id: heard for clip in found.clips if clip.part == "holdout"}
     after["clean/<b>1</b>.wav"] = "fall blister myth"
     return report_result(found, summary(scale), after, AROUND)
-
-
-class Page(HTMLParser):
-    """Collects the tags, attributes and text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[str] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes.extend(name for name, _ in attrs)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def on_terminal(found: FinetuneReport) -> str:

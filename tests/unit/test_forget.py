@@ -3,18 +3,12 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
 
-import infra.cli
 from functions.deployer.evidence import check_evidence
-from functions.runtime import Ports
 from infra.errors import Refused
 from infra.forget.command import ForgetReport, forget
-from infra.session import Session
 from shared import keys, ledger
 from shared.compaction import compact
 from shared.corpora import CorpusClip, load_corpus
@@ -27,6 +21,7 @@ from shared.splits import cluster_of, split_of
 from shared.suites import find_info
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
+from tests.command_line import command_line
 from tests.world import BUCKET, POLICY, World, right, wrong
 
 KEY = b"a key that tests share"
@@ -399,11 +394,10 @@ def test_a_redaction_of_one_object_says_nothing_of_another() -> None:
 @pytest.fixture
 def retune(taught: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     world = copy_of(taught)
-    ports: Ports = replace(world.ports)
-    monkeypatch.setattr(infra.cli, "open_session", lambda: nullcontext(Session(ports, world.bus)))
+    run = command_line(world, monkeypatch, "forget")
 
     def answer(*arguments: str, code: int = 0) -> str:
-        answered = CliRunner().invoke(infra.cli.app, ["forget", *arguments])
+        answered = run(*arguments)
         assert answered.exit_code == code, answered.output
         return answered.output
 

@@ -1,7 +1,6 @@
 """A person's model comes into the registry: its number, its files, and when it is refused."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from shared.documents import parse_document, parse_lines, sha256_hex
 from shared.head import read_head
 from shared.manifest import ModelManifest
 from shared.testing import builders
-from tests.unit.test_cli import Settling
+from tests.command_line import session_of
 from tests.world import POLICY, World
 
 ANA = Person(by="ana", wait_s=1.0)
@@ -34,8 +33,7 @@ def convert(source: str, folder: Path) -> dict[str, Any]:
 
 
 def bring_in(world: World, source: str, *, make_stable: bool | None = None) -> Imported:
-    ports = replace(world.ports, publisher=Settling(world))
-    return import_model(ports, source, ANA, make_stable=make_stable, convert=convert, tell=lambda _: None)
+    return import_model(session_of(world, answered=True).ports, source, ANA, make_stable=make_stable, convert=convert, tell=lambda _: None)
 
 
 def test_the_first_model_is_v0_and_stable() -> None:

@@ -1,15 +1,11 @@
 """A lost head or a lost alias: nobody goes on as if the bucket were new, and what must be done is said."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-import infra.cli
-import infra.fsck.cli
 from infra.fsck.command import fsck
-from infra.session import Session
 from shared import keys, ledger
 from shared.alias import find_production
 from shared.cycle import Status
@@ -19,6 +15,7 @@ from shared.head import Head, begin_head, move_head, read_head
 from shared.objectstore import StoredObject
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
+from tests.command_line import command_line
 from tests.world import POLICY, World
 
 CYCLES = 2
@@ -48,8 +45,7 @@ def lose(world: World, key: str) -> StoredObject:
 
 
 def retune(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
-    monkeypatch.setattr(infra.fsck.cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
-    return CliRunner().invoke(infra.cli.app, ["registry", *arguments])
+    return command_line(world, monkeypatch, "registry")(*arguments)
 
 
 def calls_of(store: MemoryStore, act: Callable[[], object]) -> list[str]:

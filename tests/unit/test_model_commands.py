@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import infra.acts_cli
 import infra.cli
@@ -21,7 +20,7 @@ from shared.manifest import FileDigest, ModelManifest
 from shared.objectstore import crc32c_base64
 from shared.registry import CODEC, Move
 from shared.testing import builders
-from tests.unit.test_cli import Retune, last_line, session_of
+from tests.command_line import Retune, command_line, last_line
 from tests.world import POLICY, World
 
 
@@ -35,9 +34,7 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    for module in (infra.cli, infra.acts_cli, infra.models.cli):
-        monkeypatch.setattr(module, "open_session", lambda: nullcontext(session_of(world)))
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
+    return command_line(world, monkeypatch, answered=True)
 
 
 def document(answered: Result) -> Any:

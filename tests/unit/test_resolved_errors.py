@@ -1,7 +1,6 @@
 """What becomes of errors that a version fixed: cases for later cycles, and word to production. Each test reads as a history."""
 
 import json
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
@@ -9,13 +8,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-import infra.cli
-import infra.explain.cli
 from functions.sweeper.resolve import resolve_errors, settled
 from infra.forget.command import forget
-from infra.session import Session
 from infra.wording import when
 from shared import keys
 from shared.bus import Message
@@ -33,6 +29,7 @@ from shared.testing import builders
 from shared.testing.clock import START
 from shared.training import Clip, TrainingSpec
 from shared.verdict import ValidationReport, parse_report
+from tests.command_line import command_line
 from tests.world import POLICY, World, right, wrong
 
 GUARD_S = 3600.0
@@ -368,8 +365,7 @@ def test_a_model_that_was_never_judged_is_marked_and_tells_nothing() -> None:
 
 
 def retune(made: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
-    monkeypatch.setattr(infra.explain.cli, "open_session", lambda: nullcontext(Session(made.ports, made.bus)))
-    return CliRunner().invoke(infra.cli.app, ["explain", *arguments])
+    return command_line(made, monkeypatch, "explain")(*arguments)
 
 
 def test_the_story_of_an_utterance_tells_who_heard_what_where_it_went_and_who_resolved_it(monkeypatch: pytest.MonkeyPatch) -> None:

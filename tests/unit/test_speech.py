@@ -1,3 +1,5 @@
+"""Speech that we make: the same in every run, by many callers, in two domains."""
+
 import hashlib
 import json
 import subprocess

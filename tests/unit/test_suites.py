@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import infra.cli
 import infra.corpora.cli
@@ -14,7 +13,6 @@ from functions.validator.rules import gate_policy
 from infra.corpora.admission import Adding
 from infra.corpora.source import Converted, UnusableAudio, read_offer
 from infra.corpora.suites import MANY_LOOKS, add_suite, show_suite
-from infra.session import Session
 from shared import keys
 from shared.cas import find
 from shared.corpora import CorpusClip, load_corpus
@@ -27,9 +25,9 @@ from shared.suites import DEFAULT_MARGIN, Change, find_info, suite_names, write_
 from shared.testing import builders
 from shared.training import Clip, TrainingSpec
 from shared.verdict import dump_report, parse_report
+from tests.command_line import Retune, command_line
 from tests.world import POLICY, World, right, wrong
 
-Retune = Callable[..., Result]
 NAMES_A_SUITE = POLICY.model_copy(update={"validation": ValidationPolicy(suites={"clean": SuitePolicy()})})
 
 
@@ -49,10 +47,8 @@ def world() -> World:
 
 @pytest.fixture
 def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    session = Session(world.ports, world.bus)
-    monkeypatch.setattr(infra.corpora.cli, "open_session", lambda: nullcontext(session))
     monkeypatch.setattr(infra.corpora.cli, "Adding", lambda **how: Adding(convert=as_it_is, open_store=world.open_store, **how))
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
+    return command_line(world, monkeypatch)
 
 
 def folder(root: Path, clips: Sequence[tuple[str, str, str | None]], *, content: Callable[[str], bytes] = str.encode) -> Path:

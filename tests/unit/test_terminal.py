@@ -3,26 +3,16 @@
 import json
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-import infra.acts_cli
-import infra.cli
-import infra.corpora.cli
-import infra.dataset.cli
-import infra.dlq.cli
-import infra.explain.cli
-import infra.fsck.cli
-import infra.models.cli
 from functions.push import body_of, quarantine
 from functions.wiring import READS, dead_letter_topic, subscription_name
-from infra.session import Session
 from shared import keys
 from shared.bus import Outgoing
 from shared.corpora import CorpusClip
@@ -33,6 +23,7 @@ from shared.terminal import TextConsole, say
 from shared.testing import builders
 from shared.training import UnlabelledClip
 from shared.visible import visible
+from tests.command_line import Retune, command_line
 from tests.world import POLICY, World
 
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -125,19 +116,8 @@ def world() -> World:
 
 
 @pytest.fixture
-def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    for module in (
-        infra.cli,
-        infra.acts_cli,
-        infra.explain.cli,
-        infra.dlq.cli,
-        infra.models.cli,
-        infra.fsck.cli,
-        infra.dataset.cli,
-        infra.corpora.cli,
-    ):
-        monkeypatch.setattr(module, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, list(arguments))
+def retune(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
+    return command_line(world, monkeypatch)
 
 
 COMMANDS: dict[str, bool] = {

@@ -1,17 +1,13 @@
 """`retune train`: starts what the sweeper would start, never a second trainer."""
 
 import json
-from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import infra.cli
 import infra.train_cli
 from functions.launcher.decide import decide_interrupted
 from functions.launcher.trainers import NoCapacity, Refused
-from infra.session import Session
 from infra.train import progress, why_not
 from shared import keys
 from shared.cas import apply_with_cas
@@ -19,15 +15,13 @@ from shared.cycle import CODEC, Status
 from shared.documents import document_bytes
 from shared.testing import builders
 from shared.training import Heartbeat
+from tests.command_line import Retune, command_line
 from tests.world import POLICY, World, opened_world
 
-Retune = Callable[..., Result]
 
-
-def command_line(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
-    monkeypatch.setattr(infra.train_cli, "open_session", lambda: nullcontext(Session(world.ports, world.bus)))
+def train(world: World, monkeypatch: pytest.MonkeyPatch) -> Retune:
     monkeypatch.setattr(infra.train_cli, "launch_deps", lambda _: world.deps)
-    return lambda *arguments: CliRunner().invoke(infra.cli.app, ["train", *arguments])
+    return command_line(world, monkeypatch, "train")
 
 
 def interrupted_world() -> World:
@@ -44,7 +38,7 @@ def interrupted_world() -> World:
 def test_a_cycle_that_waits_for_a_machine_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     world = interrupted_world()
     assert world.state(1).status == Status.WAITING_FOR_CAPACITY
-    retune = command_line(world, monkeypatch)
+    retune = train(world, monkeypatch)
     answered = retune("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 1 is waiting_for_capacity, attempt 2: no GPU anywhere" in answered.stdout
@@ -61,7 +55,7 @@ def test_a_cycle_that_waits_for_a_machine_gets_one(monkeypatch: pytest.MonkeyPat
 
 def test_a_trainer_that_is_there_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert (answered.exit_code, answered.stdout) == (0, "cycle 1, attempt 1: trainer retune-trainer-000001-1 was there already\n")
     assert world.trainers.started == ["retune-trainer-000001-1"]
 
@@ -69,7 +63,7 @@ def test_a_trainer_that_is_there_is_adopted(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cycle_that_trains_gets_no_second_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
     assert world.begin(next(iter(world.trainers.runs.values()))) == ""
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "found training: a second trainer would spoil its work" in answered.stderr
     assert world.trainers.started == ["retune-trainer-000001-1"]
@@ -78,7 +72,7 @@ def test_a_cycle_that_trains_gets_no_second_trainer(monkeypatch: pytest.MonkeyPa
 def test_another_launcher_than_the_configured_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     world = interrupted_world()
     world.trainers.answer = None
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "cloud_run")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "cloud_run")
     assert answered.exit_code == 1
     assert "launcher cloud_run: expected local, the one in RETUNE_LAUNCHER" in answered.stderr
     assert world.trainers.started == ["retune-trainer-000001-1"]
@@ -87,7 +81,7 @@ def test_another_launcher_than_the_configured_one_is_refused(monkeypatch: pytest
 def test_a_machine_that_is_refused_fails_the_cycle_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     world = interrupted_world()
     world.trainers.answer = Refused("quota GPUS_ALL_REGIONS is 0")
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 1 is failed, attempt 2: the trainer cannot be started: quota GPUS_ALL_REGIONS is 0" in answered.stdout
 
@@ -98,7 +92,7 @@ def test_an_interrupted_cycle_whose_result_stands_needs_no_trainer(monkeypatch: 
     assert world.trainer(run).work() == "completed"
     now = world.clock.now()
     apply_with_cas(world.store, keys.state(1), CODEC, lambda state: decide_interrupted(state, 1, "no heartbeat", now))
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 1 has its result: it needs no trainer, and the validator has been told of it" in answered.stderr
     world.settle()
@@ -107,7 +101,7 @@ def test_an_interrupted_cycle_whose_result_stands_needs_no_trainer(monkeypatch: 
 
 def test_a_cycle_that_nobody_opened_cannot_be_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(POLICY)
-    answered = command_line(world, monkeypatch)("--cycle", "3", "--launcher", "local")
+    answered = train(world, monkeypatch)("--cycle", "3", "--launcher", "local")
     assert answered.exit_code == 1
     assert "cycle 3: expected one that was opened, found none; run `retune trigger` to open one" in answered.stderr
 
@@ -128,7 +122,7 @@ def test_waiting_tells_of_each_phase_until_it_is_trained(monkeypatch: pytest.Mon
             world.settle()
 
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait")
     assert answered.exit_code == 0
     assert [line for line in answered.stderr.splitlines() if line.startswith("cycle 1, attempt 1: ")][1:] == [
         "cycle 1, attempt 1: preparing",
@@ -147,7 +141,7 @@ def beat(world: World, done: int) -> None:
 
 def test_who_does_not_wait_long_enough_is_told_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     world = opened_world()
-    answered = command_line(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait", "--timeout", "0")
+    answered = train(world, monkeypatch)("--cycle", "1", "--launcher", "local", "--wait", "--timeout", "0")
     assert answered.exit_code == 4
     assert "cycle 1 is not trained within 0 s (cycle 1, attempt 1: preparing); it goes on: see `retune status`" in answered.stderr
 

@@ -1,7 +1,6 @@
 """The validation report as a document and as a page."""
 
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -21,6 +20,7 @@ from shared.plot import Line, interval_plot
 from shared.rates import Interval
 from shared.training import Clip, EvaluationRow, SetAside
 from shared.verdict import UtteranceChange, ValidationReport, dump_report, parse_report
+from tests.html_check import Page
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 LINEAGE = Lineage(
@@ -72,27 +72,6 @@ def report(judged: JudgedSet | None = None) -> ValidationReport:
     evidence = Evidence(holdout=judged or holdout())
     verdict = decide_verdict(evidence, POLICY, seed=12)
     return build_report(verdict, LINEAGE, POLICY, NOW, Closures(held_out=count_fates(evidence.holdout)))
-
-
-class Page(HTMLParser):
-    """Collects the tags, attributes and text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes.extend(name for name, _ in attrs)
-        self.links.extend(value or "" for name, value in attrs if name == "href")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_a_report_survives_storage_byte_for_byte() -> None:
