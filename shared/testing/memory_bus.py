@@ -95,8 +95,11 @@ class MemoryBus:
         min_backoff_s: float = 10.0,
         max_backoff_s: float = 600.0,
         ack_deadline_s: int = 10,
+        renew: bool = False,
     ) -> None:
-        """Create a subscription; one that exists is no error. `push_endpoint` is for a server: `drain` never opens a connection.
+        """Create a subscription; one that exists is no error, and has these settings from now on with `renew`.
+
+        `push_endpoint` is for a server: `drain` never opens a connection.
 
         Raises:
             NotFound: the topic or dead-letter topic does not exist.
@@ -114,7 +117,8 @@ class MemoryBus:
         try:
             self.engine.create_subscription(config)
         except Conflict:
-            return
+            if renew:
+                self.engine.update_subscription(config)
 
     def subscribe(self, subscription: str, handler: Callable[[Message], None]) -> MemorySubscription:
         """Have `drain` and `deliver_due` deliver to `handler`: a return acknowledges, an exception has the message redelivered."""
