@@ -1,6 +1,7 @@
 """The local stack: Cloud Storage, Pub/Sub and the functions on one machine, for one folder of state.
 
 .retune/buckets/<bucket>   objects; they outlive the stack
+.retune/pubsub.sqlite3     topics, subscriptions, and messages that nobody has acknowledged; likewise
 .retune/work               trainers started by the launcher
 .retune/logs               what functions said
 .retune/traces.jsonl       spans of functions and trainers, where traces are wanted
@@ -11,9 +12,10 @@
 import os
 import threading
 import uuid
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -24,7 +26,7 @@ from infra.errors import Unreachable
 from infra.local.emulator import PubSubEmulator
 from infra.local.functions_process import FunctionsProcess
 from infra.local.gcs_server import GcsServer
-from infra.local.pubsub_server import PubSubServer
+from infra.local.pubsub_server import PubSubServer, SqliteJournal
 from infra.local.serve_functions import end_trainers
 from infra.local.state_folder import only_one_in, ports_are_free, variables_set, written_env
 from infra.options import me
@@ -39,6 +41,7 @@ from shared.monitoring import OVERRIDE
 from shared.policy import Policy
 from shared.pubsub import PubSubBus
 from shared.testing.memory_bus import MemoryBus
+from shared.testing.pubsub_engine import PubSubEngine
 
 PUSH_PARALLEL = 16
 _NO_IAP = {AUDIENCE: "", OPERATORS: ""}
@@ -140,16 +143,16 @@ class Stack:
         with ExitStack() as undo:
             undo.enter_context(only_one_in(self.directory))
             end_trainers(self.settings)  # of a stack that was killed
+            self._reads = {**READS, **OPTIONAL} if read_webhooks({**os.environ, **self.config.environ}) else READS
             gcs = undo.enter_context(ports_are_free(lambda: GcsServer(self._buckets, port=self.config.gcs_port)))
             self.env = {**self._google_env(gcs, undo), **self.settings.to_env()}
-            reads = {**READS, **OPTIONAL} if read_webhooks({**os.environ, **self.config.environ}) else READS
             environ = {**self.env, **_NO_IAP, LOCAL_USER: me(), **self.config.environ}
             self.functions = FunctionsProcess(
-                (*reads, CONSOLE), environ, self.functions_log, self.directory, console_port=self.config.console_port
+                (*self._reads, CONSOLE), environ, self.functions_log, self.directory, console_port=self.config.console_port
             )
             undo.enter_context(ports_are_free(lambda: self.functions))
             with variables_set(self.env):  # Google's clients look for the emulator when they are made
-                wire(self.bus, self.functions.urls, reads)
+                wire(self.bus, self.functions.urls, self._reads)
             undo.enter_context(Ticker(self.bus, self.config.tick_s))
             undo.enter_context(written_env(self.directory, self.env))
             self._running = undo.pop_all()
@@ -182,7 +185,9 @@ class Stack:
         }
 
     def _start_embedded(self, undo: ExitStack) -> tuple[str, str]:
-        self.bus = bus = MemoryBus(SystemClock(), self.config.project)
+        journal = undo.enter_context(closing(SqliteJournal(self.directory / "pubsub.sqlite3")))
+        self.bus = bus = MemoryBus(SystemClock(), self.config.project, journal)
+        unplug(bus.engine, self._reads)
         grpc_port, rest_port = self.config.pubsub_port, self.config.rest_port
         server = undo.enter_context(
             ports_are_free(lambda: PubSubServer(bus, grpc_port=grpc_port, rest_port=rest_port, push_parallel=PUSH_PARALLEL))
@@ -199,8 +204,25 @@ class Stack:
         return emulator.target, emulator.rest_url
 
 
+def unplug(engine: PubSubEngine, reads: Mapping[str, tuple[str, ...]]) -> None:
+    """Let go of the functions of the stack before.
+
+    Where they listened anybody may listen now: nothing is pushed until `wire` says where they are. Nothing waits for one that is gone.
+    """
+    functions = {subscription_name(function, topic): function for function, topics in {**READS, **OPTIONAL}.items() for topic in topics}
+    for config in engine.subscriptions():
+        function = functions.get(config.name.rpartition("/")[2])
+        if function in reads:
+            engine.update_subscription(replace(config, push_endpoint=""))
+        elif function is not None:
+            engine.delete_subscription(config.name)
+
+
 def wire(bus: AnyBus, urls: Mapping[str, str], reads: Mapping[str, tuple[str, ...]] = READS) -> None:
     """Create every topic, each function's push subscriptions, and a pull subscription on each dead-letter topic."""
+    create: Callable[..., None] = bus.create_subscription
+    if isinstance(bus, MemoryBus):
+        create = partial(create, renew=True)  # one that was kept goes on as it would be made now
     for topic in TOPICS:
         bus.create_topic(topic)
     for function, topics in reads.items():
@@ -208,8 +230,8 @@ def wire(bus: AnyBus, urls: Mapping[str, str], reads: Mapping[str, tuple[str, ..
             name = subscription_name(function, topic)
             dead = dead_letter_topic(name)
             bus.create_topic(dead)
-            bus.create_subscription(dead, dead, ack_deadline_s=60, min_backoff_s=0.0, max_backoff_s=0.0)
-            bus.create_subscription(
+            create(dead, dead, ack_deadline_s=60, min_backoff_s=0.0, max_backoff_s=0.0)
+            create(
                 topic,
                 name,
                 dead_letter_topic=dead,

@@ -77,7 +77,8 @@ def _introduce(stack: Stack, tell: Tell) -> None:
     if stack.config.pubsub == "emulator":
         tell("# Google's emulator forgets messages, and numbers them from 1 each time: ask for a cycle with `retune trigger`,")
         tell("# since a bare message may have the id of one that was answered before")
-    tell("# Ctrl-C here stops everything; the bucket stays")
+    stays = "the bucket stays" if stack.config.pubsub == "emulator" else "the bucket and waiting messages stay"
+    tell(f"# Ctrl-C here stops everything; {stays}")
 
 
 def _bring_in_first_model(stack: Stack, tell: Tell) -> None:

@@ -17,8 +17,9 @@ from datetime import datetime
 from shared.bus import Message, Outgoing, Received
 from shared.clock import Clock
 from shared.errors import Conflict, InvariantBroken
-from shared.testing.pubsub_engine import Draft, PubSubEngine
-from shared.testing.pubsub_queue import Backoff, DeadLetter, Leased, StoredMessage, SubscriptionConfig
+from shared.testing.pubsub_engine import PubSubEngine
+from shared.testing.pubsub_journal import Journal
+from shared.testing.pubsub_queue import Backoff, DeadLetter, Draft, Leased, StoredMessage, SubscriptionConfig
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,18 @@ class MemorySubscription:
 class MemoryBus:
     """Implements `shared.bus.Bus`; time passes only as the clock says. Safe to share between threads.
 
+    Args:
+        clock: says what is due.
+        project: the project of its topics and subscriptions.
+        journal: keeps them, and holds those of the bus before; None = they end with the bus.
+
     Attributes:
         engine: the topics and subscriptions behind the port, which the local Pub/Sub server serves.
         failures: every exception that a handler raised, in order.
     """
 
-    def __init__(self, clock: Clock, project: str = "local") -> None:
-        self.engine = PubSubEngine(clock)
+    def __init__(self, clock: Clock, project: str = "local", journal: Journal | None = None) -> None:
+        self.engine = PubSubEngine(clock, journal)
         self.failures: list[HandlerFailure] = []
         self._project = project
         self._consumers: list[MemorySubscription] = []
@@ -89,8 +95,11 @@ class MemoryBus:
         min_backoff_s: float = 10.0,
         max_backoff_s: float = 600.0,
         ack_deadline_s: int = 10,
+        renew: bool = False,
     ) -> None:
-        """Create a subscription; one that exists is no error. `push_endpoint` is for a server: `drain` never opens a connection.
+        """Create a subscription; one that exists is no error, and has these settings from now on with `renew`.
+
+        `push_endpoint` is for a server: `drain` never opens a connection.
 
         Raises:
             NotFound: the topic or dead-letter topic does not exist.
@@ -108,7 +117,8 @@ class MemoryBus:
         try:
             self.engine.create_subscription(config)
         except Conflict:
-            return
+            if renew:
+                self.engine.update_subscription(config)
 
     def subscribe(self, subscription: str, handler: Callable[[Message], None]) -> MemorySubscription:
         """Have `drain` and `deliver_due` deliver to `handler`: a return acknowledges, an exception has the message redelivered."""

@@ -1,97 +1,115 @@
 """Pub/Sub in memory: topics, subscriptions, fan-out, leases, back-off, dead letters; what MemoryBus and the local server stand on.
 
-Differences from the service, on purpose: an acknowledgement that comes after its deadline is always lost (the service may still take
-it), messages are kept until acknowledged however long that takes, and there are no filters, ordering, exactly-once or snapshots.
+With a journal an engine goes on where the one before it was killed: each change is committed before it is answered, each delivery before
+it is made. What was held at the kill counts as refused by then.
+
+Differences from the service, on purpose: an acknowledgement that comes after its deadline, or after such a kill, is always lost (the
+service may still take it), messages are kept until acknowledged however long that takes, and there are no filters, ordering, exactly-once
+or snapshots.
 """
 
+import itertools
 import random
-import re
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.clock import Clock
-from shared.errors import Conflict, InvalidMessage, NotFound, Retryable
-from shared.testing.pubsub_queue import ANYBODY, Delivery, Holder, Leased, StoredMessage, SubscriptionConfig, SubscriptionQueue
+from shared.errors import Conflict, NotFound, Retryable
+from shared.testing.pubsub_journal import Held, Journal
+from shared.testing.pubsub_limits import check_drafts, check_name, check_settings
+from shared.testing.pubsub_queue import ANYBODY, Delivery, Draft, Holder, Leased, StoredMessage, SubscriptionConfig, SubscriptionQueue
 
 DELETED_TOPIC = "_deleted-topic_"
-MAX_MESSAGE_BYTES = 10_000_000
 HISTORY = 10_000
-_NAME = re.compile(r"projects/[^/]+/(topics|subscriptions)/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
-
-_ENDPOINT = re.compile(r"https?://[^/?#\s:]+(:\d{1,5})?([/?]\S*)?")
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A message before it is published."""
-
-    data: bytes
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    ordering_key: str = ""
+@dataclass
+class _Topic:
+    resource: bytes
+    published: "deque[StoredMessage]" = field(default_factory=lambda: deque(maxlen=HISTORY))
 
 
 class PubSubEngine:
     """The state of one Pub/Sub service; names are full resource names (`projects/p/topics/t`). Safe to share between threads.
+
+    Args:
+        clock: says what is due.
+        journal: keeps the state, and holds that of the engine before; None = it ends with the engine.
 
     Attributes:
         changed: notified whenever a message may have become due or a setting has changed; its lock guards the engine, so a caller
             may hold it over several calls.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, journal: Journal | None = None) -> None:
         self.changed = threading.Condition()
         self._clock = clock
-        self._topics: dict[str, deque[StoredMessage]] = {}
+        self._journal = journal or Journal()
+        self._topics: dict[str, _Topic] = {}
         self._queues: dict[str, SubscriptionQueue] = {}
         # ids of two runs never meet: readers remember `pubsub:<messageId>` for longer than this process lives
-        self._next_id = int(clock.now().timestamp() * 1e6)
+        self._next_id = self._journal.first_id(int(clock.now().timestamp() * 1e6))
+        self._lease_numbers = itertools.count(self._next_id)
         self._publish_failures: deque[bool] = deque()
         self._away_until, self._away_stored = clock.now(), False
         self._rng: random.Random | None = None
         self._settled_at: datetime | None = None
+        with self.changed:
+            self._resume(self._journal.held())
 
     # topics
 
-    def create_topic(self, name: str) -> None:
-        """Create a topic.
+    def create_topic(self, name: str, resource: bytes = b"") -> None:
+        """Create a topic; `resource` is kept for `topic`, without effect.
 
         Raises:
             Conflict: it exists.
-            InvalidMessage: the name is none: an id has 3-255 characters, a letter first, and does not begin with `goog`.
+            InvalidMessage: the name is none.
         """
         with self.changed:
             if name in self._topics:
                 raise Conflict(f"Topic already exists: {name}")
-            _check_name(name, "topics")
-            self._topics[name] = deque(maxlen=HISTORY)
+            check_name(name, "topics")
+            self._topics[name] = _Topic(resource)
+            self._journal.put_topic(name, resource)
+            self._journal.commit()
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic; its subscriptions stay, with what they hold."""
         with self.changed:
-            self.history(name)
+            self._topic(name)
             del self._topics[name]
+            self._journal.delete_topic(name)
             for queue in self._queues.values():
                 if queue.config.topic == name:
-                    queue.config = replace(queue.config, topic=DELETED_TOPIC)
+                    self._set(queue, replace(queue.config, topic=DELETED_TOPIC))
+            self._journal.commit()
 
     def topics(self) -> list[str]:
         """Return every topic's name, sorted."""
         with self.changed:
             return sorted(self._topics)
 
-    def history(self, topic: str) -> list[StoredMessage]:
-        """Return the newest messages that were published to `topic` (at most HISTORY), oldest first.
+    def topic(self, name: str) -> bytes:
+        """Return the resource that a topic was created with.
 
         Raises:
             NotFound: the topic does not exist.
         """
         with self.changed:
-            if topic not in self._topics:
-                raise NotFound(f"Topic not found: {topic}")
-            return list(self._topics[topic])
+            return self._topic(name).resource
+
+    def history(self, topic: str) -> list[StoredMessage]:
+        """Return the newest messages that were published to `topic` in this engine's time (at most HISTORY), oldest first.
+
+        Raises:
+            NotFound: the topic does not exist.
+        """
+        with self.changed:
+            return list(self._topic(topic).published)
 
     # subscriptions
 
@@ -106,19 +124,21 @@ class PubSubEngine:
         with self.changed:
             if config.name in self._queues:
                 raise Conflict(f"Subscription already exists: {config.name}")
-            _check_name(config.name, "subscriptions")
+            check_name(config.name, "subscriptions")
             if config.topic not in self._topics:
                 raise NotFound(f"Subscription topic does not exist: {config.topic}")
-            self._check_settings(config)
-            self._queues[config.name] = SubscriptionQueue(config)
+            check_settings(config, self._topics)
+            self._set(self._add_queue(config), config)
+            self._journal.commit()
             self.changed.notify_all()
 
     def update_subscription(self, config: SubscriptionConfig) -> None:
         """Change a subscription's settings, all but its topic."""
         with self.changed:
             queue = self._queue(config.name)
-            self._check_settings(config)
-            queue.config = replace(config, topic=queue.config.topic)
+            check_settings(config, self._topics)
+            self._set(queue, replace(config, topic=queue.config.topic))
+            self._journal.commit()
             self.changed.notify_all()
 
     def delete_subscription(self, name: str) -> None:
@@ -126,6 +146,8 @@ class PubSubEngine:
         with self.changed:
             self._queue(name)
             del self._queues[name]
+            self._journal.delete_subscription(name)
+            self._journal.commit()
             self.changed.notify_all()
 
     def subscription(self, name: str) -> SubscriptionConfig:
@@ -146,19 +168,16 @@ class PubSubEngine:
         Raises:
             NotFound: the topic does not exist.
             InvalidMessage: a message has neither data nor attributes, or is too large; none is stored.
-            Retryable: a test asked for it.
+            Retryable: the journal could not be written (the messages may come all the same), or a test asked for it.
         """
         with self.changed:
-            self.history(topic)
-            for draft in drafts:
-                if not draft.data and not draft.attributes:
-                    raise InvalidMessage("Some messages are empty: expected data or attributes, found neither")
-                if len(draft.data) > MAX_MESSAGE_BYTES:
-                    raise InvalidMessage(f"Message too large: expected at most {MAX_MESSAGE_BYTES} bytes, found {len(draft.data)}")
+            self._topic(topic)
+            check_drafts(drafts)
             stored_before_failing = self._next_failure()
             if stored_before_failing is False:
                 raise Retryable(f"publish to {topic}: refused before anything was stored, as the test asked")
             ids = [self._store(topic, draft) for draft in drafts]
+            self._journal.commit()
             self.changed.notify_all()
             if stored_before_failing:
                 raise Retryable(f"publish to {topic}: stored, but the reply is lost, as the test asked")
@@ -170,13 +189,19 @@ class PubSubEngine:
             now = self._settle()
             queue = self._queue(subscription)
             lease_s = queue.config.ack_deadline_s if lease_s is None else lease_s
-            return queue.lease(now, limit=limit, lease_s=lease_s, holder=holder, rng=self._rng)
+            leased = queue.lease(now, limit=limit, lease_s=lease_s, holder=holder, rng=self._rng)
+            if leased:
+                self._journal.count(subscription, ((each.message.message_id, each.attempt) for each in leased))
+            self._journal.commit()
+            return leased
 
     def ack(self, subscription: str, ack_ids: Iterable[str]) -> None:
         """Acknowledge leased messages; ids that are unknown or too late do nothing."""
         with self.changed:
             self._settle()
-            self._queue(subscription).ack(ack_ids)
+            acknowledged = self._queue(subscription).ack(ack_ids)
+            self._journal.settle(subscription, (delivery.message.message_id for delivery in acknowledged))
+            self._journal.commit()
             self.changed.notify_all()  # a holder at its limit may take more
 
     def modify_ack_deadline(self, subscription: str, ack_ids: Iterable[str], seconds: float) -> None:
@@ -185,6 +210,7 @@ class PubSubEngine:
             now = self._settle()
             queue = self._queue(subscription)
             self._forward(queue, queue.modify(now, ack_ids, seconds), now)
+            self._journal.commit()
             self.changed.notify_all()
 
     def release(self, subscription: str, holder: Holder) -> None:
@@ -192,7 +218,9 @@ class PubSubEngine:
         with self.changed:
             self._settle()
             if subscription in self._queues:
-                self._queues[subscription].release(holder.name)
+                released = self._queues[subscription].release(holder.name)
+                self._journal.count(subscription, ((delivery.message.message_id, delivery.attempts) for delivery in released))
+            self._journal.commit()
             self.changed.notify_all()
 
     def ready(self, subscription: str) -> int:
@@ -265,23 +293,33 @@ class PubSubEngine:
         with self.changed:
             self._away_until, self._away_stored = at, stored
 
+    def _resume(self, held: Held) -> None:
+        now = self._clock.now()
+        self._topics.update({name: _Topic(resource) for name, resource in held.topics.items()})
+        for config in held.subscriptions:
+            self._add_queue(config)
+        for each in held.waiting:
+            queue = self._queues[each.subscription]
+            self._forward(queue, queue.resume(Delivery(each.message, each.attempts), now), now)
+        self._journal.commit()
+
+    def _topic(self, name: str) -> _Topic:
+        if name not in self._topics:
+            raise NotFound(f"Topic not found: {name}")
+        return self._topics[name]
+
+    def _add_queue(self, config: SubscriptionConfig) -> SubscriptionQueue:
+        queue = self._queues[config.name] = SubscriptionQueue(config, self._lease_numbers)
+        return queue
+
+    def _set(self, queue: SubscriptionQueue, config: SubscriptionConfig) -> None:
+        queue.config = config
+        self._journal.put_subscription(config)
+
     def _queue(self, name: str) -> SubscriptionQueue:
         if name not in self._queues:
             raise NotFound(f"Subscription does not exist: {name}")
         return self._queues[name]
-
-    def _check_settings(self, config: SubscriptionConfig) -> None:
-        if not 0 < config.ack_deadline_s <= 600:
-            raise InvalidMessage(f"{config.name}: expected an ack deadline of 1-600 s, found {config.ack_deadline_s}")
-        if config.backoff and not 0 <= config.backoff.min_s <= config.backoff.max_s <= 600:
-            raise InvalidMessage(f"{config.name}: expected 0 <= minimum <= maximum back-off <= 600 s, found {config.backoff}")
-        if config.push_endpoint and not _ENDPOINT.fullmatch(config.push_endpoint):
-            raise InvalidMessage(f"{config.name}: expected an http(s) URL to push to, found {config.push_endpoint}")
-        if config.dead_letter:
-            if not 5 <= config.dead_letter.max_attempts <= 100:
-                raise InvalidMessage(f"{config.name}: expected 5-100 delivery attempts, found {config.dead_letter.max_attempts}")
-            if config.dead_letter.topic not in self._topics:
-                raise NotFound(f"Dead letter topic not found: {config.dead_letter.topic}")
 
     def _store(self, topic: str, draft: Draft) -> str:
         now = self._clock.now()
@@ -289,10 +327,11 @@ class PubSubEngine:
         published = now.replace(microsecond=now.microsecond // 1000 * 1000)
         message = StoredMessage(str(self._next_id), draft.data, dict(draft.attributes), published, draft.ordering_key)
         self._next_id += 1
-        self._topics[topic].append(message)
-        for queue in self._queues.values():
-            if queue.config.topic == topic:
-                queue.add(message)
+        self._topics[topic].published.append(message)
+        readers = [queue for queue in self._queues.values() if queue.config.topic == topic]
+        for queue in readers:
+            queue.add(message)
+        self._journal.add(message, (queue.config.name for queue in readers))
         return message.message_id
 
     def _next_failure(self) -> bool | None:
@@ -317,6 +356,7 @@ class PubSubEngine:
                 queue.retry(delivery, now)  # as the service: nothing is dropped because a dead-letter topic was deleted
             else:
                 self._store(policy.topic, _dead_letter(queue.config.name, delivery))
+                self._journal.settle(queue.config.name, [delivery.message.message_id])
                 self.changed.notify_all()
 
 
@@ -334,9 +374,3 @@ def _dead_letter(subscription: str, delivery: Delivery) -> Draft:
         "CloudPubSubDeadLetterSourceTopicPublishTime": rfc3339(delivery.message.publish_time),
     }
     return Draft(delivery.message.data, {**delivery.message.attributes, **source}, delivery.message.ordering_key)
-
-
-def _check_name(name: str, collection: str) -> None:
-    match = _NAME.fullmatch(name)
-    if not match or match[1] != collection:
-        raise InvalidMessage(f"Invalid {collection} name: expected projects/<project>/{collection}/<3-255 characters>, found {name}")

@@ -7,12 +7,20 @@ add -> ready -> lease -> ack                        gone
 """
 
 import heapq
-import itertools
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A message before it is published."""
+
+    data: bytes
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    ordering_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,11 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class SubscriptionConfig:
-    """A subscription's settings; `name` and `topic` are full resource names."""
+    """A subscription's settings; `name` and `topic` are full resource names.
+
+    Attributes:
+        resource: as an API was given it, kept without effect.
+    """
 
     name: str
     topic: str
@@ -65,6 +77,7 @@ class SubscriptionConfig:
     backoff: Backoff | None = None
     dead_letter: DeadLetter | None = None
     push_endpoint: str = ""
+    resource: bytes = b""
 
     def redelivery_delay_s(self, failures: int) -> float:
         """Return the wait before the next delivery; without a retry policy a pulled message is due at once."""
@@ -109,14 +122,19 @@ class Delivery:
 
 
 class SubscriptionQueue:
-    """The messages of one subscription. Callers hold the engine's lock and call `settle` before they look."""
+    """The messages of one subscription. Callers hold the engine's lock and call `settle` before they look.
 
-    def __init__(self, config: SubscriptionConfig) -> None:
+    Args:
+        config: its settings, which may be replaced.
+        numbers: makes acknowledgement ids; two deliveries never have the same, or one client would acknowledge what another holds.
+    """
+
+    def __init__(self, config: SubscriptionConfig, numbers: Iterator[int]) -> None:
         self.config = config
         self._ready: deque[Delivery] = deque()
         self._leases: dict[str, Delivery] = {}
         self._timers: list[tuple[datetime, int, Delivery]] = []
-        self._numbers = itertools.count(1)
+        self._numbers = numbers
         self._backing_off = 0
 
     def __len__(self) -> int:
@@ -136,6 +154,13 @@ class SubscriptionQueue:
     def add(self, message: StoredMessage) -> None:
         """Take in a message; it is due at once."""
         self._ready.append(Delivery(message))
+
+    def resume(self, delivery: Delivery, now: datetime) -> list[Delivery]:
+        """Take in what another queue has left: one that was delivered has failed now; return it if that was its last time."""
+        if delivery.attempts:
+            return self._failed(delivery, now)
+        self._make_ready(delivery)
+        return []
 
     def settle(self, now: datetime) -> list[Delivery]:
         """End leases and back-offs that are over at `now`; return the deliveries that have failed for the last time."""
@@ -173,12 +198,12 @@ class SubscriptionQueue:
             leased.append(self._lease(delivery, now, lease_s, holder.name))
         return leased
 
-    def ack(self, ack_ids: Iterable[str]) -> None:
-        """Forget the messages leased under `ack_ids`; an id whose lease is over does nothing."""
-        for ack_id in ack_ids:
-            delivery = self._leases.pop(ack_id, None)
-            if delivery:
-                delivery.ack_id, delivery.until = "", None
+    def ack(self, ack_ids: Iterable[str]) -> list[Delivery]:
+        """Forget and return the messages leased under `ack_ids`; an id whose lease is over does nothing."""
+        acknowledged = [self._leases.pop(ack_id) for ack_id in ack_ids if ack_id in self._leases]
+        for delivery in acknowledged:
+            delivery.ack_id, delivery.until = "", None
+        return acknowledged
 
     def modify(self, now: datetime, ack_ids: Iterable[str], lease_s: float) -> list[Delivery]:
         """Have the leases end `lease_s` from now, 0 = failed at once; return the deliveries that failed for the last time."""
@@ -191,13 +216,15 @@ class SubscriptionQueue:
                 dead += self._fail(delivery, now)
         return dead
 
-    def release(self, holder: str) -> None:
-        """Take back what was leased to `holder` and never received, as if it had not been sent."""
-        for delivery in [each for each in self._leases.values() if each.holder == holder and not each.received]:
+    def release(self, holder: str) -> list[Delivery]:
+        """Take back and return what was leased to `holder` and never received, as if it had not been sent."""
+        released = [each for each in self._leases.values() if each.holder == holder and not each.received]
+        for delivery in released:
             del self._leases[delivery.ack_id]
             delivery.ack_id, delivery.until = "", None
             delivery.attempts -= 1
             self._ready.appendleft(delivery)
+        return released
 
     def retry(self, delivery: Delivery, now: datetime) -> None:
         """Deliver again after the back-off that the number of attempts calls for."""
@@ -225,6 +252,9 @@ class SubscriptionQueue:
     def _fail(self, delivery: Delivery, at: datetime) -> list[Delivery]:
         del self._leases[delivery.ack_id]
         delivery.ack_id, delivery.until = "", None
+        return self._failed(delivery, at)
+
+    def _failed(self, delivery: Delivery, at: datetime) -> list[Delivery]:
         if self.config.dead_letter and delivery.attempts >= self.config.dead_letter.max_attempts:
             return [delivery]
         self.retry(delivery, at)

@@ -19,9 +19,9 @@ from functions.launcher.local import LocalLauncher
 from infra.errors import Unreachable
 from infra.local.emulator import find_emulator
 from infra.local.stack import Stack, StackConfig
-from infra.local.state_folder import read_env
+from infra.local.state_folder import read_env, variables_set
 from infra.processes import ROOT
-from shared import keys
+from shared import keys, ledger
 from shared.cas import find
 from shared.cycle import CODEC, Status
 from shared.events import FINETUNE_TRIGGERS
@@ -181,6 +181,29 @@ def test_functions_end_when_up_is_killed(tmp_path: Path) -> None:
     until(lambda: not alive(child), "the functions' process to end")
     with pytest.raises(Unreachable):
         read_env(tmp_path)
+
+
+def test_what_was_reported_to_a_stack_that_was_killed_is_collected_by_the_next(tmp_path: Path) -> None:
+    stack = Stack(StackConfig(directory=tmp_path))
+    reported = errors(stack, 3)
+    with up(tmp_path) as process:
+        said(process, "ready")
+        (child,) = children(process.pid)
+        os.kill(child, signal.SIGSTOP)  # nobody handles anything from here on
+        with variables_set(read_env(tmp_path)):
+            publish(stack, reported)
+        process.kill()
+        os.kill(child, signal.SIGKILL)
+    assert events_in_ledger(stack) == set()
+    with up(tmp_path) as process:
+        said(process, "ready")
+        until(lambda: events_in_ledger(stack) == {event.event_id for event in reported}, "the reports")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 0
+
+
+def events_in_ledger(stack: Stack) -> set[str]:
+    return {event.event_id for event in ledger.read_events(stack.store, ledger.FIRST_CYCLE)}
 
 
 def children(parent: int) -> list[int]:

@@ -2,11 +2,14 @@
 
 import random
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from infra.local.pubsub_server import SqliteJournal
 from shared.bus import Outgoing
 from shared.testing.clock import FakeClock
 from shared.testing.memory_bus import MemoryBus
@@ -21,15 +24,19 @@ class Delivery(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
-        self.bus = MemoryBus(self.clock)
+        self.bus = self.open()
         self.bus.create_topic("errors")
         self.bus.create_topic("errors-dead")
+        self.bus.create_subscription("errors-dead", "dead")
         self.bus.create_subscription(
             "errors", "collector", dead_letter_topic="errors-dead", min_backoff_s=BACKOFF_S, max_backoff_s=BACKOFF_S
         )
         self.copies = 0
         self.acknowledged = 0
         self.leases: dict[str, datetime] = {}
+
+    def open(self) -> MemoryBus:
+        return MemoryBus(self.clock)
 
     def alive(self) -> list[str]:
         return sorted(ack_id for ack_id, until in self.leases.items() if until > self.clock.now())
@@ -90,7 +97,7 @@ class Delivery(RuleBasedStateMachine):
     @invariant()
     def every_copy_is_somewhere(self) -> None:
         backlog = self.bus.backlog("collector")  # before the dead letters: it settles what is over
-        assert self.copies == self.acknowledged + backlog + len(self.bus.published("errors-dead"))
+        assert self.copies == self.acknowledged + backlog + self.bus.backlog("dead")
         assert len(self.alive()) <= backlog
 
     @invariant()
@@ -107,5 +114,31 @@ class Delivery(RuleBasedStateMachine):
         assert self.bus.backlog("collector") == 0
 
 
-Delivery.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+class KilledDelivery(Delivery):
+    """The same where the bus may be killed at any time and another one goes on from its journal."""
+
+    def open(self) -> MemoryBus:
+        self.folder = TemporaryDirectory()
+        self.journal = SqliteJournal(Path(self.folder.name) / "journal")
+        return MemoryBus(self.clock, journal=self.journal)
+
+    @rule()
+    def kill(self) -> None:
+        self.journal.close()  # what was not committed is gone, as with the process
+        self.journal = SqliteJournal(Path(self.folder.name) / "journal")
+        self.bus = MemoryBus(self.clock, journal=self.journal)
+        self.leases = dict.fromkeys(self.leases, self.clock.now())
+
+    def duplicate(self, choice: random.Random) -> None:
+        """No rule here: copies are not kept."""
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.journal.close()
+        self.folder.cleanup()
+
+
+for machine, examples in ((Delivery, 60), (KilledDelivery, 25)):
+    machine.TestCase.settings = settings(max_examples=examples, stateful_step_count=30, deadline=None)
 TestDelivery = Delivery.TestCase
+TestKilledDelivery = KilledDelivery.TestCase

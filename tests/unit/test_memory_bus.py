@@ -10,8 +10,8 @@ from shared.bus import Message, Outgoing
 from shared.errors import InvalidMessage, InvariantBroken, NotFound, Retryable
 from shared.testing.clock import START, FakeClock
 from shared.testing.memory_bus import MemoryBus
-from shared.testing.pubsub_engine import DELETED_TOPIC, Draft, PubSubEngine
-from shared.testing.pubsub_queue import Backoff, Holder, SubscriptionConfig
+from shared.testing.pubsub_engine import DELETED_TOPIC, PubSubEngine
+from shared.testing.pubsub_queue import Backoff, Draft, Holder, SubscriptionConfig
 
 
 class Refusing:

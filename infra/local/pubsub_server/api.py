@@ -10,8 +10,8 @@ from google.pubsub_v1 import types
 
 from infra.local.pubsub_server.resources import Unsupported, config_of, received, resource_of
 from shared.errors import Conflict, InvalidMessage, NotFound, Retryable, RetuneError
-from shared.testing.pubsub_engine import Draft, PubSubEngine
-from shared.testing.pubsub_queue import ANYBODY, Holder, Leased
+from shared.testing.pubsub_engine import PubSubEngine
+from shared.testing.pubsub_queue import ANYBODY, Draft, Holder, Leased
 
 MAX_PULL = 1000
 # exception -> canonical code, HTTP status
@@ -37,8 +37,6 @@ class PubSubApi:
     def __init__(self, engine: PubSubEngine) -> None:
         self.engine = engine
         self.closing = False
-        self._topics: dict[str, Any] = {}
-        self._subscriptions: dict[str, Any] = {}
 
     def close(self) -> None:
         """Have every waiting call return."""
@@ -54,30 +52,26 @@ class PubSubApi:
 
     def create_topic(self, request: Any) -> Any:
         """CreateTopic."""
-        self.engine.create_topic(request.name)
-        self._topics[request.name] = request
+        self.engine.create_topic(request.name, request.SerializeToString())
         return request
 
     def get_topic(self, request: Any) -> Any:
         """GetTopic."""
-        self.engine.history(request.topic)
-        return self._topics.get(request.topic) or Topic(name=request.topic)
+        return self._topic(request.topic)
 
     def list_topics(self, request: Any) -> Any:
         """ListTopics."""
         names, token = _page([name for name in self.engine.topics() if name.startswith(f"{request.project}/")], request)
-        topics = [self._topics.get(name) or Topic(name=name) for name in names]
-        return types.ListTopicsResponse.pb()(topics=topics, next_page_token=token)
+        return types.ListTopicsResponse.pb()(topics=map(self._topic, names), next_page_token=token)
 
     def delete_topic(self, request: Any) -> Any:
         """DeleteTopic."""
         self.engine.delete_topic(request.topic)
-        self._topics.pop(request.topic, None)
         return Empty()
 
     def list_topic_subscriptions(self, request: Any) -> Any:
         """ListTopicSubscriptions: names, no resources."""
-        self.engine.history(request.topic)
+        self.engine.topic(request.topic)
         names, token = _page([config.name for config in self.engine.subscriptions() if config.topic == request.topic], request)
         return types.ListTopicSubscriptionsResponse.pb()(subscriptions=names, next_page_token=token)
 
@@ -91,7 +85,6 @@ class PubSubApi:
     def create_subscription(self, request: Any) -> Any:
         """CreateSubscription."""
         self.engine.create_subscription(config_of(request))
-        self._subscriptions[request.name] = request
         return self._resource(request.name)
 
     def get_subscription(self, request: Any) -> Any:
@@ -113,7 +106,6 @@ class PubSubApi:
         except ValueError as error:
             raise InvalidMessage(f"{name}: {error}") from error
         self.engine.update_subscription(config_of(changed))
-        self._subscriptions[name] = changed
         return self._resource(name)
 
     def modify_push_config(self, request: Any) -> Any:
@@ -121,13 +113,11 @@ class PubSubApi:
         changed = self._resource(request.subscription)
         changed.push_config.CopyFrom(request.push_config)
         self.engine.update_subscription(config_of(changed))
-        self._subscriptions[request.subscription] = changed
         return Empty()
 
     def delete_subscription(self, request: Any) -> Any:
         """DeleteSubscription."""
         self.engine.delete_subscription(request.subscription)
-        self._subscriptions.pop(request.subscription, None)
         return Empty()
 
     def pull(self, request: Any, *, wait_s: float, gone: Callable[[], bool] = never) -> Any:
@@ -188,8 +178,11 @@ class PubSubApi:
         config = self.engine.subscription(subscription)
         return [received(each, config) for each in leased]
 
+    def _topic(self, name: str) -> Any:
+        return Topic.FromString(self.engine.topic(name) or Topic(name=name).SerializeToString())
+
     def _resource(self, name: str) -> Any:
-        return resource_of(self.engine.subscription(name), self._subscriptions.get(name))
+        return resource_of(self.engine.subscription(name))
 
 
 def _page(names: list[str], request: Any) -> tuple[list[str], str]:

@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from infra.local.pubsub_server.resources import push_envelope
-from shared.errors import NotFound
+from shared.errors import NotFound, Retryable
 from shared.testing.pubsub_engine import PubSubEngine
 from shared.testing.pubsub_queue import Leased, SubscriptionConfig
 
 ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 _WORKERS = 64
+_BROKEN_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,12 @@ class PushWorker:
     def _run(self) -> None:
         with self._engine.changed:
             while not self._closing:
-                if not self._dispatch():
-                    self._engine.changed.wait(self._engine.seconds_to_next_change())
+                try:
+                    if not self._dispatch():
+                        self._engine.changed.wait(self._engine.seconds_to_next_change())
+                except Retryable as error:
+                    log.warning("nothing is pushed for a moment: %s", error)
+                    self._engine.changed.wait(_BROKEN_S)
 
     def _dispatch(self) -> int:
         started = 0
@@ -79,6 +84,8 @@ class PushWorker:
                     self._engine.modify_ack_deadline(config.name, [leased.ack_id], 0)
             except NotFound:
                 log.debug("%s was deleted during a delivery", config.name)
+            except Retryable as error:
+                log.warning("%s may come again: %s", leased.message.message_id, error)
 
     def _post(self, config: SubscriptionConfig, leased: Leased) -> int | str:
         """Return the HTTP status, or the reason why there is none."""

@@ -1,6 +1,6 @@
 """Between the service's messages (raw protobuf: ten times as quick as proto-plus) and the engine's values."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -8,7 +8,7 @@ from google.pubsub_v1 import types
 
 from shared.errors import RetuneError
 from shared.testing.pubsub_engine import rfc3339
-from shared.testing.pubsub_queue import Backoff, DeadLetter, Leased, SubscriptionConfig
+from shared.testing.pubsub_queue import Backoff, DeadLetter, Leased, StoredMessage, SubscriptionConfig
 
 RETENTION_S = 604_800
 # What would change delivery. Taking it and delivering as if it were not there would be worse than a refusal.
@@ -56,14 +56,13 @@ def config_of(resource: Any) -> SubscriptionConfig:
         backoff=backoff,
         dead_letter=dead_letter,
         push_endpoint=resource.push_config.push_endpoint,
+        resource=resource.SerializeToString(),
     )
 
 
-def resource_of(config: SubscriptionConfig, stored: Any = None) -> Any:
-    """Write a Subscription: the engine's settings over what was `stored` of it (labels, token, expiration: kept, without effect)."""
-    resource = Subscription()
-    if stored is not None:
-        resource.CopyFrom(stored)
+def resource_of(config: SubscriptionConfig) -> Any:
+    """Write a Subscription: the engine's settings over what was stored of it (labels, token, expiration: kept, without effect)."""
+    resource = Subscription.FromString(config.resource)
     resource.name, resource.topic = config.name, config.topic
     resource.ack_deadline_seconds = config.ack_deadline_s
     resource.push_config.SetInParent()
@@ -81,14 +80,21 @@ def resource_of(config: SubscriptionConfig, stored: Any = None) -> Any:
 
 def received(leased: Leased, config: SubscriptionConfig) -> Any:
     """Write a ReceivedMessage; the delivery attempt is told only where there is a dead-letter policy, as the service does."""
-    message = PubsubMessage(
-        data=leased.message.data,
-        attributes=leased.message.attributes,
-        message_id=leased.message.message_id,
-        ordering_key=leased.message.ordering_key,
-    )
-    message.publish_time.FromDatetime(leased.message.publish_time)
-    return ReceivedMessage(ack_id=leased.ack_id, message=message, delivery_attempt=leased.attempt if config.dead_letter else 0)
+    attempt = leased.attempt if config.dead_letter else 0
+    return ReceivedMessage(ack_id=leased.ack_id, message=message_of(leased.message), delivery_attempt=attempt)
+
+
+def message_of(stored: StoredMessage) -> Any:
+    """Write a PubsubMessage."""
+    message = PubsubMessage(data=stored.data, attributes=stored.attributes, message_id=stored.message_id, ordering_key=stored.ordering_key)
+    message.publish_time.FromDatetime(stored.publish_time)
+    return message
+
+
+def stored_of(message: Any) -> StoredMessage:
+    """Read what `message_of` has written."""
+    published = message.publish_time.ToDatetime(tzinfo=UTC)
+    return StoredMessage(message.message_id, message.data, dict(message.attributes), published, message.ordering_key)
 
 
 def push_envelope(leased: Leased, config: SubscriptionConfig, data: str) -> dict[str, Any]:
