@@ -25,18 +25,18 @@ def main() -> int:
     args = parser.parse_args()
     reasons = read_explained(EXPLAINED.read_text(encoding="utf-8"), rows(ROOT, TABLE))
     print(LINE.format("module", "mutants", "killed", "survived", "explained", "CPU s"), flush=True)
-    verdicts = {}
+    good = True
     for module, tests in rows(ROOT, TABLE, args.modules).items():
         before = _cpu_s()
-        verdicts[module] = found = _judge(module, tests, reasons[module], args.jobs)
+        found = _judge(module, tests, reasons[module], args.jobs)
         counts = (found.mutants, found.killed, found.mutants - found.killed, found.explained)
         print(LINE.format(module, *counts, f"{_cpu_s() - before:.1f}"), flush=True)
-    for module, found in verdicts.items():
         for each in found.unexplained:
-            print(f"{module}: no test kills  {each}")
+            print(f"  no test kills  {each}", flush=True)
         for each in found.stale:
-            print(f"{module}: explained, and does not survive  {each}")
-    return not all(found.good for found in verdicts.values())
+            print(f"  explained, and does not survive  {each}", flush=True)
+        good = good and found.good
+    return not good
 
 
 def _judge(module: str, tests: tuple[str, ...], reasons: tuple[str, ...], jobs: int) -> Verdict:
