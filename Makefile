@@ -14,7 +14,7 @@ comma := ,
 # Threads of torch sleep at their barriers instead of spinning: on few cores that others use too, many times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos mutations fuzz bench bench-trainer bench-collector bench-scale schemas bundles policy infra inventory inputs pages site clean
+.PHONY: help install demo up test test-systems test-units test-312 test-mlflow lint types checkov check chaos mutations mutants fuzz bench bench-trainer bench-collector bench-scale schemas bundles policy infra inventory inputs pages site clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -129,9 +129,18 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.simulate --schedules 100000 --seconds $$(($(CHAOS_SECONDS) / 4)) $(CHAOS_ARGS)
 	$(BIN)/python -m tests.chaos.fire --seconds $$(($(CHAOS_SECONDS) * 3 / 4)) $(CHAOS_ARGS)
 
-## make mutations break single decisions of the functions, one at a time: each must be shown by the history or the test that stands beside it
+## make mutations break 37 chosen decisions, one at a time: each must be shown by the history of the simulation, or the test, that is named for it
 mutations: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.mutations $(MUTATION_ARGS)
+
+## make mutants   change every expression of the decisions, one at a time: the unit tests of the module must fail, or the change is explained
+##                 (MUTANTS=shared/policy.py for one module). It brings mutmut, which nothing else needs
+mutants: $(VENV)/.mutants
+	$(BIN)/python -m tests.mutants.run $(MUTANTS)
+
+$(VENV)/.mutants: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[mutants]"
+	touch $@
 
 ## make fuzz      coverage-guided fuzzing of the push adapter, parse_event, audio files and the local Cloud Storage server, FUZZ_SECONDS (60)
 ##                 each; what was met stays in build/fuzz/ for the next run. It brings atheris, which nothing else needs

@@ -186,7 +186,7 @@ def apply_with_cas(
     retrying = Retrying(
         retry=retry_if_exception_type(Conflict),
         stop=stop_after_attempt(TRIES),
-        wait=wait_random_exponential(multiplier=0.1, max=2.0),
+        wait=wait_random_exponential(multiplier=0.1),
         sleep=_pause,
         reraise=True,
     )

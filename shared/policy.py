@@ -344,5 +344,5 @@ def _error_rate(evidence: Evidence) -> dict[str, float | int | None]:
     return {
         "utterances": utterances,
         "error_rate": min(errors / utterances, 1.0) if known else None,
-        "error_rate_lower_bound": wilson_lower_bound(min(errors, utterances), utterances, 0.95) if known else None,
+        "error_rate_lower_bound": wilson_lower_bound(min(errors, utterances), utterances) if known else None,
     }

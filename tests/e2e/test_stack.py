@@ -25,6 +25,7 @@ from shared import keys, ledger
 from shared.cas import find
 from shared.cycle import CODEC, Status
 from shared.events import FINETUNE_TRIGGERS
+from shared.head import FIRST_CYCLE
 from tests.e2e.local_stack import DEADLINE_S, errors, install_model, publish, publish_raw, running, session, until
 
 TRAINER = "retune-trainer-000001-1"
@@ -203,7 +204,7 @@ def test_what_was_reported_to_a_stack_that_was_killed_is_collected_by_the_next(t
 
 
 def events_in_ledger(stack: Stack) -> set[str]:
-    return {event.event_id for event in ledger.read_events(stack.store, ledger.FIRST_CYCLE)}
+    return {event.event_id for event in ledger.read_events(stack.store, FIRST_CYCLE)}
 
 
 def children(parent: int) -> list[int]:

@@ -1,10 +1,13 @@
 """Conditional writes: ours, another's, or nobody can tell; and the loop that decides again."""
 
+import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from shared.cas import TRIES, WRITE_ID, Codec, Decision, apply_with_cas, commit, create, find
+from shared import cas
+from shared.cas import TRIES, WRITE_ID, Codec, Decision, apply_with_cas, commit, commit_file, create, find
 from shared.errors import CommitUnknown, Conflict, Retryable
 from shared.objectstore import ABSENT, Generation
 from shared.testing.builders import traffic
@@ -12,6 +15,8 @@ from shared.testing.memory_store import MemoryStore
 
 NUMBER: Codec[int] = Codec(parse=int, dump=lambda number: str(number).encode())
 AWAY = Retryable("the store is away")
+PAUSE = cas._pause
+"""As it is: a fixture takes it out of every test."""
 
 
 def fail(times: int, error: Exception, *operations: str) -> Callable[[str, str], None]:
@@ -66,6 +71,29 @@ def test_a_write_that_never_landed_is_sent_again(error: Exception) -> None:
     store = MemoryStore(before=fail(TRIES - 1, error, "put"))
     commit(store, "x", b"mine", if_generation_match=ABSENT)
     assert store.get("x").data == b"mine"
+
+
+def test_a_replacement_that_never_landed_is_sent_again() -> None:
+    store = MemoryStore()
+    first = commit(store, "x", b"1", if_generation_match=ABSENT)
+    store.before = fail(1, AWAY, "put")
+    commit(store, "x", b"2", if_generation_match=first.generation)
+    assert store.get("x").data == b"2"
+
+
+def test_a_file_is_committed_as_bytes_are(tmp_path: Path) -> None:
+    store, path = MemoryStore(), tmp_path / "file"
+    path.write_bytes(b"1")
+    first = commit_file(store, "x", path, if_generation_match=ABSENT, metadata={"totals": "7"}, content_type="text/plain")
+    assert (first.metadata["totals"], first.content_type) == ("7", "text/plain")
+    path.write_bytes(b"2")
+    second = commit_file(store, "x", path, if_generation_match=first.generation)
+    assert second.content_type == "application/octet-stream"
+    with pytest.raises(Conflict, match=f"x: expected generation {first.generation}, found {second.generation}"):
+        commit_file(store, "x", path, if_generation_match=first.generation)
+    assert store.get("x").data == b"2"
+    store.after = fail(1, CommitUnknown("no reply"), "put")
+    assert commit_file(store, "y", path, if_generation_match=ABSENT) == store.stat("y")
 
 
 def test_a_write_that_lands_late_is_met_by_its_own_retry_and_known_as_ours() -> None:
@@ -137,6 +165,8 @@ def test_create_returns_what_it_wrote_or_the_earlier_winner() -> None:
     ours = create(store, "x", b"first")
     assert ours == store.get("x")
     assert create(store, "x", b"second") == ours
+    assert ours.info.content_type == "application/json"
+    assert create(store, "y", b"text", content_type="text/plain").info.content_type == "text/plain"
 
 
 def test_find_returns_none_for_what_is_not_there_and_raises_when_nobody_can_tell() -> None:
@@ -228,6 +258,20 @@ def test_after_five_conflicts_in_a_row_it_gives_up() -> None:
         apply_with_cas(store, "x", NUMBER, decide)
     assert decide.shown == [1, 11, 21, 31, 41]
     assert store.get("x").data == b"51", "the five others, and nothing of ours"
+
+
+def test_between_tries_it_waits_a_random_time_that_may_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    store.put("x", b"1")
+    faster(store, 99)
+    waited: list[float] = []
+    monkeypatch.setattr(cas, "_pause", waited.append)
+    random.seed(1)
+    with pytest.raises(Conflict):
+        apply_with_cas(store, "x", NUMBER, PlusOne())
+    assert len(waited) == TRIES - 1
+    assert all(0 < each < most for each, most in zip(waited, (0.1, 0.2, 0.4, 0.8), strict=True))
+    PAUSE(0.0)
 
 
 def test_a_write_that_nobody_can_tell_about_is_not_decided_again() -> None:

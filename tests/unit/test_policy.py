@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from shared.budget import AttemptCost, BudgetPolicy
 from shared.cycle import ENDED, CycleState, Status
-from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
+from shared.policy import CanaryPolicy, Evidence, Policy, TriggerDecision, decide_trigger
 from shared.sizing import Measured
 from shared.testing.builders import cycle_state
 from shared.testing.clock import START as NOW
@@ -35,6 +36,7 @@ def decide(
 def test_nothing_collected_starts_nothing_and_says_so() -> None:
     decision = decide(Totals())
     assert (decision.should_trigger, decision.crossed, decision.held) == (False, (), ("no threshold is reached",))
+    assert decide_trigger(Evidence(totals=Totals(), stable=0), POLICY, (), NOW) == decision  # nobody forces by saying nothing
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,15 @@ def test_an_error_rate_crosses_only_where_the_operator_wants_it() -> None:
     assert decide(by_version({0: 90}, {0: 100})).crossed == ()
 
 
+def test_a_bound_at_the_threshold_is_not_above_it() -> None:
+    assert decide(by_version({0: 0}, {0: 100}), BY_RATE.model_copy(update={"error_rate_threshold": 0.0})).crossed == ()
+
+
+def test_a_stable_model_without_a_reported_error_has_a_rate_of_zero_and_one_utterance_is_traffic() -> None:
+    assert decide(by_version({1: 5}, {0: 100})).metrics["error_rate"] == 0.0
+    assert decide(by_version({0: 1}, {0: 1})).metrics["error_rate"] == 1.0
+
+
 def test_the_error_rate_is_that_of_the_stable_model_alone() -> None:
     totals = by_version({0: 90, 1: 1}, {0: 100, 1: 100})
     assert decide(totals, BY_RATE, stable=1).metrics["error_rate"] == 0.01
@@ -97,6 +108,8 @@ def test_without_counted_traffic_of_a_stable_model_there_is_no_rate(stable: int 
 def test_the_oldest_error_crosses_when_it_has_waited_long_enough() -> None:
     assert decide(Totals(oldest=NOW - HOUR), BY_AGE).crossed == ("oldest error has waited 1.0 h, at most 1.0 h wanted",)
     assert decide(Totals(oldest=NOW - HOUR + SECOND), BY_AGE).crossed == ()
+    weeks = POLICY.model_copy(update={"max_age_s": 3_600_000.0})
+    assert decide(Totals(oldest=NOW - 1000 * HOUR), weeks).crossed == ("oldest error has waited 1000.0 h, at most 1000.0 h wanted",)
     assert decide(Totals(), BY_AGE).crossed == ()
     assert decide(Totals(oldest=NOW - 1000 * HOUR), POLICY).crossed == ()
 
@@ -195,6 +208,15 @@ def test_force_skips_neither_the_stable_model_nor_something_to_train_on() -> Non
     assert [reason.split(":")[0] for reason in decision.held] == ["no model is stable yet", "no clip can be trained on"]
 
 
+# canary
+
+
+def test_a_canary_lasts_at_least_its_shortest_time_and_a_session() -> None:
+    assert CanaryPolicy(min_duration_s=3000, session_s=600, max_duration_s=3600).max_duration_s == 3600
+    with pytest.raises(ValidationError, match=r"max_duration_s: expected at least min_duration_s \+ session_s = 3600, found 3599\.5"):
+        CanaryPolicy(min_duration_s=3000, session_s=600, max_duration_s=3599.5)
+
+
 # budget
 
 
@@ -231,6 +253,29 @@ def test_where_two_brakes_open_with_time_the_later_one_counts() -> None:
     assert decision.not_before == NOW + timedelta(days=20)
 
 
+def test_a_brake_that_no_waiting_opens_leaves_the_other_ones_time() -> None:
+    # a cycle takes 11 of 10 hours, whenever it starts
+    rests = [cycle_state(Status.REJECTED, at=NOW - HOUR / 2)]
+    decision = decide(ENOUGH, TEN_HOURS, rests, costs=(spent(11, days_ago=40),))
+    assert len(decision.held) == 2
+    assert decision.not_before == NOW + HOUR / 2
+
+
+def test_money_is_told_where_a_price_is_known() -> None:
+    # of 6 + 3 hours in the window and 5 before it, at 2 USD: 18 spent, the median of three cycles is 10
+    costs = (spent(6, days_ago=10), spent(3, days_ago=5, cycle=2), spent(5, days_ago=40, cycle=3))
+    priced = POLICY.model_copy(update={"budget": BudgetPolicy(usd_per_gpu_hour=2)})
+
+    def usd(policy: Policy, costs: tuple[AttemptCost, ...] | None) -> tuple[float | None, float | None]:
+        metrics = decide(ENOUGH, policy, costs=costs).metrics
+        return metrics["usd_spent"], metrics["usd_expected"]
+
+    assert usd(priced, costs) == (18.0, 10.0)
+    assert usd(priced, ()) == (0.0, None)
+    assert usd(priced, None) == (None, None)
+    assert usd(POLICY, costs) == (None, None)
+
+
 # power
 
 SMALL = Holdout(100, 100)
@@ -256,6 +301,11 @@ def test_before_that_it_is_advice_and_the_threshold_fires(measured: tuple[Measur
     assert decision.should_trigger
     assert len(decision.notes) == 1
     assert decision.notes[0].startswith("advice until 2 cycles have been measured: a holdout of 10 utterances of 10 speakers or calls")
+
+
+def test_the_size_of_the_holdout_is_told_and_on_how_many_cycles_the_judgement_of_it_rests() -> None:
+    metrics = decide(ENOUGH, holdout=Holdout(10, 7), measured=(SEEN, SEEN)).metrics
+    assert (metrics["holdout_utterances"], metrics["holdout_speakers"], metrics["cycles_measured"]) == (10, 7, 2)
 
 
 def test_force_skips_the_power_and_says_so() -> None:

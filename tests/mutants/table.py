@@ -1,0 +1,51 @@
+"""Which modules are mutated, and which tests must kill their mutants: fast ones, that a reader of the module would look for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+TABLE: Mapping[str, Sequence[str]] = {
+    "shared/policy.py": ("tests/unit/test_policy.py", "tests/unit/test_budget.py"),
+    "shared/wer_stats.py": ("tests/unit/test_wer_stats.py",),
+    "shared/cas.py": ("tests/unit/test_cas.py",),
+    "shared/ledger.py": ("tests/unit/test_ledger*.py",),
+    "shared/head.py": ("tests/unit/test_ledger*.py",),
+    "shared/totals.py": ("tests/unit/test_ledger*.py",),
+    "shared/compaction.py": ("tests/unit/test_ledger*.py",),
+    "shared/cycle.py": ("tests/unit/test_cycle.py",),
+    "shared/registry.py": ("tests/unit/test_registry.py",),
+    "functions/*/decide.py": ("tests/unit/test_{folder}*.py",),
+    "functions/deployer/checks.py": ("tests/unit/test_deployer_checks.py",),
+    "functions/sweeper/verdict.py": ("tests/unit/test_sweeper_watch.py",),
+}
+"""Patterns of modules -> patterns of test files; `{folder}` is the folder that the module lies in."""
+
+
+def rows(root: Path, table: Mapping[str, Sequence[str]], wanted: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Return the modules of a table that match what is wanted (nothing = all), each with its tests.
+
+    Raises:
+        ValueError: a pattern matches no file.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for pattern, tests in table.items():
+        for module in _files(root, pattern):
+            folder = Path(module).parent.name
+            found[module] = tuple(dict.fromkeys(file for test in tests for file in _files(root, test.format(folder=folder))))
+    if not wanted:
+        return found
+    chosen = {module for want in wanted for module in _matching(found, want)}
+    return {module: tests for module, tests in found.items() if module in chosen}
+
+
+def _files(root: Path, pattern: str) -> list[str]:
+    files = sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
+    if not files:
+        raise ValueError(f"{pattern}: expected a file, found none")
+    return files
+
+
+def _matching(modules: Mapping[str, object], pattern: str) -> list[str]:
+    chosen = [module for module in modules if Path(module).match(pattern)]
+    if not chosen:
+        raise ValueError(f"{pattern}: expected some of {', '.join(modules)}, found none of them")
+    return chosen
