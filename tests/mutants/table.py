@@ -14,6 +14,7 @@ TABLE: Mapping[str, Sequence[str]] = {
     "shared/cycle.py": ("tests/unit/test_cycle.py",),
     "shared/registry.py": ("tests/unit/test_registry.py",),
     "functions/*/decide.py": ("tests/unit/test_{folder}*.py",),
+    "functions/collector/checks.py": ("tests/unit/test_collector*.py",),
     "functions/deployer/checks.py": ("tests/unit/test_deployer_checks.py",),
     "functions/sweeper/verdict.py": ("tests/unit/test_sweeper_watch.py",),
 }
