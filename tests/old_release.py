@@ -67,7 +67,7 @@ class OldRelease:
         )
         self._send(
             {
-                "settings": settings.model_dump_json(exclude={"otlp_endpoint", "traces_file"}),
+                "settings": settings.model_dump_json(exclude={"otlp_endpoint", "traces_file", "trainer_machines"}),
                 "stores": {uri: str(folder) for uri, folder in stores.items()},
             }
         )

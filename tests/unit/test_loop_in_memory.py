@@ -136,6 +136,21 @@ def test_approval_is_awaited_while_collecting_goes_on() -> None:
     assert made.trainers.started == ["retune-trainer-000001-1"]
 
 
+def test_a_forced_request_starts_the_cycle_that_awaits_approval_and_a_crossing_does_not() -> None:
+    made = world(auto_approve_finetuning=False)
+    report_errors(made)
+    (crossing,) = {message.message_id for message in made.bus.published("finetune-triggers")}
+    made.bus.duplicate("launcher-finetune-triggers", crossing)
+    made.settle()
+    assert made.state(1).status == Status.AWAITING_APPROVAL
+    made.type("finetune-triggers", '{"force": true, "by": "ana", "reason": "the fair begins"}')
+    made.settle()
+    state = made.state(1)
+    assert (state.status, state.forced) == (Status.PREPARING, True)
+    assert (state.history[-1].by, state.history[-1].reason) == ("ana (claimed)", "the fair begins")
+    assert made.trainers.started == ["retune-trainer-000001-1"]
+
+
 def test_a_cancelled_cycles_errors_are_carried_into_the_next() -> None:
     made = world(auto_approve_finetuning=False)
     report_errors(made)
