@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from functions.crossing import find_declined
@@ -15,25 +16,15 @@ from functions.launcher import decide
 from functions.runtime import Ports
 from functions.states import find_state, newest_states, running_cycle
 from shared.alias import find_production
-from shared.bus import Outgoing
+from shared.bus import Message, Outgoing
 from shared.cas import Decision
 from shared.cycle import CycleState
 from shared.documents import Frozen
-from shared.errors import Refused
-from shared.events import (
-    DEFAULT_PERCENT,
-    FINETUNE_TRIGGERS,
-    MODEL_COMMANDS,
-    CanaryRequested,
-    FinetuneApproved,
-    FinetuneCancelled,
-    PinRequested,
-    PromoteRequested,
-    RollbackRequested,
-    WithdrawRequested,
-)
+from shared.errors import InvalidMessage, Refused
+from shared.events import DEFAULT_PERCENT, FINETUNE_TRIGGERS, MODEL_COMMANDS, Event
 from shared.head import read_head
 from shared.ids import version_name
+from shared.messages import parse_event
 from shared.registry import Production
 
 
@@ -96,54 +87,50 @@ def approve(ports: Ports, asker: Asker, cycle: int | None) -> Act | Answer:
     """Let the cycle that awaits approval go on.
 
     Raises:
-        Refused: the named cycle was not opened.
+        Refused: the named cycle was not opened, or the message could not be read.
     """
-    state = _target(ports, cycle)
-    event = FinetuneApproved(**_said(ports, asker))
-    return _about_cycle(ports, asker, "approve", state, decide.decide_approve(state, event, event.occurred_at))
+    return _about_cycle(ports, asker, "approve", cycle, decide.decide_approve)
 
 
 def cancel(ports: Ports, asker: Asker, cycle: int | None) -> Act | Answer:
-    """Cancel the cycle that runs.
-
-    Raises:
-        Refused: the named cycle was not opened.
-    """
-    state = _target(ports, cycle)
-    event = FinetuneCancelled(**_said(ports, asker))
-    return _about_cycle(ports, asker, "cancel", state, decide.decide_cancel(state, event, event.occurred_at))
+    """Cancel the cycle that runs. Raises as `approve`."""
+    return _about_cycle(ports, asker, "cancel", cycle, decide.decide_cancel)
 
 
 def promote(ports: Ports, asker: Asker, version: int, *, override: bool) -> Act | Answer:
-    """Make a version stable: on its evidence, or with `override` on a person's word and reason."""
-    event = PromoteRequested(**_said(ports, asker), version=version, override=override)
-    return _about_alias(ports, asker, {"promote": version, **({"override": True} if override else {})}, event)
+    """Make a version stable: on its evidence, or with `override` on a person's word and reason.
+
+    Raises:
+        Refused: the message could not be read.
+    """
+    return _about_alias(ports, asker, {"promote": version, **({"override": True} if override else {})})
 
 
 def canary(ports: Ports, asker: Asker, version: int, percent: int | None) -> Act | Answer:
-    """Serve an accepted version to a share of the sessions (None = the policy's, else 10%); with 0 it only transcribes beside."""
+    """Serve an accepted version to a share of the sessions (None = the policy's, else 10%); with 0 it only transcribes beside.
+
+    Raises as `promote`.
+    """
     share = percent if percent is not None else ports.settings.policy.canary.percent
-    share = DEFAULT_PERCENT if share is None else share
-    event = CanaryRequested(**_said(ports, asker), version=version, percent=share)
-    return _about_alias(ports, asker, {"canary": version, "percent": share}, event)
+    return _about_alias(ports, asker, {"canary": version, "percent": DEFAULT_PERCENT if share is None else share})
 
 
 def rollback(ports: Ports, asker: Asker, version: int | None, to: int | None = None) -> Act | Answer:
-    """Withdraw a live version: the named one, else the canary, else the stable one; then the last good one serves, or the one in `to`."""
-    event = RollbackRequested(**_said(ports, asker), version=version, to=to)
-    return _about_alias(ports, asker, {"rollback": True if version is None else version, **({} if to is None else {"to": to})}, event)
+    """Withdraw a live version: the named one, else the canary, else the stable one; then the last good one serves, or the one in `to`.
+
+    Raises as `promote`.
+    """
+    return _about_alias(ports, asker, {"rollback": True if version is None else version, **({} if to is None else {"to": to})})
 
 
 def withdraw(ports: Ports, asker: Asker, version: int, *, collect: bool = False) -> Act | Answer:
-    """Mark a version as one that never comes back by itself; with `collect` its files are about to be deleted."""
-    event = WithdrawRequested(**_said(ports, asker), version=version, collect=collect)
-    return _about_alias(ports, asker, {"withdraw": version, **({"collect": True} if collect else {})}, event)
+    """Mark a version as one that never comes back by itself; with `collect` its files are about to be deleted. Raises as `promote`."""
+    return _about_alias(ports, asker, {"withdraw": version, **({"collect": True} if collect else {})})
 
 
 def pin(ports: Ports, asker: Asker, version: int, *, pinned: bool) -> Act | Answer:
-    """Keep the files of a version whatever the retention says, or (`pinned` false) no longer."""
-    event = PinRequested(**_said(ports, asker), version=version, pinned=pinned)
-    return _about_alias(ports, asker, {"pin" if pinned else "unpin": version}, event)
+    """Keep the files of a version whatever the retention says, or (`pinned` false) no longer. Raises as `promote`."""
+    return _about_alias(ports, asker, {"pin" if pinned else "unpin": version})
 
 
 def find_cycle_answer(ports: Ports, cycle: int, event_id: str) -> Answer | None:
@@ -167,22 +154,36 @@ def find_alias_answer(ports: Ports, event_id: str, told: str | None = None) -> A
     return Answer(outcome="refused" if applied.kind == "end_canary" else "accepted", text=text, event_id=event_id)
 
 
-def _about_cycle(ports: Ports, asker: Asker, verb: str, state: CycleState | None, decision: Decision[CycleState]) -> Act | Answer:
+def _about_cycle(
+    ports: Ports, asker: Asker, verb: str, cycle: int | None, decide_on: Callable[[CycleState | None, Any, datetime], Decision[CycleState]]
+) -> Act | Answer:
+    state = _target(ports, cycle)
+    message = Outgoing(FINETUNE_TRIGGERS, _data({verb: True if state is None else state.cycle}, asker))
+    decision = decide_on(state, _read(ports, message), ports.clock.now())
     if state is None or decision.state is None:
         return _refused(f"{verb}: {decision.reason}")
-    message = Outgoing(FINETUNE_TRIGGERS, _data({verb: state.cycle}, asker))
     return Act(asker.event_id, message, lambda: find_cycle_answer(ports, state.cycle, asker.event_id))
 
 
-def _about_alias(ports: Ports, asker: Asker, payload: dict[str, object], event: MoveWanted) -> Act | Answer:
+def _about_alias(ports: Ports, asker: Asker, payload: dict[str, object]) -> Act | Answer:
+    message = Outgoing(MODEL_COMMANDS, _data(payload, asker))
+    event = _read(ports, message)
+    assert isinstance(event, MoveWanted)
     plan = plan_move(ports, event)
     if isinstance(plan, str):
         return _refused(plan)
     decision = plan(find_production(ports.store))
     if decision.state is None:
         return _refused(decision.reason)
-    message = Outgoing(MODEL_COMMANDS, _data(payload, asker))
     return Act(asker.event_id, message, lambda: find_alias_answer(ports, asker.event_id, asker.reason), decision.state)
+
+
+def _read(ports: Ports, message: Outgoing) -> Event:
+    """Return what whoever handles a message will read in it."""
+    try:
+        return parse_event(Message(message.data, message.attributes, "to be published", ports.clock.now()))
+    except InvalidMessage as error:
+        raise Refused(str(error)) from error
 
 
 def _target(ports: Ports, cycle: int | None) -> CycleState | None:
@@ -206,11 +207,6 @@ def _declined_answer(ports: Ports, event_id: str) -> Answer | None:
         if declined is not None and declined.cause == event_id:
             return Answer(outcome="refused", text=f"cycle {cycle} declined: {'; '.join(declined.decision.held)}", event_id=event_id)
     return None
-
-
-def _said(ports: Ports, asker: Asker) -> dict[str, Any]:
-    """Return the fields of any event that a person asks with."""
-    return {"event_id": asker.event_id, "occurred_at": ports.clock.now(), "by": asker.by, "reason": asker.reason}
 
 
 def _data(payload: dict[str, object], asker: Asker) -> bytes:

@@ -43,7 +43,7 @@ class Outcome:
     report: Arrived | None = None
 
     def settle(self) -> None:
-        """Let later log lines name the event; raise where there is an error."""
+        """Let later log lines name the event. Raises `error` where there is one."""
         if self.event_id is not None:
             bind(event_id=self.event_id)
         if self.error is not None:

@@ -57,7 +57,7 @@ class ActForm:
         return find_answer(self.ports, self.verb, self.number, act) is not None
 
     def message(self, typed: Typed, asker: Asker) -> Outgoing:
-        """Return the command line's message."""
+        """Return the command line's message. Raises Refused: it cannot be done."""
         found = prepare(self.ports, self.verb, self.number, typed, asker)
         if isinstance(found, Answer):
             raise Refused(found.text)

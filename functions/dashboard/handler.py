@@ -103,7 +103,7 @@ class Console:
         return html(pages.model_page(read_model_details(self.ports, version), visit, self.ports.clock.now()))
 
     def utterance(self, visit: Visit) -> Response:
-        """Answer with the page of an utterance, which the path names or the query."""
+        """Answer with the page of an utterance, which the path names or the query. Raises NotFound: neither does."""
         _, in_path, named = visit.path.partition("/")
         wanted = named if in_path else visit.request.args.get("id", "")
         if not wanted:

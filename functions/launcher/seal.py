@@ -42,6 +42,9 @@ def seal(ports: Ports, audio: AudioSource, cycle: int) -> LinesObject[Row]:
     The head has moved past `cycle` before this is called. No seal goes on while an earlier dataset is missing: a cycle
     that was cancelled while it awaited approval left its ledger to whoever comes here. Of two that seal at once the slower may find
     the ledger collected as garbage: it takes the dataset of the faster.
+
+    Raises:
+        Retryable: the store does not answer.
     """
     present = find_dataset(ports, cycle)
     if present is not None:

@@ -39,7 +39,7 @@ class Snapshot:
                 self._known.update(zip(wanted, pool.map(lambda key: find(self.store, key), wanted), strict=True))
 
     def get(self, key: str, *, generation: Generation | None = None) -> StoredObject:
-        """Read one object, the first time from the store; see `ObjectStore.get`."""
+        """Read one object, the first time from the store. Raises NotFound as `ObjectStore.get`."""
         if generation is not None:
             return self.store.get(key, generation=generation)
         self.prefetch([key])

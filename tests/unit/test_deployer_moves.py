@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
+from functions.acts import people
+from functions.acts.people import Asker
 from functions.validator.judge import judge
 from shared import keys
 from shared.cas import Decision, apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status, move
 from shared.documents import document_bytes, parse_document, sha256_hex
+from shared.errors import Refused
 from shared.manifest import FileDigest, ModelManifest
 from shared.objectstore import crc32c_base64
 from shared.registry import Move
@@ -92,6 +95,11 @@ def test_stale_evidence_is_refused_on_the_very_alias_that_was_decided_on() -> No
     assert "validated against v0, but v90 is stable now" in command(world, '{"promote": 1}')
     assert world.state(1).status == Status.INCONCLUSIVE
     assert read.count(keys.PRODUCTION) == 2, "whether the event was answered before; what to decide on"
+
+
+def test_a_command_that_the_deployer_could_not_read_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(Refused, match="CanaryRequested: percent: Input should be less than or equal to 99"):
+        people.canary(World().ports, Asker(by="ana", event_id="e1"), 1, 150)
 
 
 # what carried a move
