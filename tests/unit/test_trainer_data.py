@@ -15,7 +15,7 @@ from shared.audio_source import AudioSource
 from shared.errors import Retryable
 from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, SetAside, SetRole, TrainingConfig
-from trainer.clips.load import ClipLoader, UsableClip
+from trainer.clips.load import ClipLoader, UnlabelledOnDisk, UsableClip
 from trainer.network.model import AcousticModel, load_model
 from trainer.testing import AUDIO_STORE, RATE_HZ, stored_clip, tones, wav_bytes, write_tiny_model
 
@@ -39,6 +39,7 @@ class Bench:
 
     def outcome(self, clip: Clip, role: SetRole = "train_errors") -> UsableClip | SetAside:
         (only,) = self.loader.load([clip], "a-set", role)
+        assert not isinstance(only, UnlabelledOnDisk)
         return only
 
     def reason(self, audio: bytes, reference: str = "hello", role: SetRole = "train_errors") -> str:

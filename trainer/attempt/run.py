@@ -176,8 +176,7 @@ def carry_out(attempt: Attempt, deps: Dependencies) -> TrainingResult:
         trials=outcome.trials,
         train={**outcome.figures, "scale_reason": outcome.scale_reason},
         hear_base=deps.hear_base,
-        # A model whose smoke test failed is never stored, and what an earlier attempt stored had passed its own.
-        serving=serving_figures(evaluated.values(), smoke_test_passed=True),
+        serving=serving_figures(evaluated.values()),
     )
 
 

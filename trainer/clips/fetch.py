@@ -4,7 +4,10 @@ from typing import Protocol
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.training import SetAside, SetAsideReason
+from shared.training import Clip, SetAside, SetAsideReason, UnlabelledClip
+
+ClipRow = Clip | UnlabelledClip
+"""What a set of a cycle holds."""
 
 
 class AudioFetcher(Protocol):

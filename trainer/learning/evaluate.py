@@ -64,15 +64,15 @@ def evaluate(base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip
     return Evaluation(rows=rows, audio_s=audio_s, base_s=base_s, candidate_s=candidate_s)
 
 
-def serving_figures(evaluations: Iterable[Evaluation], *, smoke_test_passed: bool) -> ServingFigures:
-    """Return what transcribing cost over all sets."""
+def serving_figures(evaluations: Iterable[Evaluation]) -> ServingFigures:
+    """Return what transcribing cost over all sets, of a model whose smoke test passed: without that none is stored."""
     known = list(evaluations)
     audio_s = sum(each.audio_s for each in known)
     return ServingFigures(
         audio_s=round(audio_s, 3),
         base_rtf=sum(each.base_s for each in known) / audio_s if audio_s else 0.0,
         candidate_rtf=sum(each.candidate_s for each in known) / audio_s if audio_s else 0.0,
-        smoke_test_passed=smoke_test_passed,
+        smoke_test_passed=True,
     )
 
 
