@@ -154,7 +154,8 @@ class ClipLoader:
         return log_probs
 
     def _keep(self, data: bytes) -> Path:
+        data = with_length(data)  # for readers that only know files with a length
         path = self._folder / sha256(data).hexdigest()
         if not path.exists():
-            put_whole(path, with_length(data))  # for readers that only know files with a length
+            put_whole(path, data)
         return path
