@@ -24,7 +24,7 @@ class AudioFetcher(Protocol):
         ...
 
 
-class ClipRefused(Exception):  # noqa: N818 - says the fact, as the taxonomy does
+class ClipRefused(Exception):
     """One clip cannot be used."""
 
     def __init__(self, reason: SetAsideReason, detail: str) -> None:

@@ -9,6 +9,7 @@ from shared.documents import document_bytes, parse_document
 from shared.errors import CorruptObject
 from shared.whole_file import put_whole
 from trainer.finetune.options import Options, UsageError, flag_of
+from trainer.shell.progress import TRAIN_LOG
 
 MAY_CHANGE = frozenset({"audio_dir", "output_dir", "resume", "max_hours"})
 """The folder's content is compared by its digest, wherever it lies; more time changes nothing that was decided."""
@@ -40,7 +41,7 @@ class OutputFolder:
         self.checkpoints = root / "checkpoints"
         self.model = root / "model"
         self.adapter = root / "adapter"
-        self.log = root / "train-log.jsonl"
+        self.log = root / TRAIN_LOG
         self.hypotheses = root / "hypotheses.jsonl"
         self.gold = root / "gold.jsonl"
         self.review = root / "review.jsonl"

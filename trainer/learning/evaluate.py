@@ -9,9 +9,8 @@ import torch
 
 from shared.training import EvaluationRow, ServingFigures
 from trainer.clips.load import UsableClip
-from trainer.network.batching import plan_batches
 from trainer.network.prefetch import prefetched
-from trainer.recogniser import BUDGET, Recogniser
+from trainer.recogniser import Recogniser, batches_to_hear
 from trainer.shell.progress import Progress
 
 Given = TypeVar("Given")
@@ -47,7 +46,7 @@ def evaluate(base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip
     """
     shared = same_convolutions(base, candidate)
     heard: list[tuple[str, str]] = [("", "")] * len(clips)
-    batches = plan_batches([base.model.frames_of(clip.samples) for clip in clips], BUDGET)
+    batches = batches_to_hear(base.model, [clip.samples for clip in clips])
     loaded = prefetched(batches, lambda index: clips[index].waveform())
     base_s = candidate_s = 0.0
     for batch, waveforms in progress.track(loaded, f"evaluating {set_name}", len(batches)):

@@ -15,7 +15,7 @@ import torch
 
 from trainer.network.batching import pad_features
 from trainer.network.forward import Mask, add_positions, convolve, head, project, run_layers
-from trainer.network.memory import in_halves
+from trainer.network.memory import free_bytes, in_halves
 from trainer.network.model import AcousticModel, Samples
 from trainer.network.prefetch import prefetched
 
@@ -117,7 +117,7 @@ class FeatureCache:
         self.frontend = frontend
         self._waveforms = waveforms
         self._kept: dict[int, torch.Tensor] = {}
-        self._free = _room(frontend.model.device) if max_bytes is None else max_bytes
+        self._free = int(SHARE * free_bytes(frontend.model.device)) if max_bytes is None else max_bytes
 
     @property
     def kept_bytes(self) -> int:
@@ -178,11 +178,3 @@ class FeatureCache:
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
         return sorted(times)[TRIAL_REPEATS // 2]
-
-
-def _room(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * SHARE)
-    import psutil
-
-    return int(psutil.virtual_memory().available * SHARE)
