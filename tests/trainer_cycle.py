@@ -17,10 +17,11 @@ from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, LoraConfig, SetRole, TrainingConfig, TrainingResult
 from trainer.attempt.run import Dependencies, run
 from trainer.recogniser import Recogniser
+from trainer.shell.attempt import Attempt
 from trainer.shell.carry import Ending
+from trainer.shell.progress import TRAIN_LOG, Progress
 from trainer.testing import Outbox, store_cycle, store_model, stored_clip, tones, wav_bytes, write_tiny_model
 
-SPEC = "gs://retune/cycles/000001/spec.json"
 WORDS = ["abba", "cede", "fig", "hotellet", "jak lom", "nop"]
 CONFIG = TrainingConfig(epochs=1, batch_size=4, lora=LoraConfig(rank=4, alpha=8), lambdas=(1.0, 0.5))
 WEIGHTS = "models/000001/model.safetensors"
@@ -77,18 +78,15 @@ class Cycle:
         self.lives += 1
         work_dir = self.folder / f"life-{self.lives}"
         work_dir.mkdir()
+        progress = Progress(work_dir / TRAIN_LOG, self.clock)
         deps = Dependencies(
-            store=self.store,
-            publisher=self.outbox,
-            clock=self.clock,
             work_dir=work_dir,
             audio=lambda prefixes: AudioSource(lambda _uri: self.store, prefixes),
             smoke_test=smoke,
             device=torch.device("cpu"),
-            heartbeat_s=0.05,
             hear_base=hear_base,
         )
-        return run(SPEC, attempt, deps)
+        return run(Attempt(self.store, self.outbox, self.clock, 1, attempt, progress, heartbeat_s=0.05), deps)
 
     @property
     def state(self) -> CycleState:

@@ -1,4 +1,4 @@
-"""The GPU container: data, fine-tuning, evaluation and export. The only place with torch.
+"""The GPU container: data, fine-tuning, evaluation and export. Of what is deployed, the only place with torch.
 
 From what is started down to what all else stands on: a line may import those below it, and `shared`; never `functions` or `infra`. Each
 package says in the same way what lives in it.

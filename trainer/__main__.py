@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainer.process import prepare_process
 
     try:
-        store = open_store(parse_spec_uri(chosen.spec).store_uri)
+        address = parse_spec_uri(chosen.spec)
+        store = open_store(address.store_uri)
     except InvalidMessage as error:
         parser.error(f"--spec: {error}")
 
@@ -47,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainer.attempt.follow import Followers, follow
     from trainer.attempt.run import Dependencies, run
     from trainer.learning.group import left_in_order, open_group
+    from trainer.shell.attempt import Attempt
     from trainer.shell.machine import find_machine
     from trainer.shell.preemption import Preemption
+    from trainer.shell.progress import TRAIN_LOG, Progress
 
     try:
         group = open_group()
@@ -63,20 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not group.leads:
             return follow(group, Path(work_dir))
         followers = Followers(group)
-        deps = Dependencies(
+        clock = SystemClock()
+        attempt = Attempt(
             store=store,
             publisher=PubSubBus(project),
-            clock=SystemClock(),
-            work_dir=Path(work_dir),
-            audio=lambda prefixes: AudioSource(open_store, prefixes),
+            clock=clock,
+            cycle=address.cycle,
+            number=chosen.attempt,
+            progress=Progress(Path(work_dir) / TRAIN_LOG, clock),
             heartbeat_s=chosen.heartbeat_s,
             preemption=preemption,
-            followers=followers,
             machine=find_machine(os.environ),
-            traces=traces_from_env(Place("retune-trainer", store.uri, project), SystemClock(), os.environ),
+            traces=traces_from_env(Place("retune-trainer", store.uri, project), clock, os.environ),
         )
+        deps = Dependencies(Path(work_dir), lambda prefixes: AudioSource(open_store, prefixes), followers=followers)
         try:
-            return run(chosen.spec, chosen.attempt, deps).exit_code
+            return run(attempt, deps).exit_code
         finally:
             followers.dismiss()
 

@@ -14,17 +14,15 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
 from shared.errors import CorruptObject
 from shared.training import TrainingConfig
 from trainer.network.folder_check import check_folder
-from trainer.network.model import ONE_FILE, Samples, check_weights, read_vocabulary, settle_mask_embedding
+from trainer.network.model import ONE_FILE, Samples, check_weights, read_pretrained, read_vocabulary, settle_mask_embedding
 from trainer.process import hush_transformers
 from trainer.recogniser import Recogniser
 
@@ -58,15 +56,7 @@ def check_and_convert(source: str, folder: Path) -> dict[str, Any]:
     if local:
         check_folder(Path(source))
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"  # transformers would ask a service of the hub to convert it there
-    try:
-        loaded: Any = Wav2Vec2ForCTC.from_pretrained(
-            source, dtype=torch.float32, weights_only=True, local_files_only=local, output_loading_info=True
-        )
-        extractor = Wav2Vec2FeatureExtractor.from_pretrained(source, local_files_only=local)
-        tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(source, local_files_only=local)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, UnpicklingError) as error:
-        raise CorruptObject(f"model {source}: expected a wav2vec2 CTC model, found {type(error).__name__}: {error}") from error
-    network, report = loaded
+    network, report, extractor, tokenizer = read_pretrained(source, source, local_only=local, weights_only=True)
     check_weights(source, report, unknown_allowed=True)
     vocabulary = read_vocabulary(tokenizer, network.config)
     rate_hz = TrainingConfig().sampling_rate_hz

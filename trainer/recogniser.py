@@ -23,6 +23,11 @@ BUDGET = BatchBudget(clips=32, frames=16_000)
 """16,000 frames are about 320 s of padded audio."""
 
 
+def batches_to_hear(model: AcousticModel, samples: Sequence[int]) -> list[list[int]]:
+    """Return batches of indices of clips with so many `samples` each, the longest first."""
+    return plan_batches([model.frames_of(length) for length in samples], BUDGET)
+
+
 class Recogniser:
     """A loaded model that transcribes.
 
@@ -74,14 +79,12 @@ class Recogniser:
             samples: length of each clip.
             load: returns the clip of an index, `(samples,)` float32.
         """
-        batches = plan_batches([self.model.frames_of(length) for length in samples], BUDGET)
-        for batch, clips in prefetched(batches, load):
+        for batch, clips in prefetched(batches_to_hear(self.model, samples), load):
             yield batch, self.transcribe_features(self.features(clips))
 
     def hear_lazily(self, samples: Sequence[int], load: Callable[[int], Samples]) -> Iterator[tuple[int, LogProbs]]:
         """Yield the index of each clip with its `(frames, outputs)` log-probabilities, on the host; see `transcribe_lazily`."""
-        batches = plan_batches([self.model.frames_of(length) for length in samples], BUDGET)
-        for batch, clips in prefetched(batches, load):
+        for batch, clips in prefetched(batches_to_hear(self.model, samples), load):
             yield from zip(batch, in_halves(self._log_probs, self.features(clips)), strict=True)
 
     def _log_probs(self, features: Sequence[torch.Tensor]) -> list[LogProbs]:

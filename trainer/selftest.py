@@ -60,13 +60,14 @@ def train_once(folder: Path) -> dict[str, object]:
     import torch
     import transformers
 
-    from shared import keys
     from shared.audio_source import AudioSource
     from shared.clock import SystemClock
     from shared.testing.memory_store import MemoryStore
     from shared.training import LoraConfig, TrainingConfig
     from trainer.attempt.run import Dependencies, run
+    from trainer.shell.attempt import Attempt
     from trainer.shell.carry import Ending
+    from trainer.shell.progress import TRAIN_LOG, Progress
     from trainer.testing import Outbox, store_cycle, store_model, stored_clip, write_tiny_model
 
     store, outbox = MemoryStore("gs://selftest"), Outbox()
@@ -78,14 +79,9 @@ def train_once(folder: Path) -> dict[str, object]:
     store_cycle(store, sets, base, config)  # type: ignore[arg-type]
     work = folder / "work"
     work.mkdir()
-    deps = Dependencies(
-        store=store,
-        publisher=outbox,
-        clock=SystemClock(),
-        work_dir=work,
-        audio=lambda prefixes: AudioSource(lambda _uri: store, prefixes),
-    )
-    ending = run(f"{store.uri}/{keys.spec(1)}", 1, deps)
+    clock = SystemClock()
+    attempt = Attempt(store, outbox, clock, cycle=1, number=1, progress=Progress(work / TRAIN_LOG, clock))
+    ending = run(attempt, Dependencies(work, lambda prefixes: AudioSource(lambda _uri: store, prefixes)))
     if ending != Ending.COMPLETED:
         raise RuntimeError(f"selftest: expected the run to be completed, found {ending.name}: see the lines above")
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "transformers": transformers.__version__}

@@ -18,7 +18,17 @@ from shared import keys
 from shared.audio_source import AudioSource
 from shared.cas import find
 from shared.documents import sha256_hex
-from shared.training import HEARD_ROLES, TRAINING_ROLES, Clip, ClipSet, EvaluationRow, SetAside, SetRole, TrainingResult
+from shared.training import (
+    HEARD_ROLES,
+    TRAINING_ROLES,
+    Clip,
+    ClipSet,
+    EvaluationRow,
+    SetAside,
+    SetRole,
+    TrainingResult,
+    UnlabelledClip,
+)
 from trainer.attempt.spec import LoadedSpec, fetch_model, load_clips, load_spec
 from trainer.attempt.store import store_evaluation, store_model, store_result
 from trainer.clips.fetch import ClipRefused, fetch_audio
@@ -89,11 +99,11 @@ class CallbackRun:
         by_role: dict[SetRole, list[TrainingClip]] = {role: [] for role in TRAINING_ROLES}
         aside: list[SetAside] = []
         for clip_set in loaded.spec.sets:
-            if clip_set.role == "train_unlabelled":  # of no use to whoever makes no gold
-                continue
             self._attempt.progress.enter(f"fetching {clip_set.name}", clip_set.clips)
             here = by_set.setdefault(clip_set.name, [])
             for clip in load_clips(self._attempt.store, clip_set):
+                if isinstance(clip, UnlabelledClip):  # of no use to whoever makes no gold
+                    continue
                 try:
                     here.append((clip, self._fetch_audio(clip)))
                 except ClipRefused as refusal:

@@ -20,7 +20,7 @@ from shared.audio_source import AudioSource
 from trainer.process import prepare_process
 from trainer.shell.attempt import Attempt
 from trainer.shell.machine import find_machine
-from trainer.shell.progress import Progress
+from trainer.shell.progress import TRAIN_LOG, Progress
 
 
 def check_can_train() -> None:
@@ -47,10 +47,20 @@ def train(functions: Functions, run: TrainerRun, callback: TrainingCallback | No
     heard = None if hear_base is None else aloud(hear_base)
     try:
         with _work_dir(functions) as folder:
+            ports = functions.deps.ports
+            attempt = Attempt(
+                store=ports.store,
+                publisher=ports.publisher,
+                clock=ports.clock,
+                cycle=run.cycle,
+                number=run.attempt,
+                progress=Progress(folder / TRAIN_LOG, ports.clock),
+                machine=find_machine(os.environ),
+            )
             if callback is None:
-                _train_here(functions, run, folder, heard)
+                _train_here(functions, attempt, folder, heard)
             else:
-                _train_elsewhere(functions, run, folder, aloud(callback), heard)
+                CallbackRun(attempt, functions.data.audio, folder, aloud(callback), heard).carry()
     finally:
         functions.trainers.delete(run.name)
     functions.settle()
@@ -62,34 +72,9 @@ def _work_dir(functions: Functions) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _train_here(functions: Functions, run: TrainerRun, folder: Path, hear_base: Transcribe | None) -> None:
+def _train_here(functions: Functions, attempt: Attempt, folder: Path, hear_base: Transcribe | None) -> None:
     prepare_process()
 
-    from trainer.attempt.run import Dependencies
-    from trainer.attempt.run import run as carry_out
+    from trainer.attempt.run import Dependencies, run
 
-    ports, data = functions.deps.ports, functions.data
-    deps = Dependencies(
-        store=ports.store,
-        publisher=ports.publisher,
-        clock=ports.clock,
-        work_dir=folder,
-        audio=lambda prefixes: AudioSource(data.open_store, prefixes),
-        machine=find_machine(os.environ),
-        hear_base=hear_base,
-    )
-    carry_out(run.spec_uri, run.attempt, deps)
-
-
-def _train_elsewhere(functions: Functions, run: TrainerRun, folder: Path, callback: TrainingCallback, hear_base: Transcribe | None) -> None:
-    ports = functions.deps.ports
-    attempt = Attempt(
-        store=ports.store,
-        publisher=ports.publisher,
-        clock=ports.clock,
-        cycle=run.cycle,
-        number=run.attempt,
-        progress=Progress(folder / "train-log.jsonl", ports.clock),
-        machine=find_machine(os.environ),
-    )
-    CallbackRun(attempt, functions.data.audio, folder, callback, hear_base).carry()
+    run(attempt, Dependencies(folder, lambda prefixes: AudioSource(functions.data.open_store, prefixes), hear_base=hear_base))

@@ -10,7 +10,7 @@ FOLDERS = {
     "shared": "What all parts agree on. Imports nothing of ours; no torch. Modules marked [io] touch the outside, the others are pure.",
     "shared/client/retune_client": "What a production STT service installs: a package of its own, which imports nothing of ours.",
     "functions": "Cloud Functions. Import `shared`; no torch, no `trainer`, no `infra`.",
-    "trainer": "The GPU container. Imports `shared`; no `functions`, no `infra`. The only place with torch.",
+    "trainer": "The GPU container. Imports `shared`; no `functions`, no `infra`. Of what is deployed, the only place with torch.",
     "infra": "Where it runs, and the command line. May import everything.",
 }
 APART = ("shared/testing", "shared/client", "infra/tests")

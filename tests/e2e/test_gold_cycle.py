@@ -25,7 +25,9 @@ from shared.training import Clip, LoraConfig, ObjectRef, SetRole, TrainingConfig
 from tests.gold_server import MODEL, Asked, GoldServer, small_trust, status
 from trainer.attempt.run import Dependencies, run
 from trainer.gold.transcribers import open_transcriber
+from trainer.shell.attempt import Attempt
 from trainer.shell.carry import Ending
+from trainer.shell.progress import TRAIN_LOG, Progress
 from trainer.testing import Outbox, store_cycle, store_model, stored_clip, wav_bytes
 
 pytestmark = pytest.mark.torch
@@ -74,15 +76,13 @@ class GoldCycle:
         work_dir = self.folder / f"life-{self.lives}"
         work_dir.mkdir()
         deps = Dependencies(
-            store=self.store,
-            publisher=self.outbox,
-            clock=FakeClock(),
             work_dir=work_dir,
             audio=lambda prefixes: AudioSource(lambda _uri: self.store, prefixes),
             device=torch.device("cpu"),
             open_transcriber=lambda config: open_transcriber(config, {"RETUNE_LLM_API_KEY": "sk-test"}),
         )
-        return run("gs://retune/cycles/000001/spec.json", attempt, deps)
+        clock = FakeClock()
+        return run(Attempt(self.store, self.outbox, clock, 1, attempt, Progress(work_dir / TRAIN_LOG, clock)), deps)
 
     def records(self) -> dict[str, GoldRecord]:
         rows = parse_lines(GoldRecord, self.store.get(keys.gold(1)).data, what="gold")

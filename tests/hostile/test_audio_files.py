@@ -19,7 +19,8 @@ import soundfile
 from shared.training import SetAside
 from trainer.clips.audio import JUDGED, decode_audio, read_waveform
 from trainer.clips.fetch import ClipRefused
-from trainer.finetune.audio import MAX_RATE_HZ, decode_any, load_audio
+from trainer.clips.flac import MAX_RATE_HZ
+from trainer.finetune.audio import decode_any, load_audio
 from trainer.finetune.folder import FolderClip
 from trainer.testing import RATE_HZ
 

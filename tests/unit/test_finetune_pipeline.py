@@ -20,13 +20,13 @@ from transformers import Wav2Vec2ForCTC
 from shared.errors import Retryable
 from shared.gold import GoldConfig, GoldRecord
 from shared.testing.clock import FakeClock
-from shared.training import LambdaTrial, TrainingConfig
+from shared.training import EpochFigures, LambdaTrial, TrainingConfig
 from tests.gold_server import MODEL, GoldServer, small_trust
 from trainer.finetune.gold import LlmGold, kept_answers
 from trainer.finetune.measure import GoldPort, HeardClip
 from trainer.finetune.options import Options
 from trainer.finetune.pipeline import DONE, PREEMPTED, REFUSED, USAGE, Ports, run_finetune
-from trainer.finetune.report import EpochPoint, FinetuneReport, TrainingSummary
+from trainer.finetune.report import FinetuneReport, TrainingSummary
 from trainer.finetune.training import TrainingJob, bearable_rise, cautious, fine_tune
 from trainer.network.model import Samples, load_model
 from trainer.recogniser import Recogniser
@@ -82,7 +82,7 @@ class CopyingTrainer:
             raise self.fail_with
         shutil.copytree(job.output.base, job.output.model, dirs_exist_ok=True)
         trials = (LambdaTrial(scale=0.0, dev_errors_wer=1.0, dev_replay_wer=None),)
-        epochs = (EpochPoint(epoch=1, loss=1.0),)
+        epochs = (EpochFigures(epoch=1, loss=1.0),)
         return TrainingSummary(config=job.config, scale=1.0, scale_reason="as told", trials=trials, epochs=epochs, figures={"steps": 1})
 
 

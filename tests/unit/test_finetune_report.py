@@ -10,14 +10,13 @@ from rich.console import Console
 
 from shared.manifest import FileDigest
 from shared.rates import Interval
-from shared.training import LambdaTrial, SetAside, TrainingConfig
+from shared.training import EpochFigures, LambdaTrial, SetAside, TrainingConfig
 from tests.html_check import Page
 from trainer.finetune.decisions import DecidedClip, RunDecisions, Unreferenced
 from trainer.finetune.numbers import Rate
 from trainer.finetune.render import charts, points_with_interval, rate_with_interval, render_html, render_table
 from trainer.finetune.report import (
     Ending,
-    EpochPoint,
     FinetuneReport,
     NamedDigest,
     Surroundings,
@@ -36,8 +35,8 @@ AROUND = Surroundings(
     run_s=61.4,
 )
 EPOCHS = (
-    EpochPoint(epoch=1, loss=2.0, dev_errors_wer=0.6, dev_replay_wer=0.0),
-    EpochPoint(epoch=2, loss=1.0, dev_errors_wer=0.4, dev_replay_wer=0.05),
+    EpochFigures(epoch=1, loss=2.0, dev_errors_wer=0.6, dev_replay_wer=0.0),
+    EpochFigures(epoch=2, loss=1.0, dev_errors_wer=0.4, dev_replay_wer=0.05),
 )
 
 
@@ -219,7 +218,7 @@ def test_the_curve_reaches_from_the_highest_to_the_lowest_value() -> None:
 
 def test_a_curve_may_be_of_one_epoch_or_of_none_or_without_dev() -> None:
     assert charts([]) == []
-    (only,) = charts([EpochPoint(epoch=1, loss=0.0)])
+    (only,) = charts([EpochFigures(epoch=1, loss=0.0)])
     assert only.epochs == (("1", 46.0),)
     assert "Training loss" in render_html(report()).replace("\n", " ")
 

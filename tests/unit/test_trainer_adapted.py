@@ -22,7 +22,8 @@ from trainer.learning.loss import ctc_loss
 from trainer.learning.settings import resolve
 from trainer.learning.train import TrainingRun, train
 from trainer.network.batching import pad_features
-from trainer.network.forward import convolve, encode
+from trainer.network.features import Frontend
+from trainer.network.forward import convolve
 from trainer.network.model import AcousticModel, load_model
 from trainer.shell.failures import RunFailed
 from trainer.shell.progress import Progress
@@ -53,7 +54,7 @@ def trained(base_folder: Path, folder: Path, config: TrainingConfig = CONFIG) ->
 
 def logits(model: AcousticModel) -> torch.Tensor:
     with torch.inference_mode():
-        return encode(model.network, *pad_features(convolve(model, [tones(text) for text in TEXTS])))
+        return Frontend(model).above(*pad_features(convolve(model, [tones(text) for text in TEXTS])))
 
 
 def fresh(base_folder: Path, **changes: Any) -> tuple[AcousticModel, Adapted]:
@@ -64,7 +65,7 @@ def fresh(base_folder: Path, **changes: Any) -> tuple[AcousticModel, Adapted]:
 def backward(model: AcousticModel) -> None:
     features, lengths = pad_features(convolve(model, [tones(text) for text in TEXTS]))
     labels = [model.vocabulary.encode(text) for text in TEXTS]
-    ctc_loss(encode(model.network, features, lengths), lengths, labels, model.vocabulary.blank).sum().backward()
+    ctc_loss(Frontend(model).above(features, lengths), lengths, labels, model.vocabulary.blank).sum().backward()
 
 
 def layers_with_gradient(adapted: LoraAdapted) -> set[str]:

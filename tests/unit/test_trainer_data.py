@@ -12,10 +12,11 @@ import soundfile
 import torch
 
 from shared.audio_source import AudioSource
+from shared.documents import sha256_hex
 from shared.errors import Retryable
 from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, SetAside, SetRole, TrainingConfig
-from trainer.clips.load import ClipLoader, UsableClip
+from trainer.clips.load import ClipLoader, UnlabelledOnDisk, UsableClip
 from trainer.network.model import AcousticModel, load_model
 from trainer.testing import AUDIO_STORE, RATE_HZ, stored_clip, tones, wav_bytes, write_tiny_model
 
@@ -39,6 +40,7 @@ class Bench:
 
     def outcome(self, clip: Clip, role: SetRole = "train_errors") -> UsableClip | SetAside:
         (only,) = self.loader.load([clip], "a-set", role)
+        assert not isinstance(only, UnlabelledOnDisk)
         return only
 
     def reason(self, audio: bytes, reference: str = "hello", role: SetRole = "train_errors") -> str:
@@ -59,18 +61,31 @@ def test_a_good_clip_keeps_its_samples_and_labels(bench: Bench, model: AcousticM
     np.testing.assert_allclose(outcome.waveform(), GOOD, atol=1e-4)
 
 
-def test_a_clip_that_a_pipe_wrote_lies_on_disk_with_its_length(bench: Bench) -> None:
+def piped() -> bytes:
+    """Return the good clip as FLAC whose header does not tell its length."""
     buffer = BytesIO()
     soundfile.write(buffer, GOOD, RATE_HZ, format="FLAC", subtype="PCM_16")
     data = bytearray(buffer.getvalue())
     data[18:26] = (int.from_bytes(data[18:26], "big") >> 36 << 36).to_bytes(8, "big")
-    outcome = bench.outcome(stored_clip(bench.store, "clip", "hello", audio=bytes(data)))
+    return bytes(data)
+
+
+def test_a_clip_that_a_pipe_wrote_lies_on_disk_with_its_length(bench: Bench) -> None:
+    data = piped()
+    outcome = bench.outcome(stored_clip(bench.store, "clip", "hello", audio=data))
     assert isinstance(outcome, UsableClip)
     assert outcome.samples == GOOD.size
     assert soundfile.info(outcome.path).frames == GOOD.size
-    again = bench.outcome(stored_clip(bench.store, "clip", "hello", audio=bytes(data)))
+    again = bench.outcome(stored_clip(bench.store, "clip", "hello", audio=data))
     assert isinstance(again, UsableClip)
     np.testing.assert_allclose(again.waveform(), GOOD, atol=1e-4)
+
+
+@pytest.mark.parametrize("audio", [wav_bytes(GOOD), piped()], ids=["wav", "piped flac"])
+def test_a_file_bears_the_digest_of_its_own_bytes_by_which_gold_is_asked_for(bench: Bench, audio: bytes) -> None:
+    outcome = bench.outcome(stored_clip(bench.store, "clip", "hello", audio=audio))
+    assert isinstance(outcome, UsableClip)
+    assert outcome.path.name == sha256_hex(outcome.path.read_bytes())
 
 
 def test_a_number_is_written_out_where_the_language_is_known_and_refused_where_it_is_not(

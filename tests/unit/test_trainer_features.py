@@ -14,7 +14,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCT
 
 from trainer.network.batching import pad_features
 from trainer.network.features import FeatureCache, Frontend
-from trainer.network.forward import _convolve, bf16_positions_are_wrong, convolve, encode, hold_in_bf16, positions
+from trainer.network.forward import _convolve, bf16_positions_are_wrong, convolve, hold_in_bf16, positions
 from trainer.network.model import AcousticModel, Samples, load_model
 from trainer.recogniser import Recogniser
 from trainer.testing import tones, write_tiny_model
@@ -50,7 +50,7 @@ def test_our_forward_equals_that_of_transformers(folder: Path, model: AcousticMo
         inputs = extractor(clip, sampling_rate=16_000, return_tensors="pt")
         with torch.inference_mode():
             expected = network(inputs.input_values).logits
-            found = encode(model.network, *pad_features(convolve(model, [clip])))
+            found = Frontend(model).above(*pad_features(convolve(model, [clip])))
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
@@ -88,7 +88,7 @@ def test_a_kept_clip_is_decoded_once_and_an_altered_one_is_not_kept(model: Acous
 
 def test_what_follows_the_cut_gives_the_same_logits_wherever_it_is(model: AcousticModel) -> None:
     with torch.inference_mode():
-        expected = encode(model.network, *pad_features(convolve(model, CLIPS)))
+        expected = Frontend(model).above(*pad_features(convolve(model, CLIPS)))
         for layer in (0, 1, 2):
             frontend = Frontend(model, layer)
             values, lengths = pad_features(frontend.below(CLIPS))
@@ -145,9 +145,9 @@ def test_position_embeddings_of_few_channels_a_group_are_never_rounded_to_bf16(m
 def test_logits_in_a_batch_are_those_of_the_clip_alone(model: AcousticModel) -> None:
     features = convolve(model, CLIPS)
     with torch.inference_mode():
-        together = encode(model.network, *pad_features(features))
+        together = Frontend(model).above(*pad_features(features))
         for row, clip in enumerate(features):
-            alone = encode(model.network, *pad_features([clip]))
+            alone = Frontend(model).above(*pad_features([clip]))
             torch.testing.assert_close(together[row, : len(clip)], alone[0], atol=1e-4, rtol=0)
 
 

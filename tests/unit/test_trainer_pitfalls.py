@@ -53,7 +53,8 @@ from trainer.learning.loss import ctc_loss
 from trainer.learning.settings import resolve
 from trainer.learning.train import TrainingRun, train
 from trainer.network.batching import pad_features
-from trainer.network.forward import convolve, encode
+from trainer.network.features import Frontend
+from trainer.network.forward import convolve
 from trainer.network.model import AcousticModel, Samples, load_model
 from trainer.shell.progress import Progress
 from trainer.testing import RATE_HZ, VOCABULARY, stored_clip, tones, usable_clips, wav_bytes, write_tiny_model
@@ -114,7 +115,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 def logits_of(model: AcousticModel, clips: list[Samples]) -> tuple[torch.Tensor, torch.Tensor]:
     values, lengths = pad_features(convolve(model, clips))
     with torch.inference_mode():
-        return encode(model.network, values, lengths), lengths
+        return Frontend(model).above(values, lengths), lengths
 
 
 def edit(path: Path, **changes: object) -> None:

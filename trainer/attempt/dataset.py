@@ -1,18 +1,17 @@
 """All sets of a run, loaded and checked."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from shared.objectstore import ObjectStore
-from shared.training import HEARD_ROLES, TRAINING_ROLES, AnyClip, Clip, SetAside, SetRole, TrainingSpec, UnlabelledClip
-from trainer.attempt.spec import load_clips, load_unlabelled_clips
+from shared.training import HEARD_ROLES, TRAINING_ROLES, SetAside, SetRole, TrainingSpec
+from trainer.attempt.spec import load_clips
+from trainer.clips.fetch import ClipRow
 from trainer.clips.load import ClipLoader, UnlabelledOnDisk, UsableClip
 from trainer.shell.failures import RunFailed
 from trainer.shell.progress import Progress
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -49,55 +48,45 @@ def load_dataset(spec: TrainingSpec, store: ObjectStore, loader: ClipLoader, pro
     Raises:
         RunFailed: (bad_dataset) a set is not what the spec promised, or a clip that judges is also trained on.
     """
-    sets = [(clip_set, load_clips(store, clip_set)) for clip_set in spec.sets if clip_set.role != "train_unlabelled"]
-    unlabelled = [(clip_set, load_unlabelled_clips(store, clip_set)) for clip_set in spec.sets if clip_set.role == "train_unlabelled"]
-    by_role: dict[SetRole, list[Clip | UnlabelledClip]] = {}
-    for clip_set, clips in sets:
+    rows = [(clip_set, load_clips(store, clip_set)) for clip_set in spec.sets]
+    by_role: dict[SetRole, list[ClipRow]] = {}
+    for clip_set, clips in rows:
         by_role.setdefault(clip_set.role, []).extend(clips)
-    for clip_set, wanted in unlabelled:
-        by_role.setdefault(clip_set.role, []).extend(wanted)
     if both := leaked(by_role):
         raise RunFailed("bad_dataset", f"expected no clip both to train and to judge, found {len(both)}: {', '.join(both[:3])}")
 
     usable: dict[SetRole, list[UsableClip]] = {role: [] for role in TRAINING_ROLES}
     heard: dict[str, list[UsableClip]] = {}
-    without_text: list[UnlabelledOnDisk] = []
+    unlabelled: list[UnlabelledOnDisk] = []
     set_aside: list[SetAside] = []
-    for clip_set, clips in sets:
+    for clip_set, clips in rows:
         listens = clip_set.role in HEARD_ROLES
         kept, repeated = (clips, []) if listens else drop_repeated(clips, clip_set.name)
         set_aside += repeated
-        target = heard.setdefault(clip_set.name, []) if listens else usable[clip_set.role]
+        target = heard.setdefault(clip_set.name, []) if listens else usable.get(clip_set.role, [])
         loaded = loader.load(kept, clip_set.name, clip_set.role)
-        _sort(progress.track(loaded, f"fetching {clip_set.name}", len(kept)), target, set_aside)
-    for clip_set, wanted in unlabelled:
-        kept_unlabelled, repeated = drop_repeated(wanted, clip_set.name)
-        set_aside += repeated
-        found = loader.load_unlabelled(kept_unlabelled, clip_set.name)
-        _sort(progress.track(found, f"fetching {clip_set.name}", len(kept_unlabelled)), without_text, set_aside)
-    return Dataset(usable, heard, tuple(set_aside), without_text)
+        for outcome in progress.track(loaded, f"fetching {clip_set.name}", len(kept)):
+            if isinstance(outcome, SetAside):
+                set_aside.append(outcome)
+            elif isinstance(outcome, UnlabelledOnDisk):
+                unlabelled.append(outcome)
+            else:
+                target.append(outcome)
+    return Dataset(usable, heard, tuple(set_aside), unlabelled)
 
 
-def drop_repeated(clips: Sequence[AnyClip], set_name: str) -> tuple[list[AnyClip], list[SetAside]]:
+def drop_repeated(clips: Sequence[ClipRow], set_name: str) -> tuple[list[ClipRow], list[SetAside]]:
     """Keep the first clip of each utterance: a repeated one would weigh twice in training."""
-    first: dict[str, AnyClip] = {}
+    first: dict[str, ClipRow] = {}
     repeated = [clip for clip in clips if first.setdefault(clip.utterance_id, clip) is not clip]
     aside = [SetAside(utterance_id=clip.utterance_id, set_name=set_name, reason="duplicate") for clip in repeated]
     return list(first.values()), aside
 
 
-def leaked(by_role: Mapping[SetRole, Sequence[Clip | UnlabelledClip]]) -> list[str]:
+def leaked(by_role: Mapping[SetRole, Sequence[ClipRow]]) -> list[str]:
     """Return the utterances that are trained or tuned on and also judge: there must be none."""
     judging = {clip.utterance_id for clip in by_role.get("judge", ())}
     return sorted({clip.utterance_id for role, clips in by_role.items() if role not in HEARD_ROLES for clip in clips} & judging)
-
-
-def _sort(outcomes: Iterable[Item | SetAside], usable: list[Item], set_aside: list[SetAside]) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, SetAside):
-            set_aside.append(outcome)
-        else:
-            usable.append(outcome)
 
 
 def check_trainable(dataset: Dataset) -> None:

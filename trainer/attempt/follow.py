@@ -44,7 +44,14 @@ class Followers:
     waiting: bool = True
 
     def hand_over(self, base_folder: Path, base_digest: str, config: TrainingConfig, sets: TrainingSets) -> None:
-        """Give them the training that rank 0 is about to begin."""
+        """Give them the training that rank 0 is about to begin.
+
+        Args:
+            base_folder: holds the base model, on the disk that they share.
+            base_digest: of its weights.
+            config: as the spec has it.
+            sets: their audio lies on that disk, too.
+        """
         self.waiting = False
         if self.group.size == 1:
             return

@@ -19,22 +19,18 @@ from typing import Any
 import torch
 
 from shared import keys
-from shared.bus import Publisher
 from shared.cas import find
-from shared.clock import Clock
 from shared.documents import Frozen, parse_document, sha256_hex
 from shared.errors import CorruptObject, InvalidMessage
 from shared.gold import GoldConfig
-from shared.machine import Machine
 from shared.manifest import ModelManifest
-from shared.objectstore import ObjectStore, StoredObject
-from shared.tracing import OFF, Traces
+from shared.objectstore import StoredObject
 from shared.training import LambdaTrial, ObjectRef, TrainingConfig, TrainingResult, TrainingSpec
 from trainer.attempt.dataset import Dataset, check_trainable, load_dataset
 from trainer.attempt.follow import Followers
 from trainer.attempt.labelling import Labelling
 from trainer.attempt.smoke import check_same_transcripts, transcribe_in_fresh_process
-from trainer.attempt.spec import LoadedSpec, fetch_model, load_spec, parse_spec_uri
+from trainer.attempt.spec import LoadedSpec, fetch_model, load_spec
 from trainer.attempt.store import store_evaluation, store_model, store_result
 from trainer.clips.fetch import AudioFetcher
 from trainer.clips.load import ClipLoader, UsableClip
@@ -52,41 +48,29 @@ from trainer.recogniser import Recogniser
 from trainer.shell.attempt import Attempt
 from trainer.shell.carry import Ending, carry
 from trainer.shell.failures import RunFailed
-from trainer.shell.preemption import Preemption
-from trainer.shell.progress import Progress
 
 SMOKE_CLIPS = 4
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """Everything outside that a run touches.
+    """What the work takes, beside what its shell does.
 
     Attributes:
-        work_dir: an empty local folder for the base model, audio, export and train log.
+        work_dir: an empty local folder for the base model, audio and export.
         audio: makes the source of clips from the spec's allowed prefixes.
         smoke_test: transcribes audio files with a model folder, elsewhere.
-        heartbeat_s: seconds between two signs of life.
         followers: processes that train along, if torchrun started several.
         open_transcriber: from a gold config to whom it names.
-        machine: that the run is on, for its price; None = nobody said.
-        traces: where spans go.
         hear_base: transcribes an audio file as production does now; None = the base model does, as it would be served.
     """
 
-    store: ObjectStore
-    publisher: Publisher
-    clock: Clock
     work_dir: Path
     audio: Callable[[tuple[str, ...]], AudioFetcher]
     smoke_test: Callable[[Path, Sequence[Path]], list[str]] = transcribe_in_fresh_process
     device: torch.device = field(default_factory=default_device)
-    heartbeat_s: float = 20.0
-    preemption: Preemption = field(default_factory=Preemption)
     followers: Followers = field(default_factory=Followers)
     open_transcriber: Callable[[GoldConfig], GoldTranscriber] = lambda config: open_transcriber(config, os.environ)
-    machine: Machine | None = None
-    traces: Traces = OFF
     hear_base: Callable[[Path], str] | None = None
 
     @property
@@ -114,30 +98,12 @@ class TrainingOutcome(Frozen):
     figures: dict[str, Any]
 
 
-def run(spec_uri: str, number: int, deps: Dependencies) -> Ending:
+def run(attempt: Attempt, deps: Dependencies) -> Ending:
     """Carry out one attempt; its events are published, its end is returned.
 
-    Args:
-        spec_uri: `gs://bucket/cycles/000012/spec.json`; its store is `deps.store`.
-        number: of the attempt that was started.
-        deps: everything outside.
-
     Raises:
-        InvalidMessage: `spec_uri` is not the address of a spec.
         Retryable: a failure could not be published; the stale heartbeat will tell.
     """
-    attempt = Attempt(
-        store=deps.store,
-        publisher=deps.publisher,
-        clock=deps.clock,
-        cycle=parse_spec_uri(spec_uri).cycle,
-        number=number,
-        progress=Progress(deps.work_dir / "train-log.jsonl", deps.clock),
-        heartbeat_s=deps.heartbeat_s,
-        preemption=deps.preemption,
-        machine=deps.machine,
-        traces=deps.traces,
-    )
     return carry(attempt, lambda: carry_out(attempt, deps))
 
 
@@ -176,8 +142,7 @@ def carry_out(attempt: Attempt, deps: Dependencies) -> TrainingResult:
         trials=outcome.trials,
         train={**outcome.figures, "scale_reason": outcome.scale_reason},
         hear_base=deps.hear_base,
-        # A model whose smoke test failed is never stored, and what an earlier attempt stored had passed its own.
-        serving=serving_figures(evaluated.values(), smoke_test_passed=True),
+        serving=serving_figures(evaluated.values()),
     )
 
 

@@ -55,15 +55,14 @@ def check_same_transcripts(expected: Sequence[str], found: Sequence[str]) -> Non
 
 def main(arguments: Sequence[str]) -> None:
     """Print the transcripts of the named files."""
-    import soundfile
-
+    from trainer.clips.audio import read_waveform
     from trainer.process import hush_transformers
     from trainer.recogniser import Recogniser
 
     folder, *clips = arguments
     hush_transformers()
     recogniser = Recogniser.load(folder)
-    print(json.dumps(recogniser.transcribe([soundfile.read(clip, dtype="float32")[0] for clip in clips])))
+    print(json.dumps(recogniser.transcribe([read_waveform(Path(clip)) for clip in clips])))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a run is given: spec, clips and base model, each verified against its digest before anything is made of it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from shared.errors import CorruptObject, InvalidMessage, NotFound
 from shared.events import FailureReason
 from shared.manifest import ModelManifest, digest_file, unsafe_files
 from shared.objectstore import ObjectStore
-from shared.training import AnyClip, Clip, ClipSet, ObjectRef, TrainingSpec, UnlabelledClip
+from shared.training import Clip, ClipSet, ObjectRef, TrainingSpec, UnlabelledClip
+from trainer.clips.fetch import ClipRow
 from trainer.shell.failures import RunFailed
 
 _SPEC_URI = re.compile(r"(?P<store>.+)/(?P<key>cycles/[0-9]{6}/spec\.json)")
@@ -65,22 +67,14 @@ def load_spec(store: ObjectStore, cycle: int) -> LoadedSpec:
     return LoadedSpec(spec, sha256_hex(data))
 
 
-def load_clips(store: ObjectStore, clip_set: ClipSet) -> list[Clip]:
+def load_clips(store: ObjectStore, clip_set: ClipSet) -> Sequence[ClipRow]:
     """Read the clips of one set.
 
     Raises:
         RunFailed: (bad_dataset) missing, malformed, or not what the spec promised.
     """
-    return _load_rows(Clip, store, clip_set)
-
-
-def load_unlabelled_clips(store: ObjectStore, clip_set: ClipSet) -> list[UnlabelledClip]:
-    """Read the clips of a set that has no texts; see `load_clips`."""
-    return _load_rows(UnlabelledClip, store, clip_set)
-
-
-def _load_rows(kind: type[AnyClip], store: ObjectStore, clip_set: ClipSet) -> list[AnyClip]:
     data = _verified(store, clip_set.ref, "bad_dataset")
+    kind: type[ClipRow] = UnlabelledClip if clip_set.role == "train_unlabelled" else Clip
     try:
         clips = parse_lines(kind, data, what=clip_set.ref.key)
     except CorruptObject as error:

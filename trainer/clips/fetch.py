@@ -4,7 +4,10 @@ from typing import Protocol
 
 from shared.audio_source import AudioPin
 from shared.errors import CorruptObject, InvalidMessage, NotFound
-from shared.training import SetAside, SetAsideReason
+from shared.training import Clip, SetAside, SetAsideReason, UnlabelledClip
+
+ClipRow = Clip | UnlabelledClip
+"""What a set of a cycle holds."""
 
 
 class AudioFetcher(Protocol):
@@ -21,7 +24,7 @@ class AudioFetcher(Protocol):
         ...
 
 
-class ClipRefused(Exception):  # noqa: N818 - says the fact, as the taxonomy does
+class ClipRefused(Exception):
     """One clip cannot be used."""
 
     def __init__(self, reason: SetAsideReason, detail: str) -> None:

@@ -1,21 +1,20 @@
 """A cycle's clips: their audio fetched and checked, their references made into labels; what cannot be used is set aside with a reason."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
 from shared.audio_source import AudioPin
 from shared.normalisation import normalise
-from shared.training import HEARD_ROLES, AnyClip, Clip, SetAside, SetRole, TrainingConfig, UnlabelledClip
+from shared.training import HEARD_ROLES, Clip, SetAside, SetRole, TrainingConfig, UnlabelledClip
 from shared.whole_file import put_whole
 from trainer.clips.audio import JUDGED, Bounds, check_sound, decode_audio, read_waveform, training_bounds
-from trainer.clips.fetch import AudioFetcher, ClipRefused, fetch_audio
+from trainer.clips.fetch import AudioFetcher, ClipRefused, ClipRow, fetch_audio
 from trainer.clips.flac import with_length
 from trainer.clips.verbalise import Unreadable, as_spoken
 from trainer.network.align import LogProbs
@@ -23,8 +22,6 @@ from trainer.network.batching import pad_features
 from trainer.network.decode import Unspellable, ctc_frames_needed
 from trainer.network.features import Frontend
 from trainer.network.model import AcousticModel, Samples
-
-Loaded = TypeVar("Loaded")
 
 DOWNLOADS = 16
 
@@ -86,7 +83,14 @@ def check_labels(clip: Clip, samples: int, model: AcousticModel, config: Trainin
 
 
 class ClipLoader:
-    """Fetches clips into a folder, many at a time, and checks each."""
+    """Fetches clips into a folder, many at a time, and checks each.
+
+    Args:
+        audio: where the pinned bytes come from.
+        model: that is to hear them: its rate and vocabulary count, and it chooses among the readings of a number.
+        config: how long a clip may be, and how many characters a second.
+        folder: made if need be.
+    """
 
     def __init__(self, audio: AudioFetcher, model: AcousticModel, config: TrainingConfig, folder: Path) -> None:
         self._audio = audio
@@ -98,31 +102,25 @@ class ClipLoader:
         self._kept: dict[AudioPin, Path] = {}  # a clip may be in several sets: its audio is fetched once
         folder.mkdir(parents=True, exist_ok=True)
 
-    def load(self, clips: Sequence[Clip], set_name: str, role: SetRole) -> Iterator[UsableClip | SetAside]:
+    def load(self, clips: Sequence[ClipRow], set_name: str, role: SetRole) -> Iterator[UsableClip | UnlabelledOnDisk | SetAside]:
         """Yield for each clip, in order, what became of it.
 
         Raises:
             Retryable: a store could not be reached.
         """
-        return self._load_each(clips, set_name, lambda clip: self._load_one(clip, role))
 
-    def load_unlabelled(self, clips: Sequence[UnlabelledClip], set_name: str) -> Iterator[UnlabelledOnDisk | SetAside]:
-        """Yield for each clip without a text, in order, what became of it; see `load`."""
-        return self._load_each(
-            clips, set_name, lambda clip: UnlabelledOnDisk(clip, set_name, *self._load_audio(clip.audio, self._bounds, spoken=True))
-        )
-
-    def _load_each(self, clips: Sequence[AnyClip], set_name: str, load: Callable[[AnyClip], Loaded]) -> Iterator[Loaded | SetAside]:
-        def load_or_set_aside(clip: AnyClip) -> Loaded | SetAside:
+        def load_or_set_aside(clip: ClipRow) -> UsableClip | UnlabelledOnDisk | SetAside:
             try:
-                return load(clip)
+                if isinstance(clip, UnlabelledClip):
+                    return UnlabelledOnDisk(clip, set_name, *self._load_audio(clip.audio, self._bounds, spoken=True))
+                return self._load_labelled(clip, role)
             except ClipRefused as refusal:
                 return refusal.set_aside(clip.utterance_id, set_name)
 
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             yield from pool.map(load_or_set_aside, clips)
 
-    def _load_one(self, clip: Clip, role: SetRole) -> UsableClip:
+    def _load_labelled(self, clip: Clip, role: SetRole) -> UsableClip:
         bounds = JUDGED if role == "judge" else self._bounds  # what no model may learn from need not be heard again either
         path, samples = self._load_audio(clip.audio, bounds, spoken=bool(normalise(clip.reference)))
         if role in HEARD_ROLES:
@@ -156,7 +154,8 @@ class ClipLoader:
         return log_probs
 
     def _keep(self, data: bytes) -> Path:
+        data = with_length(data)  # for readers that only know files with a length
         path = self._folder / sha256(data).hexdigest()
         if not path.exists():
-            put_whole(path, with_length(data))  # for readers that only know files with a length
+            put_whole(path, data)
         return path

@@ -20,7 +20,7 @@ MAX_READINGS = 16
 YEARS = range(1100, 2100)
 
 
-class Unreadable(ValueError):  # noqa: N818 - says the fact, as the taxonomy does
+class Unreadable(ValueError):
     """Nobody can tell how a token was spoken."""
 
     def __init__(self, token: str, expected: str) -> None:

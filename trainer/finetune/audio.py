@@ -18,16 +18,15 @@ from shared.audio_source import AudioPin
 from shared.objectstore import crc32c_base64
 from shared.training import Clip, ClipProvenance, SetAside, Stratum
 from shared.whole_file import put_whole
-from trainer.clips import flac
 from trainer.clips.audio import JUDGED, check_finite, check_length, check_sound, open_audio, read_waveform
 from trainer.clips.fetch import ClipRefused
+from trainer.clips.flac import MAX_RATE_HZ
 from trainer.clips.load import UsableClip
 from trainer.finetune.folder import FolderClip
 from trainer.network.model import Samples
 
 MIN_RATE_HZ = 100
 """Two samples for each frame of 20 ms: with fewer, a frame would be made of nothing but interpolation."""
-MAX_RATE_HZ = flac.MAX_RATE_HZ
 MAX_FILE_BYTES = 1 << 30
 """Ten minutes of 192 kHz, 24 bits and two channels have 0.7 GB."""
 BLOCK_VALUES = 1 << 20

@@ -32,7 +32,7 @@ SHOWN = 3
 """Of a list of names in a message."""
 
 
-class BadFolder(RetuneError):  # noqa: N818 - the taxonomy's names say the fact
+class BadFolder(RetuneError):
     """The folder cannot be used as it is; the text says what to mend, one problem a line."""
 
 

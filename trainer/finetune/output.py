@@ -1,7 +1,6 @@
 """The folder of one run: what lies where in it, and whether a run may begin or go on there."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -10,93 +9,44 @@ from shared.documents import document_bytes, parse_document
 from shared.errors import CorruptObject
 from shared.whole_file import put_whole
 from trainer.finetune.options import Options, UsageError, flag_of
+from trainer.shell.progress import TRAIN_LOG
 
 MAY_CHANGE = frozenset({"audio_dir", "output_dir", "resume", "max_hours"})
 """The folder's content is compared by its digest, wherever it lies; more time changes nothing that was decided."""
 
 
-@dataclass(frozen=True)
 class OutputFolder:
     """Where everything is written.
 
-    options.json          the flags, at the very start
-    run.json              what was decided: references and split
-    work/                 base model, converted audio; gone when the run is done
-    checkpoints/          what a resumed training goes on from
-    model/, adapter/      the result
+    Attributes:
+        options: the flags, at the very start.
+        decisions: what was decided: references and split, see `RunDecisions`.
+        work: what is needed on the way only; gone when the run is done.
+        base, audio: in it, the base model, checked and converted, and every clip at the model's rate.
+        checkpoints: what a resumed training goes on from.
+        model, adapter: the result, as `from_pretrained` and PEFT load it.
+        log: see `Progress`.
+        hypotheses, gold, review: see `HypothesisRow`, `shared.gold.GoldRecord` and `shared.gold.ReviewItem`.
+        page: the report for people.
+        report: see `FinetuneReport`; written last.
     """
 
-    root: Path
-
-    @property
-    def options(self) -> Path:
-        """The flags of the run."""
-        return self.root / "options.json"
-
-    @property
-    def decisions(self) -> Path:
-        """See `RunDecisions`."""
-        return self.root / "run.json"
-
-    @property
-    def work(self) -> Path:
-        """What is needed on the way only."""
-        return self.root / "work"
-
-    @property
-    def base(self) -> Path:
-        """The base model, checked and converted."""
-        return self.work / "base"
-
-    @property
-    def audio(self) -> Path:
-        """Every clip at the model's rate."""
-        return self.work / "audio"
-
-    @property
-    def model(self) -> Path:
-        """The fine-tuned model, ready for `from_pretrained`."""
-        return self.root / "model"
-
-    @property
-    def adapter(self) -> Path:
-        """The adapter, as PEFT loads it."""
-        return self.root / "adapter"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The store of checkpoints."""
-        return self.root / "checkpoints"
-
-    @property
-    def log(self) -> Path:
-        """See `Progress`."""
-        return self.root / "train-log.jsonl"
-
-    @property
-    def report(self) -> Path:
-        """See `FinetuneReport`; written last."""
-        return self.root / "report.json"
-
-    @property
-    def page(self) -> Path:
-        """The report for people."""
-        return self.root / "report.html"
-
-    @property
-    def hypotheses(self) -> Path:
-        """See `HypothesisRow`."""
-        return self.root / "hypotheses.jsonl"
-
-    @property
-    def gold(self) -> Path:
-        """See `shared.gold.GoldRecord`."""
-        return self.root / "gold.jsonl"
-
-    @property
-    def review(self) -> Path:
-        """See `shared.gold.ReviewItem`."""
-        return self.root / "review.jsonl"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.options = root / "options.json"
+        self.decisions = root / "run.json"
+        self.work = root / "work"
+        self.base = self.work / "base"
+        self.audio = self.work / "audio"
+        self.checkpoints = root / "checkpoints"
+        self.model = root / "model"
+        self.adapter = root / "adapter"
+        self.log = root / TRAIN_LOG
+        self.hypotheses = root / "hypotheses.jsonl"
+        self.gold = root / "gold.jsonl"
+        self.review = root / "review.jsonl"
+        self.page = root / "report.html"
+        self.report = root / "report.json"
 
 
 def open_output(options: Options) -> OutputFolder:

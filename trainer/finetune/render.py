@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.pages import Filters, render_page
+from shared.training import EpochFigures
 from shared.wording import interval_in_percent, percent, points, range_in_points
 from trainer.finetune.numbers import Rate, SetNumbers
-from trainer.finetune.report import EpochPoint, FinetuneReport
+from trainer.finetune.report import FinetuneReport
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _COLOURS = {"improved": "green", "worse": "red", "mixed": "yellow"}
@@ -65,7 +66,7 @@ class Chart:
     left: float = _LEFT
 
 
-def charts(epochs: Sequence[EpochPoint]) -> list[Chart]:
+def charts(epochs: Sequence[EpochFigures]) -> list[Chart]:
     """Return the training's curves: the loss, and the WER on dev clips, which are there in every epoch or in none."""
     if not epochs:
         return []

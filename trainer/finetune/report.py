@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from shared.documents import Frozen
 from shared.events import Digest, ReferenceProvenance
 from shared.normalisation import BASIC
-from shared.training import LambdaTrial, SetAside, TrainingConfig
+from shared.training import EpochFigures, LambdaTrial, SetAside, TrainingConfig
 from shared.wer import count_word_errors_batch
 from trainer.finetune.decisions import DecidedClip, RunDecisions
 from trainer.finetune.folder import CONDITIONS, Condition
@@ -34,15 +34,6 @@ _HEADLINES: Mapping[Outcome, str] = {
     "too_few_errors": "There are too few errors to learn from",
     "no_trainable_clips": "No clip with an error can be trained on",
 }
-
-
-class EpochPoint(Frozen):
-    """One epoch of the training curve; the rates are of dev: noisy and clean, or of all clips and None where there is one condition."""
-
-    epoch: int
-    loss: float
-    dev_errors_wer: float | None = None
-    dev_replay_wer: float | None = None
 
 
 class PartCount(Frozen):
@@ -72,6 +63,7 @@ class TrainingSummary(Frozen):
     Attributes:
         config: with every choice made.
         scale: of the update that was kept: 0 is the base, 1 all that was learned.
+        epochs: the training curve; the rates are of dev: noisy and clean, or of all clips and None where there is one condition.
         figures: the trainer's own.
     """
 
@@ -79,7 +71,7 @@ class TrainingSummary(Frozen):
     scale: float
     scale_reason: str
     trials: tuple[LambdaTrial, ...]
-    epochs: tuple[EpochPoint, ...]
+    epochs: tuple[EpochFigures, ...]
     figures: dict[str, Any]
 
 

@@ -10,7 +10,7 @@ from shared.normalisation import normalise
 from shared.training import TrainingConfig
 from trainer.clips.sets import TrainingSets
 from trainer.finetune.output import OutputFolder
-from trainer.finetune.report import EpochPoint, TrainingSummary
+from trainer.finetune.report import TrainingSummary
 from trainer.learning.adapted import LoraAdapted
 from trainer.learning.checkpoint import Checkpoints
 from trainer.learning.export import export
@@ -83,14 +83,11 @@ def fine_tune(job: TrainingJob) -> TrainingSummary:
     export(tuned.adapted, choice.scale, output.base, output.model)
     if isinstance(tuned.adapted, LoraAdapted):
         tuned.adapted.save_adapter(output.adapter, choice.scale, job.base_name)
-    epochs = tuple(
-        EpochPoint.model_validate({name: record.get(name) for name in EpochPoint.model_fields}) for record in tuned.figures["epochs"]
-    )
     return TrainingSummary(
         config=tuned.config,
         scale=choice.scale,
         scale_reason=choice.reason,
         trials=tuple(trials),
-        epochs=epochs,
+        epochs=tuned.epochs,
         figures=tuned.figures,
     )

@@ -80,11 +80,11 @@ class GoldAnswers:
     totals: GoldTotals
 
 
-class _Stopped(RetuneError):  # noqa: N818
+class _Stopped(RetuneError):
     """Another clip has ended the run: this one is not asked any more."""
 
 
-class _OverBudget(RetuneError):  # noqa: N818
+class _OverBudget(RetuneError):
     """A request does not fit the budget."""
 
 

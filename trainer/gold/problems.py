@@ -83,7 +83,7 @@ class Problem:
         return self.kind in PASSING and (self.retry_after_s or 0.0) <= MAX_RETRY_AFTER_S
 
 
-class RequestFailed(RetuneError):  # noqa: N818 - the taxonomy's names say the fact, not "Error"
+class RequestFailed(RetuneError):
     """One request has no usable answer; `usage` is what the endpoint says that it used, if it said so."""
 
     def __init__(self, problem: Problem, usage: Usage | None = None) -> None:
@@ -92,7 +92,7 @@ class RequestFailed(RetuneError):  # noqa: N818 - the taxonomy's names say the f
         self.usage = usage
 
 
-class GoldUnavailable(RetuneError):  # noqa: N818
+class GoldUnavailable(RetuneError):
     """The endpoint cannot be asked: the run stops, since no transcript may stand in for gold. A person must look.
 
     Args:

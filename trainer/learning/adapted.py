@@ -6,7 +6,7 @@ adapters that is their own scale, for all weights the straight line between the 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -25,44 +25,17 @@ ALL_LAYERS = rf"wav2vec2\.encoder\.layers\.\d+\.{LINEAR}|wav2vec2\.feature_proje
 Weights = Mapping[str, torch.Tensor]
 
 
-class Adapted(Protocol):
-    """A network in training, or trained."""
-
-    @property
-    def frontend(self) -> Frontend:
-        """Where the network is cut: nothing below has trained weights."""
-        ...
-
-    @property
-    def trained(self) -> dict[str, torch.nn.Parameter]:
-        """The weights that training changes, by name."""
-        ...
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the trained weights, on the CPU."""
-        ...
-
-    def load(self, weights: Weights) -> None:
-        """Take trained weights over, at scale 1."""
-        ...
-
-    def training_mode(self, *, active: bool) -> None:
-        """Switch what is random in training."""
-        ...
-
-    def set_scale(self, scale: float) -> None:
-        """Multiply the whole update by `scale` in [0, 1]: 0 is the base to the last bit, 1 is what was trained."""
-        ...
-
-    def merged(self, base_folder: Path, scale: float) -> Any:
-        """Return a float32 `Wav2Vec2ForCTC` of the base in `base_folder` and this update at `scale`."""
-        ...
-
-
 class LoraAdapted:
-    """A frozen network with adapters; `wrapper` is PEFT's."""
+    """A frozen network with adapters.
+
+    Attributes:
+        wrapper: PEFT's.
+        frontend: where the network is cut: nothing below has trained weights.
+        trained: the weights that training changes, by name.
+    """
 
     def __init__(self, model: AcousticModel, config: TrainingConfig) -> None:
+        assert config.precision != "auto"  # `resolve` has decided
         self._config = config
         torch.manual_seed(config.seed)
         model.network.requires_grad_(requires_grad=False)
@@ -74,7 +47,7 @@ class LoraAdapted:
         cut = None
         if config.lora.top_layers is not None and config.spec_augment is None:
             cut = model.network.config.num_hidden_layers - config.lora.top_layers
-        self.frontend = Frontend(model, cut, _precision(config))
+        self.frontend = Frontend(model, cut, config.precision)
         self.trained = {name: weight for name, weight in self.wrapper.named_parameters() if weight.requires_grad}
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -92,7 +65,7 @@ class LoraAdapted:
             layer.lora_dropout.train(active)
 
     def set_scale(self, scale: float) -> None:
-        """Multiply the whole update by `scale`."""
+        """Multiply the whole update by `scale` in [0, 1]: 0 is the base to the last bit, 1 is what was trained."""
         for layer in _lora_layers(self.wrapper):
             layer.set_scale("default", scale)
 
@@ -126,16 +99,17 @@ class LoraAdapted:
 
 
 class FullAdapted:
-    """A network of which everything but the convolutions is trained."""
+    """A network of which everything but the convolutions is trained; `frontend` and `trained` as in `LoraAdapted`."""
 
     def __init__(self, model: AcousticModel, config: TrainingConfig) -> None:
+        assert config.precision != "auto"
         network = model.network
         network.requires_grad_(requires_grad=True)
         network.freeze_feature_encoder()
         if config.spec_augment is None and hasattr(network.wav2vec2, "masked_spec_embed"):
             network.wav2vec2.masked_spec_embed.requires_grad_(requires_grad=False)  # nothing reads it, nothing could teach it
         network.eval()
-        self.frontend = Frontend(model, None, _precision(config))
+        self.frontend = Frontend(model, None, config.precision)
         self.trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         self._base = self.weights()
         self._tuned: dict[str, torch.Tensor] | None = None
@@ -165,6 +139,10 @@ class FullAdapted:
 
     def _at_1(self) -> dict[str, torch.Tensor]:
         return self.weights() if self._tuned is None else self._tuned
+
+
+Adapted = LoraAdapted | FullAdapted
+"""A network in training, or trained."""
 
 
 def adapt(model: AcousticModel, config: TrainingConfig) -> Adapted:
@@ -203,12 +181,6 @@ def _targets(layers: int, top: int | None) -> str:
         return ALL_LAYERS
     chosen = "|".join(str(number) for number in range(layers - top, layers))
     return rf"wav2vec2\.encoder\.layers\.({chosen})\.{LINEAR}|lm_head"
-
-
-def _precision(config: TrainingConfig) -> Any:
-    if config.precision == "auto":
-        raise RunFailed("internal", "precision: expected a resolved config, found auto")
-    return config.precision
 
 
 def _lora_layers(wrapper: Any) -> list[LoraLayer]:

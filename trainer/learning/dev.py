@@ -8,11 +8,10 @@ import torch
 from shared.documents import Frozen
 from shared.wer import ErrorCounts, count_word_errors_batch, pooled_wer
 from trainer.clips.load import UsableClip
-from trainer.network.batching import plan_batches
 from trainer.network.decode import greedy_transcripts
 from trainer.network.features import FeatureCache, Frontend
 from trainer.network.memory import in_halves
-from trainer.recogniser import BUDGET
+from trainer.recogniser import batches_to_hear
 
 
 class DevSet:
@@ -22,7 +21,7 @@ class DevSet:
         self._frontend = frontend
         self._references = [clip.clip.reference for clip in clips]
         self._cache = FeatureCache(frontend, [clip.waveform for clip in clips])
-        self._batches = plan_batches([frontend.model.frames_of(clip.samples) for clip in clips], BUDGET)
+        self._batches = batches_to_hear(frontend.model, [clip.samples for clip in clips])
 
     def count_errors(self) -> list[ErrorCounts]:
         """Return the word errors of each clip with the network's present weights."""

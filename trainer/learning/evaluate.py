@@ -9,9 +9,8 @@ import torch
 
 from shared.training import EvaluationRow, ServingFigures
 from trainer.clips.load import UsableClip
-from trainer.network.batching import plan_batches
 from trainer.network.prefetch import prefetched
-from trainer.recogniser import BUDGET, Recogniser
+from trainer.recogniser import Recogniser, batches_to_hear
 from trainer.shell.progress import Progress
 
 Given = TypeVar("Given")
@@ -47,7 +46,7 @@ def evaluate(base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip
     """
     shared = same_convolutions(base, candidate)
     heard: list[tuple[str, str]] = [("", "")] * len(clips)
-    batches = plan_batches([base.model.frames_of(clip.samples) for clip in clips], BUDGET)
+    batches = batches_to_hear(base.model, [clip.samples for clip in clips])
     loaded = prefetched(batches, lambda index: clips[index].waveform())
     base_s = candidate_s = 0.0
     for batch, waveforms in progress.track(loaded, f"evaluating {set_name}", len(batches)):
@@ -64,15 +63,15 @@ def evaluate(base: Recogniser, candidate: Recogniser, clips: Sequence[UsableClip
     return Evaluation(rows=rows, audio_s=audio_s, base_s=base_s, candidate_s=candidate_s)
 
 
-def serving_figures(evaluations: Iterable[Evaluation], *, smoke_test_passed: bool) -> ServingFigures:
-    """Return what transcribing cost over all sets."""
+def serving_figures(evaluations: Iterable[Evaluation]) -> ServingFigures:
+    """Return what transcribing cost over all sets, of a model whose smoke test passed: without that none is stored."""
     known = list(evaluations)
     audio_s = sum(each.audio_s for each in known)
     return ServingFigures(
         audio_s=round(audio_s, 3),
         base_rtf=sum(each.base_s for each in known) / audio_s if audio_s else 0.0,
         candidate_rtf=sum(each.candidate_s for each in known) / audio_s if audio_s else 0.0,
-        smoke_test_passed=smoke_test_passed,
+        smoke_test_passed=True,
     )
 
 

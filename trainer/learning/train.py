@@ -23,7 +23,7 @@ from torch.nn.utils import parametrize
 
 from shared.errors import RetuneError
 from shared.log import log
-from shared.training import TrainingConfig
+from shared.training import EpochFigures, TrainingConfig
 from trainer.augment.variation import replay_like_errors
 from trainer.clips.sets import TrainingSets
 from trainer.learning.adapted import Adapted, adapt, check_every_adapter_learns
@@ -83,12 +83,14 @@ class Tuned:
         adapted: at scale 1.
         dev: what the scale is chosen on.
         config: resolved.
+        epochs: what each came to.
         figures: for people.
     """
 
     adapted: Adapted
     dev: DevSets
     config: TrainingConfig
+    epochs: tuple[EpochFigures, ...]
     figures: dict[str, Any]
 
 
@@ -113,7 +115,7 @@ def train(model: AcousticModel, sets: TrainingSets, config: TrainingConfig, run:
         except RunPreempted:
             training.save_last()
             raise
-    return Tuned(training.adapted, training.dev, training.config, training.figures())
+    return Tuned(training.adapted, training.dev, training.config, tuple(training.epoch_figures()), training.figures())
 
 
 class _Training:
@@ -261,7 +263,7 @@ class _Training:
             state.epochs.append(record)
             state.losses, state.epoch_s = [], 0.0
             self._keep_if_best(epoch + 1, wer.deciding)
-        self._run.progress.note_epochs([each.figures for each in state.epochs])
+        self._run.progress.note_epochs(self.epoch_figures())
         self._run.progress.log("epoch", **record.model_dump())
         if wer.empty_share > min(each.dev_empty_share for each in state.epochs) + MORE_SILENCE:
             advice = "a lower learning rate or more replay may help"
@@ -331,7 +333,7 @@ class _Training:
                 # a fused optimizer reads its step counter on the device
                 where = weight.device if self._optimizer.param_groups[0]["fused"] else torch.device("cpu")
                 self._optimizer.state[weight] = {"step": torch.tensor(float(self.state.step), device=where), **restored}
-        self._run.progress.note_epochs([each.figures for each in self.state.epochs])
+        self._run.progress.note_epochs(self.epoch_figures())
         self._run.progress.log("resumed", step=self.state.step, of=self._schedule.steps)
 
     def save_last(self) -> None:
@@ -357,6 +359,10 @@ class _Training:
         except RetuneError as error:
             log(f"the checkpoint after step {state.step} was not stored: {error}", severity="WARNING")
         self._lap()
+
+    def epoch_figures(self) -> list[EpochFigures]:
+        """Return what each epoch came to."""
+        return [each.figures for each in self.state.epochs]
 
     def figures(self) -> dict[str, Any]:
         """Return what people want to know."""

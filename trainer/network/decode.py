@@ -12,7 +12,7 @@ import torch
 from shared.normalisation import normalise, unspeakable
 
 
-class Unspellable(ValueError):  # noqa: N818 - says the fact, as the taxonomy does
+class Unspellable(ValueError):
     """A transcript has characters that the vocabulary cannot spell."""
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 
 from trainer.network.batching import pad_features
-from trainer.network.forward import Mask, add_positions, convolve, encode, head, project, run_layers
-from trainer.network.memory import in_halves
+from trainer.network.forward import Mask, add_positions, convolve, head, project, run_layers
+from trainer.network.memory import free_bytes, in_halves
 from trainer.network.model import AcousticModel, Samples
 from trainer.network.prefetch import prefetched
 
@@ -82,10 +82,10 @@ class Frontend:
         network = self.model.network
         with self.autocast():
             if self.layer is None:
-                return encode(network, hidden, lengths, mask, gradient_checkpointing=gradient_checkpointing)
-            layers = range(self.layer, network.config.num_hidden_layers)
-            top = run_layers(network, hidden, lengths, layers, gradient_checkpointing=gradient_checkpointing)
-            return head(network, top)
+                projected = project(network, hidden)
+                hidden = add_positions(network, projected if mask is None else mask(projected, lengths), lengths)
+            layers = range(self.layer or 0, network.config.num_hidden_layers)
+            return head(network, run_layers(network, hidden, lengths, layers, gradient_checkpointing=gradient_checkpointing))
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,18 @@ class FeatureCache:
 
     A clip that no longer fits is computed again each time, to the same numbers. On a GPU the cache lies in its memory: through the
     host it costs more than it saves (sanchit-gandhi/seq2seq-speech#16).
+
+    Args:
+        frontend: computes them.
+        waveforms: decode the clips: `(samples,)` float32 each.
+        max_bytes: that the kept values may take; None = a share of what is free on the device.
     """
 
     def __init__(self, frontend: Frontend, waveforms: Sequence[Callable[[], Samples]], max_bytes: int | None = None) -> None:
         self.frontend = frontend
         self._waveforms = waveforms
         self._kept: dict[int, torch.Tensor] = {}
-        self._free = _room(frontend.model.device) if max_bytes is None else max_bytes
+        self._free = int(SHARE * free_bytes(frontend.model.device)) if max_bytes is None else max_bytes
 
     @property
     def kept_bytes(self) -> int:
@@ -173,11 +178,3 @@ class FeatureCache:
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
         return sorted(times)[TRIAL_REPEATS // 2]
-
-
-def _room(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * SHARE)
-    import psutil
-
-    return int(psutil.virtual_memory().available * SHARE)

@@ -32,26 +32,30 @@ def check_folder(folder: Path) -> None:
     Raises:
         CorruptObject: the text says which file is wrong.
     """
-    documents = {path.name: _read_json(path) for path in sorted(folder.glob("*.json"))}
-    for name, document in documents.items():
-        if name.endswith(".index.json"):
-            _check_index(f"model {folder.name}: {name}", document)
-    if "config.json" in documents:
-        _check_config(f"model {folder.name}: config.json", documents["config.json"])
+    for path in sorted(folder.glob("*.json")):
+        document = _read_json(path)
+        if path.name.endswith(".index.json"):
+            _check_index(_what(path), document)
+        elif path.name == "config.json":
+            _check_config(_what(path), document)
     for path in sorted(folder.glob("*.safetensors")):
         _check_header(path)
     for path in sorted(folder.glob("*.bin")):
         _check_unpacked(path)
 
 
+def _what(path: Path) -> str:
+    return f"model {path.parent.name}: {path.name}"
+
+
 def _read_json(path: Path) -> Any:
     size = path.stat().st_size
     if size > MAX_JSON_BYTES:
-        raise CorruptObject(f"model {path.parent.name}: {path.name}: expected at most {MAX_JSON_BYTES} bytes, found {size}")
+        raise CorruptObject(f"{_what(path)}: expected at most {MAX_JSON_BYTES} bytes, found {size}")
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise CorruptObject(f"model {path.parent.name}: {path.name}: expected JSON, found {type(error).__name__}: {error}") from error
+        raise CorruptObject(f"{_what(path)}: expected JSON, found {type(error).__name__}: {error}") from error
 
 
 def _check_index(what: str, document: Any) -> None:
@@ -82,9 +86,7 @@ def _check_header(path: Path) -> None:
         start = file.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
     if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
-        raise CorruptObject(
-            f"model {path.parent.name}: {path.name}: expected safetensors, found {size} bytes that announce a header of {length}"
-        )
+        raise CorruptObject(f"{_what(path)}: expected safetensors, found {size} bytes that announce a header of {length}")
 
 
 def _check_unpacked(path: Path) -> None:
@@ -95,6 +97,5 @@ def _check_unpacked(path: Path) -> None:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > path.stat().st_size:
         raise CorruptObject(
-            f"model {path.parent.name}: {path.name}: expected weights that are stored as they are, "
-            f"found {path.stat().st_size} bytes that unpack to {unpacked}"
+            f"{_what(path)}: expected weights that are stored as they are, found {path.stat().st_size} bytes that unpack to {unpacked}"
         )

@@ -136,29 +136,6 @@ def head(network: Any, hidden: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def encode(
-    network: Any, features: torch.Tensor, lengths: torch.Tensor, mask: Mask | None = None, *, gradient_checkpointing: bool = False
-) -> torch.Tensor:
-    """Return the logits that follow from convolution features.
-
-    Args:
-        network: `Wav2Vec2ForCTC`, with or without LoRA inside.
-        features: `(batch, frames, channels)`, zero past the end of a clip.
-        lengths: `(batch,)` true frames, on the host.
-        mask: SpecAugment, in training.
-        gradient_checkpointing: see `run_layers`.
-
-    Returns:
-        `(batch, frames, outputs)`.
-    """
-    hidden = project(network, features)
-    if mask is not None:
-        hidden = mask(hidden, lengths)
-    hidden = add_positions(network, hidden, lengths)
-    layers = range(network.config.num_hidden_layers)
-    return head(network, run_layers(network, hidden, lengths, layers, gradient_checkpointing=gradient_checkpointing))
-
-
 def hold_in_bf16(network: Any) -> None:
     """Keep the frozen matrices in bf16: half the memory, and autocast need not convert them at every step. Norms stay float32."""
     for module in network.modules():

@@ -73,12 +73,19 @@ def saved_bytes(forward: Callable[[], object]) -> int:
     return sum(storages.values())
 
 
+def free_bytes(device: torch.device) -> int:
+    """Return what is free of a GPU's memory, or of the host's."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def frames_that_fit(bytes_used: int, frames: int) -> int:
     """Return how many frames fit into the host's memory, from what `frames` of them kept.
 
     A power of two, so that what else runs on the machine seldom changes it.
     """
-    import psutil
-
-    fitting = CPU_SHARE * float(psutil.virtual_memory().available) / (bytes_used / frames)
+    fitting = CPU_SHARE * free_bytes(torch.device("cpu")) / (bytes_used / frames)
     return 1 << max(0, math.floor(math.log2(max(1.0, fitting))))

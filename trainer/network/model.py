@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -96,17 +97,7 @@ def load_model(folder: Path, device: torch.device | None = None) -> AcousticMode
     if not any(folder.glob("*.safetensors")):
         raise CorruptObject(f"model {folder.name}: expected a *.safetensors file, found {sorted(path.name for path in folder.glob('*'))}")
     check_folder(folder)
-    try:
-        loaded: Any = Wav2Vec2ForCTC.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-        extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
-        tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise CorruptObject(f"model {folder.name}: expected a wav2vec2 CTC model, found {type(error).__name__}: {error}") from error
-    network, report = loaded
+    network, report, extractor, tokenizer = read_pretrained(str(folder), folder.name, local_only=True, use_safetensors=True)
     check_weights(folder.name, report)
     vocabulary = read_vocabulary(tokenizer, network.config)
     network.requires_grad_(requires_grad=False).eval()
@@ -118,6 +109,31 @@ def load_model(folder: Path, device: torch.device | None = None) -> AcousticMode
         do_normalize=bool(extractor.do_normalize),
         has_mask_embedding=settle_mask_embedding(network, report),
     )
+
+
+def read_pretrained(source: str, name: str, *, local_only: bool, **weights: Any) -> tuple[Any, dict[str, Any], Any, Any]:
+    """Return network (float32), loading info, feature extractor and tokenizer as transformers reads them.
+
+    Args:
+        source: a folder, or a name on the hub.
+        name: of the model, for the message.
+        local_only: nothing is fetched.
+        **weights: in which form they may come.
+
+    Raises:
+        CorruptObject: it is no wav2vec2 CTC model.
+    """
+    try:
+        loaded: Any = Wav2Vec2ForCTC.from_pretrained(
+            source, dtype=torch.float32, local_files_only=local_only, output_loading_info=True, **weights
+        )
+        extractor = Wav2Vec2FeatureExtractor.from_pretrained(source, local_files_only=local_only)
+        tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(source, local_files_only=local_only)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, UnpicklingError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise CorruptObject(f"model {name}: expected a wav2vec2 CTC model, found {type(error).__name__}: {error}") from error
+    return (*loaded, extractor, tokenizer)
 
 
 def settle_mask_embedding(network: Any, report: dict[str, Any]) -> bool:

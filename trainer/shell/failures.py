@@ -8,7 +8,7 @@ from shared.events import FailureReason
 MAX_DETAIL_CHARS = 1_500
 
 
-class RunFailed(RetuneError):  # noqa: N818 - the taxonomy's names say the fact, not "Error"
+class RunFailed(RetuneError):
     """This attempt ends without a model; `reason` tells the launcher what a new attempt may mend."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
@@ -17,7 +17,7 @@ class RunFailed(RetuneError):  # noqa: N818 - the taxonomy's names say the fact,
         self.detail = detail
 
 
-class RunStopped(RetuneError):  # noqa: N818
+class RunStopped(RetuneError):
     """The cycle no longer wants this attempt (cancelled, or another one took over): go without a word."""
 
 

@@ -16,6 +16,8 @@ from shared.tracing import Moment
 from shared.training import EpochFigures
 
 Item = TypeVar("Item")
+TRAIN_LOG = "train-log.jsonl"
+"""Name of the train log, in the folder of a run."""
 LOG_FILE_SECONDS = 15.0
 """How often the bar prints a line where stderr is a file."""
 OFTEN = frozenset({"phase", "step"})
