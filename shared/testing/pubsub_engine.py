@@ -191,7 +191,7 @@ class PubSubEngine:
             lease_s = queue.config.ack_deadline_s if lease_s is None else lease_s
             leased = queue.lease(now, limit=limit, lease_s=lease_s, holder=holder, rng=self._rng)
             if leased:
-                self._journal.count(subscription, ((each.message.message_id, each.attempt) for each in leased))
+                self._journal.count(subscription, leased)
             self._journal.commit()
             return leased
 
@@ -199,8 +199,7 @@ class PubSubEngine:
         """Acknowledge leased messages; ids that are unknown or too late do nothing."""
         with self.changed:
             self._settle()
-            acknowledged = self._queue(subscription).ack(ack_ids)
-            self._journal.settle(subscription, (delivery.message.message_id for delivery in acknowledged))
+            self._journal.settle(subscription, self._queue(subscription).ack(ack_ids))
             self._journal.commit()
             self.changed.notify_all()  # a holder at its limit may take more
 
@@ -219,7 +218,7 @@ class PubSubEngine:
             self._settle()
             if subscription in self._queues:
                 released = self._queues[subscription].release(holder.name)
-                self._journal.count(subscription, ((delivery.message.message_id, delivery.attempts) for delivery in released))
+                self._journal.count(subscription, [Leased("", each.message, each.attempts) for each in released])
             self._journal.commit()
             self.changed.notify_all()
 
@@ -328,10 +327,10 @@ class PubSubEngine:
         message = StoredMessage(str(self._next_id), draft.data, dict(draft.attributes), published, draft.ordering_key)
         self._next_id += 1
         self._topics[topic].published.append(message)
-        readers = [queue for queue in self._queues.values() if queue.config.topic == topic]
-        for queue in readers:
-            queue.add(message)
-        self._journal.add(message, (queue.config.name for queue in readers))
+        readers = [name for name, queue in self._queues.items() if queue.config.topic == topic]
+        for name in readers:
+            self._queues[name].add(message)
+        self._journal.add(message, readers)
         return message.message_id
 
     def _next_failure(self) -> bool | None:
@@ -356,7 +355,7 @@ class PubSubEngine:
                 queue.retry(delivery, now)  # as the service: nothing is dropped because a dead-letter topic was deleted
             else:
                 self._store(policy.topic, _dead_letter(queue.config.name, delivery))
-                self._journal.settle(queue.config.name, [delivery.message.message_id])
+                self._journal.settle(queue.config.name, [delivery])
                 self.changed.notify_all()
 
 

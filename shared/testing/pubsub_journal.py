@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.testing.pubsub_queue import StoredMessage, SubscriptionConfig
+from shared.testing.pubsub_queue import Delivery, Leased, StoredMessage, SubscriptionConfig
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Journal:
     def add(self, message: StoredMessage, subscriptions: Iterable[str]) -> None:
         """Keep a message for each of the subscriptions."""
 
-    def count(self, subscription: str, attempts: Iterable[tuple[str, int]]) -> None:
-        """Keep how often messages were delivered: ids with their numbers of attempts."""
+    def count(self, subscription: str, leased: Iterable[Leased]) -> None:
+        """Keep how often messages were delivered."""
 
-    def settle(self, subscription: str, message_ids: Iterable[str]) -> None:
+    def settle(self, subscription: str, deliveries: Iterable[Delivery]) -> None:
         """Forget messages that were acknowledged, or that went to the dead-letter topic."""
 
     def commit(self) -> None:

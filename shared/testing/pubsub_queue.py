@@ -200,9 +200,12 @@ class SubscriptionQueue:
 
     def ack(self, ack_ids: Iterable[str]) -> list[Delivery]:
         """Forget and return the messages leased under `ack_ids`; an id whose lease is over does nothing."""
-        acknowledged = [self._leases.pop(ack_id) for ack_id in ack_ids if ack_id in self._leases]
-        for delivery in acknowledged:
-            delivery.ack_id, delivery.until = "", None
+        acknowledged = []
+        for ack_id in ack_ids:
+            delivery = self._leases.pop(ack_id, None)
+            if delivery:
+                delivery.ack_id, delivery.until = "", None
+                acknowledged.append(delivery)
         return acknowledged
 
     def modify(self, now: datetime, ack_ids: Iterable[str], lease_s: float) -> list[Delivery]:

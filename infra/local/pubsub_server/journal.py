@@ -16,7 +16,7 @@ from infra.errors import Unreachable
 from infra.local.pubsub_server.resources import config_of, message_of, resource_of, stored_of
 from shared.errors import Retryable
 from shared.testing.pubsub_journal import Held, Journal, Waiting
-from shared.testing.pubsub_queue import StoredMessage, SubscriptionConfig
+from shared.testing.pubsub_queue import Delivery, Leased, StoredMessage, SubscriptionConfig
 
 LIFE_IDS = 1 << 32
 """More numbers than one engine can use: the next one begins beyond them, whatever the clock says."""
@@ -97,14 +97,14 @@ class SqliteJournal(Journal):
         body = message_of(message).SerializeToString()
         self._write("INSERT INTO waiting VALUES (?, ?, 0, ?)", ((name, int(message.message_id), body) for name in subscriptions))
 
-    def count(self, subscription: str, attempts: Iterable[tuple[str, int]]) -> None:
-        """Keep how often messages were delivered: ids with their numbers of attempts."""
-        rows = ((number, subscription, int(message_id)) for message_id, number in attempts)
+    def count(self, subscription: str, leased: Iterable[Leased]) -> None:
+        """Keep how often messages were delivered."""
+        rows = ((each.attempt, subscription, int(each.message.message_id)) for each in leased)
         self._write("UPDATE waiting SET attempts = ? WHERE subscription = ? AND message_id = ?", rows)
 
-    def settle(self, subscription: str, message_ids: Iterable[str]) -> None:
+    def settle(self, subscription: str, deliveries: Iterable[Delivery]) -> None:
         """Forget messages that were acknowledged, or that went to the dead-letter topic."""
-        rows = ((subscription, int(message_id)) for message_id in message_ids)
+        rows = ((subscription, int(delivery.message.message_id)) for delivery in deliveries)
         self._write("DELETE FROM waiting WHERE subscription = ? AND message_id = ?", rows)
 
     def commit(self) -> None:
