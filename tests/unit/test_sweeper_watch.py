@@ -245,6 +245,11 @@ def test_a_guard_ends_with_its_window_and_says_what_it_saw() -> None:
     assert silent.reason.endswith("too little to compare, the stated default is to keep it")
 
 
+def test_a_version_whose_every_utterance_is_reported_twice_is_rolled_back() -> None:
+    assert decide(watched([(100, 50, 50, 500)] * 12), 13).action == "rollback"
+    assert decide(watched([(100, 50, 0, 0)] * 12, GUARD, base=(1000, 10_000)), 13).action == "rollback"
+
+
 # the command
 
 
