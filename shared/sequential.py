@@ -1,8 +1,8 @@
 """An always-valid comparison of two error rates, from the standard library alone: look at it every minute, act on it at any.
 
 The contrast is d = p_new - ratio * p_old (ratio 1: is it worse at all; ratio 1.2: worse by more than a fifth; ratio 0:
-the rate alone). With E errors in N utterances of each version, d is estimated by E_new/N_new - ratio * E_old/N_old with
-the variance
+the rate alone). With E errors in N utterances of each version (E at most N), d is estimated by E_new/N_new - ratio *
+E_old/N_old with the variance
 
     V = effect * (v(p_new)/N_new + ratio^2 v(p_old)/N_old),  v(p) = p (1 - p), p = (E + 1/2)/(N + 1), and v_new the
     larger of v(p_new), v(ratio * p_old)
@@ -165,7 +165,8 @@ def fixed_upper(counts: Counts, alpha: float, effect: float) -> float:
 
 
 def _smooth(counts: Counts) -> float:
-    return min((counts.errors + 0.5) / (counts.utterances + 1.0), 1.0)
+    """Return the rate p of the variance, which is never 0 nor 1: otherwise nothing varies, and no limit can be told."""
+    return (min(counts.errors, counts.utterances) + 0.5) / (counts.utterances + 1.0)
 
 
 def _spread(rate: float) -> float:
@@ -173,7 +174,8 @@ def _spread(rate: float) -> float:
 
 
 def _residual(part: Counts, whole: Counts) -> float:
-    return (part.errors - (whole.rate or 0.0) * part.utterances) / max(whole.utterances, 1)
+    utterances = max(whole.utterances, 1)
+    return (part.errors - whole.errors / utterances * part.utterances) / utterances
 
 
 _NORMAL = NormalDist()

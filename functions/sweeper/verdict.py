@@ -122,7 +122,7 @@ def _shadow(watch: Watch, policy: CanaryPolicy, now: datetime) -> Said:
 
 def _compare(watch: Watch, policy: CanaryPolicy, pairs: Sequence[Pair]) -> Said:
     """Hold the canary against the stable version: worse at all, or surely within the margin."""
-    counts, session = total(pairs), _session(watch, policy)
+    counts, session = total(pairs), policy.session_s / watch.interval_s
     scale = policy.margin * max(counts.old.rate or 0.0, SMALLEST_RATE)
     text = _describe(watch, counts)
     worse, beyond = contrast(counts, 1.0, scale), contrast(counts, 1.0 + policy.margin, scale)
@@ -142,7 +142,7 @@ def _guard(watch: Watch, policy: CanaryPolicy, now: datetime) -> Said:
     text = _describe(watch, Pair(new, base))
     enough = _enough(watch, policy, Pair(new, base))
     if enough:
-        effect = design_effect(pairs, 0.0, _session(watch, policy))
+        effect = design_effect(pairs, 0.0, policy.session_s / watch.interval_s)
         allowed = (1.0 + policy.guard_margin) * fixed_upper(base, policy.alpha / 2, effect)
         scale = policy.guard_margin * max(base.rate or 0.0, SMALLEST_RATE)
         at_least = contrast(Pair(new, Counts()), 0.0, scale).lower(policy.alpha / 2, effect)
@@ -161,11 +161,6 @@ def _enough(watch: Watch, policy: CanaryPolicy, counts: Pair) -> bool:
 
 def _wanted(policy: CanaryPolicy) -> str:
     return f"at least {policy.min_utterances} utterances of each and {FEWEST_BLOCKS} looks wanted"
-
-
-def _session(watch: Watch, policy: CanaryPolicy) -> float:
-    """Return the length of a session in intervals."""
-    return policy.session_s / watch.interval_s if watch.interval_s else 1.0
 
 
 def _describe(watch: Watch, counts: Pair) -> str:

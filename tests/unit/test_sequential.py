@@ -54,6 +54,17 @@ def test_an_error_counted_before_its_traffic_is_no_rate_above_one() -> None:
     assert total([Pair(Counts(1, 2), Counts(3, 4)), Pair(Counts(10, 20), Counts(30, 40))]) == Pair(Counts(11, 22), Counts(33, 44))
 
 
+def test_more_errors_than_utterances_vary_as_an_error_in_each_does() -> None:
+    for counts in (Counts(100, 100), Counts(300, 100)):
+        # 100.5/101, p(1-p) = 0.0049261
+        found = contrast(Pair(counts, Counts()), 0.0, 0.05)
+        assert (found.estimate, isclose(found.variance, 0.000049261, rel_tol=1e-4)) == (1.0, True)
+        assert 0.9 < found.lower(0.05) < 1.0
+        assert fixed_upper(counts, 0.025, 1.0) == 1.0
+    steady = [Pair(Counts(30, 10), Counts(count, 10)) for count in (0, 2)] * 5
+    assert design_effect(steady, 1.0, 1.0) == design_effect([Pair(Counts(10, 10), pair.old) for pair in steady], 1.0, 1.0)
+
+
 def minutes(*errors: int) -> list[Pair]:
     return [Pair(Counts(count, 10), Counts(0, 10)) for count in errors]
 

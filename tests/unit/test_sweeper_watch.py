@@ -105,6 +105,7 @@ def because(cause: str, minutes: float) -> Command:
 
 def test_the_canary_and_a_promoted_version_are_watched_and_nothing_else() -> None:
     assert subjects(None, POLICY) == []
+    assert subjects(Production(stable=0), POLICY) == [], "what moved it is not remembered any more"
     first = decide_promote(None, 0, because("a", 0), champion=None, override=True).state
     assert subjects(first, POLICY) == [], "the first model has none before it"
     second = decide_promote(first, 1, because("b", 1), champion=0).state
@@ -136,6 +137,14 @@ def test_a_canary_that_is_surely_worse_is_rolled_back_before_any_promotion_could
     )
 
 
+def test_where_sessions_last_as_long_as_the_watch_a_rise_is_no_more_than_a_burst() -> None:
+    # Twelve looks hold no ten sessions of ten looks each, so that the variance may be ten times as large (test_sequential):
+    # V = 10 * 0.000415064, r = 0.02^2/V = 0.09637, z = 7.3334, and 0.3 - 7.3334 * 0.0644255 = -0.1725
+    verdict = decide(watched([(20, 50, 50, 500)] * 12), 13, policy=POLICY.model_copy(update={"session_s": 600}))
+    assert verdict.action == "wait"
+    assert "(-17.25 points at least, " in verdict.reason
+
+
 def test_a_canary_that_is_surely_no_worse_is_promoted_and_not_before_its_time() -> None:
     better = watched([(10, 1000, 100, 1000)] * 28)
     early = decide(better, 29)
@@ -146,9 +155,25 @@ def test_a_canary_that_is_surely_no_worse_is_promoted_and_not_before_its_time() 
 
 
 def test_an_equal_canary_that_saw_little_is_waited_for_with_both_limits() -> None:
-    verdict = decide(watched([(5, 50, 50, 500)] * 40), 41)
+    verdict = decide(watched([(3, 50, 60, 500), (7, 50, 40, 500)] * 20), 41)
     assert verdict.action == "wait"
-    assert "neither surely worse nor surely less than 20% worse" in verdict.reason
+    # Worse at all: the residuals of new and old are 2/2000 and 10/20000, of opposite signs: 40/39 * 40 * 0.0015^2 * (1 + sqrt(2/39)) = 0.000113211,
+    # where independent utterances have 0.09/2000 + 0.09/20000 = 0.0000495: the effect is 2.2871. Smoothed rates 200.5/2001 and 2000.5/20001 give
+    # V = 2.2871 * 0.0000495807 = 0.000113396, r = 0.02^2/V = 3.5275, z = 2.8047, and 0 - 2.8047 * 0.0106488 = -0.0299.
+    # Beyond the margin, with ratio 1.2: 40/39 * 40 * 0.0016^2 * 1.226455 / (0.000045 + 1.44 * 0.0000045) = 2.5021, V = 2.5021 * 0.0000592903,
+    # r = 2.6963, z = 2.8506, and 0.1 - 0.12 + 2.8506 * 0.0121800 = 0.0147
+    assert verdict.reason == (
+        "v2 200 errors in 2000 utterances (10.00%), v1 2000 errors in 20000 utterances (10.00%): "
+        "neither surely worse nor surely less than 20% worse (-2.99 points at least, +1.47 points beyond the margin at most)"
+    )
+
+
+def test_ten_looks_and_exactly_the_fewest_utterances_may_decide() -> None:
+    assert decide(watched([(18, 20, 50, 500)] * 10), 11).action == "rollback"
+
+
+def test_beside_a_version_without_errors_one_in_fifty_thousand_is_worse() -> None:
+    assert decide(watched([(2, 100_000, 0, 1_000_000)] * 10), 11).action == "rollback"
 
 
 @pytest.mark.parametrize(("intervals", "wanted"), [([(30, 40, 4, 400)] * 4, 200), ([(100, 500, 4, 500)] * 9, 200)])
@@ -177,7 +202,10 @@ def test_a_canary_that_serves_nobody_while_its_share_is_due_takes_the_default_of
     assert decide(watched([(0, 0, 10, 180)] * 9), 20, policy=policy).action == "wait"
     verdict = decide(watched([(0, 0, 10, 180)] * 10), 20, policy=policy)
     assert verdict.action == default
-    assert "nothing was served by the canary" in verdict.reason
+    assert verdict.reason == (
+        "v2 0 errors in 0 utterances, v1 100 errors in 1800 utterances (5.56%): nothing was served by the canary, "
+        f"the stated default is to {'promote it' if default == 'promote' else 'roll it back'}"
+    )
 
 
 def test_no_traffic_at_all_is_waited_for_until_the_deadline_and_not_longer() -> None:
@@ -187,10 +215,18 @@ def test_no_traffic_at_all_is_waited_for_until_the_deadline_and_not_longer() -> 
     assert decide(nobody, 120, policy=policy).action == "rollback"
 
 
+def test_the_default_of_silence_is_for_fewer_utterances_than_the_fewest() -> None:
+    policy = POLICY.model_copy(update={"on_silence": "rollback", "on_deadline": "promote"})
+    few, just_enough = watched([(0, 0, 5, 50)] * 8 + [(20, 199, 5, 50)]), watched([(0, 0, 5, 50)] * 8 + [(20, 200, 5, 50)])
+    assert [decide(watch, 120, policy=policy).action for watch in (few, just_enough)] == ["rollback", "promote"]
+
+
 def test_a_shadow_serves_nobody_and_ends_by_the_deadline() -> None:
     shadow = watched([(0, 0, 10, 500)] * 100, CANARY.model_copy(update={"percent": 0}))
     assert decide(shadow, 119).reason == "v2 is in shadow and serves nobody: a person decides"
     assert decide(shadow, 120).action == "rollback"
+    policy = POLICY.model_copy(update={"on_silence": "promote"})
+    assert decide(shadow, 120, policy=policy).reason == "v2 was in shadow for 2 h, the stated default is to promote it"
 
 
 def test_a_canary_whose_champion_changed_comes_to_nothing() -> None:
@@ -224,15 +260,38 @@ def test_a_rollback_is_final() -> None:
 
 
 def test_a_promoted_version_that_is_much_worse_than_the_one_before_is_rolled_back() -> None:
-    verdict = decide(watched([(30, 100, 0, 0)] * 20, GUARD, base=(1000, 10_000)), 22)
+    # What is still told of the version before does not count. Residuals 10/2000: 20/19 * 20 * 0.005^2 * (1 + sqrt(2/19)) = 0.00069707, where independent
+    # utterances have 0.21/2000 = 0.000105: the effect is 6.6388. Smoothed, 600.5/2001: V = 6.6388 * 0.00010502 = 0.00069721, r = 0.05^2/V = 3.5857,
+    # z = 3.1013 at half of 0.05, and 0.3 - 3.1013 * 0.0264047 = 0.2181. Before, 1000.5/10001: 0.10004 + 1.96 * sqrt(6.6388 * 0.090032/10000) = 0.11519,
+    # and half as many again are 0.1728
+    verdict = decide(watched([(20, 100, 0, 1), (40, 100, 1, 1)] * 10, GUARD, base=(1000, 10_000)), 22)
     assert verdict.action == "rollback"
-    assert verdict.reason.startswith(
-        "v2 600 errors in 2000 utterances (30.00%), v1 before 1000 errors in 10000 utterances (10.00%): surely above"
+    assert verdict.reason == (
+        "v2 600 errors in 2000 utterances (30.00%), v1 before 1000 errors in 10000 utterances (10.00%): "
+        "surely above 21.81%, and 50% more than before is at most 17.28%"
     )
 
 
 def test_worse_by_less_than_the_margin_is_what_another_hour_may_do() -> None:
-    assert decide(watched([(14, 100, 0, 0)] * 100, GUARD, base=(1000, 10_000)), 102).action == "wait"
+    verdict = decide(watched([(14, 100, 0, 0)] * 100, GUARD, base=(1000, 10_000)), 102)
+    assert verdict.action == "wait"
+    assert verdict.reason.endswith("v1 before 1000 errors in 10000 utterances (10.00%): not surely worse than before")
+
+
+def test_a_guard_with_little_to_compare_says_what_it_waits_for() -> None:
+    verdict = decide(watched([(90, 100, 0, 0)] * 9, GUARD, base=(1000, 10_000)), 22)
+    assert verdict.action == "wait"
+    assert verdict.reason.endswith("(10.00%): at least 200 utterances of each and 10 looks wanted")
+
+
+def test_after_a_version_without_errors_one_in_fifty_thousand_is_worse() -> None:
+    assert decide(watched([(2, 100_000, 0, 0)] * 10, GUARD, base=(0, 1_000_000)), 12).action == "rollback"
+
+
+def test_where_sessions_last_as_long_as_the_guard_a_rise_is_no_more_than_a_burst() -> None:
+    policy = POLICY.model_copy(update={"session_s": 1200})
+    watch = watched([(30, 100, 0, 0)] * 12, GUARD, base=(1000, 10_000))
+    assert [decide(watch, 14, policy=each).action for each in (POLICY, policy)] == ["rollback", "wait"]
 
 
 def test_a_guard_ends_with_its_window_and_says_what_it_saw() -> None:
@@ -243,6 +302,11 @@ def test_a_guard_ends_with_its_window_and_says_what_it_saw() -> None:
     silent = decide(watched([(0, 0, 0, 0)] * 100, GUARD, base=(1000, 10_000)), 120)
     assert silent.action == "keep"
     assert silent.reason.endswith("too little to compare, the stated default is to keep it")
+
+
+def test_a_version_whose_every_utterance_is_reported_twice_is_rolled_back() -> None:
+    assert decide(watched([(100, 50, 50, 500)] * 12), 13).action == "rollback"
+    assert decide(watched([(100, 50, 0, 0)] * 12, GUARD, base=(1000, 10_000)), 13).action == "rollback"
 
 
 # the command
@@ -260,8 +324,9 @@ def test_a_verdict_is_sent_as_the_very_same_command_each_time() -> None:
     assert isinstance(sent, PromoteRequested)
     assert not sent.override
     again = promote.model_copy(update={"subject": CANARY.model_copy(update={"since": after(5)})})
-    ids = {command.event_id, sent.event_id, getattr(command_of(again, auto_deploy=True), "event_id", "")}
-    assert len(ids) == 3
+    other = promote.model_copy(update={"subject": CANARY.model_copy(update={"version": 3})})
+    ids = {command.event_id, sent.event_id, *(getattr(command_of(each, auto_deploy=True), "event_id", "") for each in (again, other))}
+    assert len(ids) == 4
 
 
 def test_a_policy_whose_deadline_leaves_no_time_is_refused() -> None:
