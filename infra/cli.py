@@ -15,6 +15,7 @@ import infra.review
 import infra.shadow
 import infra.status
 import infra.watching
+from functions.views.status import look, without_time
 from infra.acts_cli import approve, canary, cancel, promote, rollback, trigger
 from infra.corpora.cli import replay, suite
 from infra.dataset.cli import dataset
@@ -140,10 +141,10 @@ def status(
     """Show what is collected, which cycle runs and how far it is, what serves, and how many dead letters wait."""
     with answering(), open_session() as session:
         if watch:
-            views = infra.watching.looks(lambda: infra.status.look(session.ports, backlogs=session.backlogs), every_s=every)
-            infra.watching.watch(views, infra.status.render, same=infra.status.without_time, as_json=as_json)
+            views = infra.watching.looks(lambda: look(session.ports, backlogs=session.backlogs), every_s=every)
+            infra.watching.watch(views, infra.status.render, same=without_time, as_json=as_json)
             return
-        report = infra.status.look(session.ports, backlogs=session.backlogs)
+        report = look(session.ports, backlogs=session.backlogs)
     show(report, infra.status.render(report), as_json=as_json)
 
 

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from functions.runtime import Ports
+from functions.views.dataset import view
 from infra.corpora.cli import AudioDir, Manifest, SpeakerFolders
 from infra.corpora.source import read_offer
 from infra.dataset.build import build_from, build_next, read_cycle, read_rows
 from infra.dataset.export import export, render_exported
 from infra.dataset.manifests import Form
-from infra.dataset.view import render, view
+from infra.dataset.view import render
 from infra.errors import OK, REFUSED, Refused
 from infra.options import Json
 from infra.session import open_session, read_policy

@@ -14,8 +14,8 @@ from functions.dashboard.figures import confused_words, count_error_types, error
 from functions.dashboard.handler import Console
 from functions.dashboard.overview import read_overview
 from functions.runtime import Ports
+from functions.views import status
 from functions.views.snapshot import Snapshot
-from infra import status
 from shared import keys
 from shared.cycle import Status
 from shared.documents import document_bytes

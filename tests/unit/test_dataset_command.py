@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import infra.cli
 import infra.dataset.cli
+from functions.views.dataset import view
 from infra.dataset.export import audio_suffix
-from infra.dataset.view import view
 from infra.dry_run import Overlay
 from shared import keys
 from shared.dataset import Row
