@@ -8,8 +8,8 @@ import typer
 from functions.acts import people
 from functions.acts.people import Act, Answer, Asker
 from functions.runtime import Ports
-from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, parse_version, person
-from infra.people import Person, ask
+from infra.options import By, Json, Reason, Timeout, VersionArgument, Wait, parse_version, person
+from infra.people import TIMEOUT_S, Person, ask
 from infra.session import open_session
 from infra.terminal import answer_with, answering
 

@@ -23,7 +23,6 @@ By = Annotated[str, typer.Option(default_factory=me, help="Who you are; recorded
 Reason = Annotated[str | None, typer.Option(help="Why; recorded.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")]
-TIMEOUT_S = 30.0
 
 
 def person(by: str, reason: str | None, wait: bool, timeout: float) -> Person:  # noqa: FBT001

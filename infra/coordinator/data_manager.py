@@ -6,6 +6,7 @@ folder/*.log                  what the functions said
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,6 @@ from functions.collector.handler import Collector
 from functions.crossing import stable_version
 from functions.runtime import Ports
 from infra.coordinator.quiet import logging_to
-from infra.coordinator.recording import suffix_of
 from infra.errors import Refused
 from infra.session import check_reachable, read_settings
 from shared import ledger
@@ -37,6 +37,7 @@ from shared.totals import Totals
 FOLDER = Path(".retune/coordinator")
 BUCKET, CALLS = "retune-folder", "retune-folder-calls"
 _SECONDS_BETWEEN_COUNTS = 3600.0
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 
 
 class _FolderStore(DirStore):
@@ -206,3 +207,9 @@ class DataManager:
         key = f"{sha256_hex(data)}{suffix_of(str(audio))}"
         create(self._calls, key, data)
         return f"{self._calls.uri}/{key}"
+
+
+def suffix_of(name: str) -> str:
+    """Return the end of a recording's name that tells its kind, as `.wav`; empty where it ends otherwise, whatever that is. Pure."""
+    found = _SUFFIX.search(name)
+    return found[0].lower() if found else ""

@@ -14,7 +14,8 @@ from functions.acts import people
 from infra.acts_cli import asked
 from infra.errors import OK, REFUSED
 from infra.models.tables import render_check, render_diff, render_gc, render_model, render_models
-from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person
+from infra.options import By, Json, Reason, Timeout, VersionArgument, Wait, person
+from infra.people import TIMEOUT_S
 from infra.publish.folder import export_folder, render_folder
 from infra.session import open_session
 from infra.terminal import answer_with, answering, show
