@@ -29,24 +29,14 @@ def trigger(by: By, reason: Reason = None, wait: Wait = True, timeout: Timeout =
 
 
 def approve(
-    by: By,
-    cycle: CycleArgument = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
+    by: By, cycle: CycleArgument = None, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Let the cycle that awaits approval go on."""
     answer_with(asked(person(by, reason, wait, timeout), people.approve, cycle), as_json=as_json)
 
 
 def cancel(
-    by: By,
-    cycle: CycleArgument = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
+    by: By, cycle: CycleArgument = None, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Cancel the cycle that runs; its errors go into the next one."""
     answer_with(asked(person(by, reason, wait, timeout), people.cancel, cycle), as_json=as_json)
