@@ -8,8 +8,8 @@ import typer
 from functions.acts import people
 from functions.acts.people import Act, Answer, Asker
 from functions.runtime import Ports
-from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
-from infra.people import Person, ask
+from infra.options import By, Json, Reason, Timeout, VersionArgument, Wait, parse_version, person
+from infra.people import TIMEOUT_S, Person, ask
 from infra.session import open_session
 from infra.terminal import answer_with, answering
 
@@ -29,24 +29,14 @@ def trigger(by: By, reason: Reason = None, wait: Wait = True, timeout: Timeout =
 
 
 def approve(
-    by: By,
-    cycle: CycleArgument = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
+    by: By, cycle: CycleArgument = None, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Let the cycle that awaits approval go on."""
     answer_with(asked(person(by, reason, wait, timeout), people.approve, cycle), as_json=as_json)
 
 
 def cancel(
-    by: By,
-    cycle: CycleArgument = None,
-    reason: Reason = None,
-    wait: Wait = True,
-    timeout: Timeout = TIMEOUT_S,
-    as_json: Json = False,
+    by: By, cycle: CycleArgument = None, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Cancel the cycle that runs; its errors go into the next one."""
     answer_with(asked(person(by, reason, wait, timeout), people.cancel, cycle), as_json=as_json)
@@ -62,10 +52,9 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make an accepted version stable."""
-    number = version_number(version)
     if override and not reason:
         raise typer.BadParameter("--override needs --reason: it stays in the audit log for ever")
-    answer_with(asked(person(by, reason, wait, timeout), people.promote, number, override=override), as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.promote, version, override=override), as_json=as_json)
 
 
 def canary(
@@ -80,18 +69,25 @@ def canary(
     as_json: Json = False,
 ) -> None:
     """Serve an accepted version to a share of the sessions; its errors there decide whether it is promoted."""
-    answer_with(asked(person(by, reason, wait, timeout), people.canary, version_number(version), percent), as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.canary, version, percent), as_json=as_json)
 
 
 def rollback(
     by: By,
-    version: Annotated[str | None, typer.Argument(help="A live version; by default the canary, else the stable one.")] = None,
-    to: Annotated[str | None, typer.Option(help="The earlier stable version to serve then; by default the last good one.")] = None,
+    version: Annotated[
+        int | None,
+        typer.Argument(parser=parse_version, metavar="VERSION", help="A live version; by default the canary, else the stable one."),
+    ] = None,
+    to: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_version, metavar="VERSION", help="The earlier stable version to serve then; by default the last good one."
+        ),
+    ] = None,
     reason: Reason = None,
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Withdraw a live version and serve the last good one before it."""
-    number, target = (None if text is None else version_number(text) for text in (version, to))
-    answer_with(asked(person(by, reason, wait, timeout), people.rollback, number, target), as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.rollback, version, to), as_json=as_json)

@@ -15,6 +15,7 @@ import infra.review
 import infra.shadow
 import infra.status
 import infra.watching
+from functions.views.status import look, without_time
 from infra.acts_cli import approve, canary, cancel, promote, rollback, trigger
 from infra.corpora.cli import replay, suite
 from infra.dataset.cli import dataset
@@ -23,7 +24,7 @@ from infra.errors import EXIT_CODES, OK, REFUSED
 from infra.explain.cli import explain
 from infra.fsck.cli import registry
 from infra.models.cli import models
-from infra.options import By, Json, Reason, version_number
+from infra.options import By, Json, Reason, parse_version
 from infra.session import open_session, read_policy
 from infra.simulate.cli import simulate
 from infra.terminal import answering, show
@@ -45,7 +46,7 @@ LOCAL_STACK, LOOK, ACT, KEEP, ALONE = PANELS = (
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
 
 
-Dir = Annotated[Path, typer.Option("--dir", help="Folder of the local stack's state.")]
+Dir = Annotated[Path, typer.Option("--dir", help="The folder of the local stack's state.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")]
 
 LOCAL = Path(".retune")
@@ -109,8 +110,8 @@ def up(  # noqa: PLR0917 - options of a command, given by name
 
 @app.command(rich_help_panel=LOCAL_STACK)
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for reports and logs; an earlier demo's is replaced.")] = Path("demo-out"),
-    seed: Annotated[int, typer.Option(help="Draws calls, callers and the split.")] = 0,
+    out: Annotated[Path, typer.Option(help="A folder for reports and logs; an earlier demo's is replaced.")] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(help="Of all draws: calls, callers and the split.")] = 0,
     bad_model: Annotated[bool, typer.Option("--bad-model", help="Then promote a bad model, and see it rolled back by itself.")] = False,
 ) -> None:
     """Show the whole loop on this machine: errors in, a better model out (exit code 1 if it did not come out better)."""
@@ -140,18 +141,18 @@ def status(
     """Show what is collected, which cycle runs and how far it is, what serves, and how many dead letters wait."""
     with answering(), open_session() as session:
         if watch:
-            views = infra.watching.looks(lambda: infra.status.look(session.ports, backlogs=session.backlogs), every_s=every)
-            infra.watching.watch(views, infra.status.render, same=infra.status.without_time, as_json=as_json)
+            views = infra.watching.looks(lambda: look(session.ports, backlogs=session.backlogs), every_s=every)
+            infra.watching.watch(views, infra.status.render, same=without_time, as_json=as_json)
             return
-        report = infra.status.look(session.ports, backlogs=session.backlogs)
+        report = look(session.ports, backlogs=session.backlogs)
     show(report, infra.status.render(report), as_json=as_json)
 
 
 @app.command(rich_help_panel=LOOK)
 def doctor(
-    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="The project's id.")],
-    region: Annotated[str, typer.Option(help="Where everything runs, or will run.")],
-    machine_type: Annotated[list[str] | None, typer.Option(help="Ask about this machine; repeatable.")] = None,
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project, by its id.")],
+    region: Annotated[str, typer.Option(help="Where everything runs and lies, or will.")],
+    machine_type: Annotated[list[str] | None, typer.Option(help="Ask about this machine type; repeatable.")] = None,
     as_json: Json = False,
 ) -> None:
     """Look at a project before and after terraform apply and say what to do for each problem (exit code 1); changes nothing."""
@@ -168,13 +169,14 @@ for act in (trigger, approve, cancel, promote, canary):
 
 @app.command(rich_help_panel=LOOK)
 def shadow(
-    version: Annotated[str | None, typer.Argument(help="A version, such as v12; by default the one on canary.")] = None,
+    version: Annotated[
+        int | None, typer.Argument(parser=parse_version, metavar="VERSION", help="A version, such as v12; by default the one on canary.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a version heard that transcribes beside the stable one: where they agree, and who is right."""
-    number = None if version is None else version_number(version)
     with answering(), open_session() as session:
-        report = infra.shadow.look(session.ports, number)
+        report = infra.shadow.look(session.ports, version)
     show(report, infra.shadow.render(report), as_json=as_json)
 
 
@@ -187,7 +189,7 @@ def forget(
     speaker: Annotated[str | None, typer.Option(help="A speaker_id.")] = None,
     session: Annotated[str | None, typer.Option(help="A session_id.")] = None,
     utterance: Annotated[str | None, typer.Option(help="An utterance_id.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: Json = False,
 ) -> None:
     """Remove a person's audio and text from everywhere, and name the models that learned from them. It can be run again."""
@@ -222,11 +224,11 @@ def llm_check(context: typer.Context) -> None:
 @app.command(rich_help_panel=ACT)
 def review(
     by: By,
-    utterance: Annotated[str | None, typer.Argument(help="Answer this one; without it, list what waits.")] = None,
+    utterance: Annotated[str | None, typer.Argument(help="An utterance to answer; without it, list what waits.")] = None,
     text: Annotated[str | None, typer.Option(help="What you hear in it.")] = None,
     accept: Annotated[bool, typer.Option("--accept", help="What was proposed is what you hear.")] = False,
-    cycle: Annotated[int | None, typer.Option(min=1, help="Whose gold; by default the newest.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Output folder of `retune finetune`, instead of a cycle.")] = None,
+    cycle: Annotated[int | None, typer.Option(min=1, help="A cycle, whose gold; by default the newest that made any.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Output folder of `retune finetune`; instead of a cycle.")] = None,
     reason: Reason = None,
     as_json: Json = False,
 ) -> None:

@@ -19,12 +19,10 @@ def me() -> str:
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for machines.")]
-By = Annotated[str, typer.Option(default_factory=me, help="Who asks; recorded as a claim.", show_default="you")]
+By = Annotated[str, typer.Option(default_factory=me, help="Who you are; recorded as a claim.", show_default="you")]
 Reason = Annotated[str | None, typer.Option(help="Why; recorded.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")]
-VersionArgument = Annotated[str, typer.Argument(help="A version, such as v12.")]
-TIMEOUT_S = 30.0
 
 
 def person(by: str, reason: str | None, wait: bool, timeout: float) -> Person:  # noqa: FBT001
@@ -32,7 +30,7 @@ def person(by: str, reason: str | None, wait: bool, timeout: float) -> Person:  
     return Person(by=by, reason=reason, wait_s=timeout if wait else None)
 
 
-def version_number(text: str) -> int:
+def parse_version(text: str) -> int:
     """Return the number of a version such as v12.
 
     Raises:
@@ -41,3 +39,6 @@ def version_number(text: str) -> int:
     if not re.fullmatch(r"v?\d{1,6}", text):
         raise typer.BadParameter(f"expected a version such as v12, found {text!r}")
     return int(text.removeprefix("v"))
+
+
+VersionArgument = Annotated[int, typer.Argument(parser=parse_version, metavar="VERSION", help="A version, such as v12.")]

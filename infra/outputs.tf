@@ -30,7 +30,7 @@ output "topics" {
 }
 
 output "dashboard" {
-  description = "Address of the dashboard."
+  description = "Address of the charts and alerts in Cloud Monitoring."
   value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${element(split("/", module.observability.dashboard), 3)}?project=${var.project_id}"
 }
 
@@ -45,12 +45,12 @@ output "image_repository" {
 }
 
 output "force_run" {
-  description = "Starts a cycle now, whatever the thresholds say."
+  description = "Starts a cycle now: it skips thresholds, cooldown and approval; nothing else."
   value       = "gcloud pubsub topics publish finetune-triggers --project ${var.project_id} --message='{\"force\": true}'"
 }
 
 output "roll_back" {
-  description = "Takes production back to the version before."
+  description = "Withdraws the canary, else the stable version; the last good one before it serves."
   value       = "gcloud pubsub topics publish model-commands --project ${var.project_id} --message='{\"rollback\": true}'"
 }
 

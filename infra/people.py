@@ -8,9 +8,10 @@ from functions.runtime import Ports
 from infra.waiting import wait_for
 from shared.documents import Frozen
 
-__all__ = ["Answer", "Person", "ask"]
+__all__ = ["TIMEOUT_S", "Answer", "Person", "ask"]
 
 Said = ParamSpec("Said")
+TIMEOUT_S = 30.0
 LOGS = "the launcher's and deployer's logs say more (locally: .retune/logs/functions.log)"
 
 
@@ -23,7 +24,7 @@ class Person(Frozen):
 
     by: str
     reason: str | None = None
-    wait_s: float | None = 30.0
+    wait_s: float | None = TIMEOUT_S
 
 
 def ask(

@@ -21,7 +21,7 @@ resource "google_project_service" "this" {
     local.services,
     var.billing_account == "" ? [] : ["billingbudgets.googleapis.com"],
     var.kms_key == "" ? [] : ["cloudkms.googleapis.com"],
-    length(var.console_viewers) == 0 ? [] : ["iap.googleapis.com"],
+    length(local.console_people) == 0 ? [] : ["iap.googleapis.com"],
     var.traces ? ["cloudtrace.googleapis.com", "telemetry.googleapis.com"] : [],
   )
 

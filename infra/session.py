@@ -51,6 +51,18 @@ def read_policy(default: Policy) -> Policy:
         raise Unreachable(str(error)) from error
 
 
+def read_settings() -> Settings:
+    """Return the settings that the environment holds.
+
+    Raises:
+        Unreachable: one is missing or wrong; the text lists every problem.
+    """
+    try:
+        return Settings.from_env()
+    except BadSettings as error:
+        raise Unreachable(f"{error}\n{HOW_TO_SET}") from error
+
+
 @contextmanager
 def open_session() -> Iterator[Session]:
     """Read the settings and yield the ports; close the connections afterwards.
@@ -58,10 +70,7 @@ def open_session() -> Iterator[Session]:
     Raises:
         Unreachable: a setting is missing or wrong, or an emulator that the environment names does not answer.
     """
-    try:
-        settings = Settings.from_env()
-    except BadSettings as error:
-        raise Unreachable(f"{error}\n{HOW_TO_SET}") from error
+    settings = read_settings()
     for variable in ("STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"):
         check_reachable(variable, os.environ.get(variable))
     # the Google libraries take a second to import: not before the settings are known to be complete

@@ -8,14 +8,12 @@ from rich.text import Text
 
 from functions.views.dead_letters import DeadLetters
 from functions.views.run import RunView
-from functions.views.status import CycleView, StatusReport, look, without_time
+from functions.views.status import CycleView, StatusReport
 from infra.wording import when
 from shared.cycle import Status
 from shared.ids import version_name
 from shared.registry import Production
 from shared.wording import lasting, money, percent
-
-__all__ = ["StatusReport", "look", "render", "without_time"]
 
 
 def render(report: StatusReport) -> RenderableType:

@@ -15,7 +15,7 @@ DEFAULT = Path(".retune/traces.jsonl")
 
 def trace(
     cycle: Annotated[int | None, typer.Argument(min=1, help="A cycle; by default the newest.")] = None,
-    file: Annotated[Path, typer.Option(envvar=FILE_VARIABLE, help="Where spans are appended to.")] = DEFAULT,
+    file: Annotated[Path, typer.Option(envvar=FILE_VARIABLE, help="The file that spans are appended to.")] = DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Show the trace of a cycle, from the error to the deployment, as `retune up --traces` has written it."""

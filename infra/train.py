@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
-
 from functions.launcher.decide import decide_retry_capacity
 from functions.launcher.opening import LaunchDeps, carry_on, relaunch
 from functions.launcher.trainers import TrainerRun
 from functions.runtime import Ports
 from functions.states import find_state
 from infra.errors import NoAnswer, Refused
+from infra.waiting import poll
 from shared import keys
 from shared.cas import apply_with_cas, find
 from shared.cycle import CODEC, CycleState, Status
@@ -131,12 +130,9 @@ def follow(ports: Ports, cycle: int, tell: Callable[[str], None], *, timeout_s: 
             tell(line)
         return None if state.status in UNDER_WAY else state
 
-    retrying = Retrying(retry=retry_if_result(lambda seen: seen is None), wait=wait_fixed(POLL_S), stop=stop_after_delay(timeout_s))
-    try:
-        state = retrying(look)
-    except RetryError as error:
-        raise NoAnswer(f"cycle {cycle} is not trained within {timeout_s:g} s ({told[-1]}); it goes on: see `retune status`") from error
-    assert state is not None
+    state = poll(look, timeout_s=timeout_s, every_s=POLL_S)
+    if state is None:
+        raise NoAnswer(f"cycle {cycle} is not trained within {timeout_s:g} s ({told[-1]}); it goes on: see `retune status`")
     return _answer(state, set())
 
 

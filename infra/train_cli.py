@@ -17,12 +17,12 @@ DAY_S = 86_400.0
 
 
 def train_command(
-    cycle: Annotated[int, typer.Option(min=1, help="The cycle.")],
+    cycle: Annotated[int, typer.Option(min=1, help="A cycle.")],
     launcher: Annotated[
         Literal["compute_engine", "cloud_run", "local"], typer.Option(help="What starts the trainer; the one in RETUNE_LAUNCHER.")
     ],
     wait: Annotated[bool, typer.Option("--wait", help="Follow it by its heartbeat until it is trained.")] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to follow it.")] = DAY_S,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to follow it for.")] = DAY_S,
     as_json: Json = False,
 ) -> None:
     """Start the trainer of a cycle that is prepared, interrupted or waits for a machine: what the sweeper would do, now."""

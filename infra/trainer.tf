@@ -24,12 +24,12 @@ locals {
 module "trainer" {
   source = "./modules/trainer"
 
-  project_id = var.project_id
-  region     = var.region
-  runner     = var.trainer_launcher
-  nat        = var.nat
-  kms_key    = local.usable_kms_key
-  launchers  = { for name in ["launcher", "sweeper"] : name => "serviceAccount:${module.function[name].email}" }
+  project_id       = var.project_id
+  region           = var.region
+  trainer_launcher = var.trainer_launcher
+  nat              = var.nat
+  kms_key          = local.usable_kms_key
+  launchers        = { for name in ["launcher", "sweeper"] : name => "serviceAccount:${module.function[name].email}" }
 
   depends_on = [google_project_service.this]
 }

@@ -162,7 +162,7 @@ variable "keepers" {
 }
 
 variable "console_viewers" {
-  description = "Who may look at the console, transcripts and recordings included, through IAP (user:ana@example.org, group:ml@example.org); empty = there is no console."
+  description = "Who may look at the console, transcripts and recordings included, through IAP (user:ana@example.org, group:ml@example.org). Nobody here and in console_operators = there is no console."
   type        = set(string)
   default     = []
 

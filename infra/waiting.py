@@ -22,10 +22,16 @@ def wait_for(look: Callable[[], Answer | None], *, timeout_s: float, what: str) 
     Raises:
         NoAnswer: there was nothing to see within `timeout_s`.
     """
-    retrying = Retrying(retry=retry_if_result(lambda seen: seen is None), wait=wait_fixed(POLL_S), stop=stop_after_delay(timeout_s))
-    try:
-        answer = retrying(look)
-    except RetryError as error:
-        raise NoAnswer(f"no answer within {timeout_s:g} s: expected {what}") from error
-    assert answer is not None
+    answer = poll(look, timeout_s=timeout_s, every_s=POLL_S)
+    if answer is None:
+        raise NoAnswer(f"no answer within {timeout_s:g} s: expected {what}")
     return answer
+
+
+def poll(look: Callable[[], Answer | None], *, timeout_s: float, every_s: float) -> Answer | None:
+    """Look until there is something to see, and return it; None = there was nothing within `timeout_s`."""
+    retrying = Retrying(retry=retry_if_result(lambda seen: seen is None), wait=wait_fixed(every_s), stop=stop_after_delay(timeout_s))
+    try:
+        return retrying(look)
+    except RetryError:
+        return None

@@ -1,4 +1,10 @@
-"""The fine-tuning guide's own API, in one process and without servers; `docs/guides/library.md` walks through it."""
+"""The fine-tuning guide's own API, in one process and without servers; `docs/guides/library.md` walks through it.
+
+config.py, coordinator.py, data_manager.py, orchestrator.py, validator.py, deployer.py, regression.py    the guide's classes
+functions.py                             the product's own functions in this process; trainers.py, quiet.py serve it
+training.py, by_callback.py, job.py      training here, by the trainer or by a person's own function
+production.py                            whoever serves the models [io]
+"""
 
 from infra.coordinator.config import FinetuningConfig
 from infra.coordinator.coordinator import FinetuningCoordinator, Workflow

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.coordinator.data_manager import suffix_of
 from infra.coordinator.job import TrainedModel, TrainingCallback, TrainingClip, TrainingJob, Transcribe
-from infra.coordinator.recording import suffix_of
 from infra.models.importing import convert_with_trainer
 from shared import keys
 from shared.audio_source import AudioSource

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from functions.states import find_state
+from functions.views.status import StatusReport, look
 from infra import status
 from infra.coordinator.config import FinetuningConfig
 from infra.coordinator.data_manager import DataManager
@@ -21,7 +22,6 @@ from infra.coordinator.training import check_can_train, train
 from infra.coordinator.validator import ModelValidator, ValidationResult
 from infra.errors import Refused
 from infra.people import Answer
-from infra.status import StatusReport
 from shared import keys
 from shared.cas import find
 from shared.cycle import CycleState, Status
@@ -116,7 +116,7 @@ class FinetuningCoordinator:
 
     def print_status(self, console: Console | None = None) -> None:
         """Print what is collected, which cycle runs, and what serves."""
-        out, seen = console or Console(), status.look(self._functions.ports)
+        out, seen = console or Console(), look(self._functions.ports)
         out.print(status.render(seen))
         if (here := in_python(seen)) is not None:
             out.print(f"In Python: {here}", markup=False, highlight=False)

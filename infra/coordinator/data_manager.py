@@ -6,6 +6,7 @@ folder/*.log                  what the functions said
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +16,14 @@ from functions.collector.handler import Collector
 from functions.crossing import stable_version
 from functions.runtime import Ports
 from infra.coordinator.quiet import logging_to
-from infra.coordinator.recording import suffix_of
-from infra.errors import Refused, Unreachable
-from infra.session import HOW_TO_SET, check_reachable
+from infra.errors import Refused
+from infra.session import check_reachable, read_settings
 from shared import ledger
 from shared.audio_source import AudioSource
 from shared.bus import Message, Outgoing
 from shared.cas import create
 from shared.clock import Clock, SystemClock
-from shared.config import BadSettings, Settings
+from shared.config import Settings
 from shared.dir_store import DirStore
 from shared.documents import sha256_hex
 from shared.events import Event, SttCorrection, SttError, SttSample, SttTraffic
@@ -37,6 +37,7 @@ from shared.totals import Totals
 FOLDER = Path(".retune/coordinator")
 BUCKET, CALLS = "retune-folder", "retune-folder-calls"
 _SECONDS_BETWEEN_COUNTS = 3600.0
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 
 
 class _FolderStore(DirStore):
@@ -85,10 +86,7 @@ class DataManager:
             return Settings(
                 bucket=f"gs://{BUCKET}", project="in-this-process", audio_prefixes=(f"gs://{CALLS}",), linger_s=0, **self._timing()
             )
-        try:
-            settings = Settings.from_env()
-        except BadSettings as error:
-            raise Unreachable(f"{error}\n{HOW_TO_SET}") from error
+        settings = read_settings()
         check_reachable("STORAGE_EMULATOR_HOST", os.environ.get("STORAGE_EMULATOR_HOST"))
         return settings.model_copy(update=self._timing())
 
@@ -107,12 +105,11 @@ class DataManager:
     @cached_property
     def audio(self) -> AudioSource:
         """The recordings that may be used."""
-        return AudioSource(self.open_store, self.audio_prefixes)
+        return AudioSource(self.open_store, self._ports.audio_prefixes)
 
     @property
-    def audio_prefixes(self) -> tuple[str, ...]:
-        """Addresses under which recordings may lie."""
-        return (*self.settings.audio_prefixes, f"{self.store.uri}/corpora/")
+    def _ports(self) -> Ports:
+        return Ports(self.store, _Nobody(), self.clock, self.settings)
 
     def open_store(self, uri: str) -> ObjectStore:
         """Return the store at an address; ours is the very one that everything else uses."""
@@ -122,7 +119,7 @@ class DataManager:
 
     @cached_property
     def _collector(self) -> Collector:
-        return Collector(Ports(self.store, _Nobody(), self.clock, self.settings), self.audio.check)
+        return Collector(self._ports, self.audio.check)
 
     @property
     def log_path(self) -> Path:
@@ -195,7 +192,7 @@ class DataManager:
         return {"event_id": new_token(), "occurred_at": self.clock.now()}
 
     def _version(self) -> int:
-        version = stable_version(Ports(self.store, _Nobody(), self.clock, self.settings))
+        version = stable_version(self._ports)
         if version is None:
             raise Refused("model_version: expected one, since no model is stable: ModelDeployer.import_model brings the first")
         return version
@@ -210,3 +207,9 @@ class DataManager:
         key = f"{sha256_hex(data)}{suffix_of(str(audio))}"
         create(self._calls, key, data)
         return f"{self._calls.uri}/{key}"
+
+
+def suffix_of(name: str) -> str:
+    """Return the end of a recording's name that tells its kind, as `.wav`; empty where it ends otherwise, whatever that is. Pure."""
+    found = _SUFFIX.search(name)
+    return found[0].lower() if found else ""

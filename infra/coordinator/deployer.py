@@ -9,6 +9,7 @@ from functions.acts import people
 from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from functions.views.production import ModelView
+from functions.views.status import look
 from infra import status
 from infra.coordinator.functions import Functions
 from infra.coordinator.quiet import logging_to
@@ -93,7 +94,7 @@ class ModelDeployer:
         ports = self._functions.ports
         with logging_to(self._functions.data.log_path):
             done = [*watch_versions(ports), *resolve_errors(ports)]
-        waits = (f"{watch.subject.kind} {watch.verdict.action}: {watch.verdict.reason}" for watch in status.look(ports).watches)
+        waits = (f"{watch.subject.kind} {watch.verdict.action}: {watch.verdict.reason}" for watch in look(ports).watches)
         return done or list(waits)
 
     def download(self, version: int, folder: Path | str) -> ModelManifest:

@@ -5,6 +5,7 @@ from pathlib import Path
 from functions.validator.judge import judge
 from infra.coordinator.functions import Functions
 from infra.errors import Refused
+from infra.judged import judged_cycles
 from shared import keys
 from shared.cas import find
 from shared.documents import Frozen
@@ -96,10 +97,10 @@ class ModelValidator:
         return _result(report)
 
     def _newest(self) -> int:
-        reports = [info.key for info in self._functions.ports.store.list(keys.VERDICTS) if info.key.endswith("/report.json")]
-        if not reports:
+        judged = judged_cycles(self._functions.ports.store)
+        if not judged:
             raise Refused("no model was judged yet: run_complete_workflow trains and judges one")
-        return max(map(keys.cycle_of, reports))
+        return judged[-1]
 
 
 def _result(report: ValidationReport) -> ValidationResult:

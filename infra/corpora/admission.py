@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,8 +12,8 @@ from functions.launcher.seal import read_split_key
 from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
 from infra.corpora.source import Convert, Offer, Ready, convert_with_trainer, prepare, some
+from infra.dry_run import dry
 from infra.errors import Refused
-from infra.overlay import Overlay
 from shared import keys
 from shared.corpora import CorpusClip, Crossing, Wall, copy_audio, crossings, judging, load_corpus, replace_corpus, trained
 from shared.dataset import Row
@@ -86,9 +86,9 @@ def wall_to_judging(ports: Ports) -> Wall:
 
 def _past(ports: Ports, *, replay: bool = True) -> History:
     """Return who was trained on and who judged, also in the newest cycle; what a launcher would keep of it for later is forgotten."""
-    dry = replace(ports, store=Overlay(ports.store, ports.clock))
-    window = read_window(dry, read_head(dry.store) + 1)
-    return read_past(dry, window, read_split_key(dry), replay=replay).whole
+    tried = dry(ports)
+    window = read_window(tried, read_head(tried.store) + 1)
+    return read_past(tried, window, read_split_key(tried), replay=replay).whole
 
 
 def admit(ports: Ports, offer: Offer, present: Sequence[CorpusClip], wall: Wall, prefix: str, adding: Adding) -> Admitted:

@@ -18,9 +18,9 @@ from infra.terminal import answering, show
 from shared.terminal import say
 
 suite = typer.Typer(no_args_is_help=True, help="Regression suites: clips that a model must stay good on.")
-replay = typer.Typer(no_args_is_help=True, help="Trusted clips that training mixes in against forgetting.")
+replay = typer.Typer(no_args_is_help=True, help="The replay: trusted clips that are trained on beside the errors, against forgetting.")
 
-Name = Annotated[str, typer.Argument(help="The suite.")]
+Name = Annotated[str, typer.Argument(help="A suite.")]
 AudioDir = Annotated[Path | None, typer.Option(help="A folder of audio with transcripts.jsonl|csv|tsv, or a .txt beside each file.")]
 Manifest = Annotated[Path | None, typer.Option(help="Lines of JSON: audio_uri, reference, and speaker_id or session_id.")]
 SpeakerFolders = Annotated[bool, typer.Option("--speaker-folders", help="Each sub-folder holds one speaker, whose name it is.")]
@@ -33,7 +33,7 @@ Utterances = Annotated[list[str] | None, typer.Argument(help="Clips, by their ut
 @suite.command("add")
 def suite_add(
     by: By,
-    name: Annotated[str, typer.Argument(help="The suite, new or not.")],
+    name: Annotated[str, typer.Argument(help="A suite, new or not.")],
     audio_dir: AudioDir = None,
     manifest: Manifest = None,
     margin: Annotated[
@@ -107,7 +107,7 @@ def suite_history(
     html: Annotated[Path | None, typer.Option(help="Also write a page with a plot.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what each model did on a suite: every verdict that looked at it."""
+    """Show what each version did on a suite: every verdict that looked at it."""
     with answering(), open_session() as session:
         found = infra.corpora.suite_history.history(session.ports, name)
     if html is not None:
@@ -134,7 +134,7 @@ def replay_add(
 
 @replay.command("list")
 def replay_list(as_json: Json = False) -> None:
-    """Show who is in the replay and what for."""
+    """List who is in the replay, and what for."""
     with answering(), open_session() as session:
         view = infra.corpora.replay.show_replay(session.ports)
     show(view, render_replay(view), as_json=as_json)

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 from rich.table import Table
 
 from functions.runtime import Ports
+from infra.judged import judged_cycles
 from infra.wording import when
 from shared import keys
 from shared.cas import find
@@ -19,8 +20,6 @@ from shared.rates import Interval
 from shared.training import TrainingSpec
 from shared.verdict import Outcome, SetNumbers, ValidationReport, parse_report
 from shared.wording import interval_in_percent, points, range_in_points
-
-REPORT = "/report.json"
 
 
 class Look(Frozen):
@@ -65,7 +64,7 @@ def history(ports: Ports, name: str) -> SuiteHistory:
 
 def looks_at(ports: Ports, name: str) -> list[Look]:
     """Return every look at a suite, oldest first: the log of looks is the verdicts themselves, which are written once."""
-    reports = (parse_report(ports.store.get(info.key).data) for info in ports.store.list(keys.VERDICTS) if info.key.endswith(REPORT))
+    reports = (parse_report(ports.store.get(keys.report(cycle)).data) for cycle in judged_cycles(ports.store))
     return [_look(ports, report, numbers) for report in reports for numbers in report.sets if numbers.name == f"{keys.SUITE_SET}{name}"]
 
 

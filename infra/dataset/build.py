@@ -1,6 +1,5 @@
 """What a seal would make of what is collected, or of a folder of recordings, by the seal's own code; no cycle is touched."""
 
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from functions.launcher.window import find_dataset
 from functions.runtime import Ports
 from functions.states import find_state
 from infra.corpora.source import Offer
+from infra.dry_run import dry, next_to_open
 from infra.errors import Refused
-from infra.overlay import Overlay
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.bus import Outgoing
@@ -20,7 +19,7 @@ from shared.dataset import Row
 from shared.documents import parse_document, sha256_hex
 from shared.errors import CorruptObject
 from shared.events import SttError
-from shared.head import FIRST_CYCLE, read_head
+from shared.head import FIRST_CYCLE
 from shared.line_objects import lines_of
 from shared.policy import Policy
 from shared.spool import Spool
@@ -44,12 +43,9 @@ def build_next(ports: Ports, audio: AudioSource) -> tuple[int, Spool[Row]]:
     Raises:
         Refused: nothing was collected.
     """
-    dry = replace(ports, store=Overlay(ports.store, ports.clock))
-    cycle = read_head(dry.store)
-    while (state := find_state(dry, cycle)) is not None and state.ended:
-        cycle += 1  # the head is about to move past a cycle that has ended
-    seal_before(dry, audio, cycle)
-    rows = make_dataset(dry, audio, cycle).rows
+    tried, cycle = dry(ports), next_to_open(ports)
+    seal_before(tried, audio, cycle)
+    rows = make_dataset(tried, audio, cycle).rows
     if not len(rows):
         raise Refused(f"cycle {cycle}: expected collected events, found none; see `retune status`")
     return cycle, rows

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from functions.runtime import Ports
+from functions.views.dataset import view
 from infra.corpora.cli import AudioDir, Manifest, SpeakerFolders
 from infra.corpora.source import read_offer
 from infra.dataset.build import build_from, build_next, read_cycle, read_rows
 from infra.dataset.export import export, render_exported
 from infra.dataset.manifests import Form
-from infra.dataset.view import render, view
+from infra.dataset.view import render
 from infra.errors import OK, REFUSED, Refused
 from infra.options import Json
 from infra.session import open_session, read_policy
@@ -28,8 +29,8 @@ from shared.training import Clip, TrainingResult
 
 dataset = typer.Typer(no_args_is_help=True, help="What cycles train and are judged on.")
 
-CycleOrNone = Annotated[int | None, typer.Argument(min=1, help="Of this cycle.")]
-File = Annotated[Path | None, typer.Option("--file", help="Instead of a cycle's: one that `dataset build --out` wrote.")]
+CycleOrNone = Annotated[int | None, typer.Argument(min=1, help="A cycle, whose dataset.")]
+File = Annotated[Path | None, typer.Option("--file", help="A file that `dataset build --out` wrote; instead of a cycle.")]
 
 
 @dataset.command("build")
@@ -37,7 +38,7 @@ def dataset_build(
     audio_dir: AudioDir = None,
     manifest: Manifest = None,
     speaker_folders: SpeakerFolders = False,
-    out: Annotated[Path | None, typer.Option(help="Write the rows there, for `dataset export --file`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new file for the rows, for `dataset export --file`.")] = None,
     as_json: Json = False,
 ) -> None:
     """Prepare a dataset as the seal would, of what is collected or of recordings, and say what is set aside; changes no cycle."""

@@ -8,13 +8,12 @@ DIR/test/...                 our holdout
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from infra.dataset.manifests import MEASURED, Form, Line, how_to_read, measured_s, write_manifests
 from infra.errors import Refused
+from infra.new_folder import new_folder
 from shared.audio_source import AudioPin, AudioSource
 from shared.dataset import Row
 from shared.documents import Frozen, lines_bytes, sha256_hex
@@ -67,11 +66,8 @@ def export(folder: Path, form: Form, source: str, rows: Iterable[Row], audio: Au
         Refused: the folder holds something, or there is nothing to export.
         Retryable: a store could not be reached.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Refused(f"export to {folder}: expected a folder that does not exist yet or is empty, found something there; name another")
     usable = (row for row in rows if row.usable and row.kind in {"error", "sample"})
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
+    with new_folder(folder) as draft:
         lines, left_out = _place_all(draft, source, usable, audio, copies, measure=form in MEASURED)
         write_manifests(form, draft, folder.resolve(), lines)
         exported = Exported(
@@ -85,11 +81,6 @@ def export(folder: Path, form: Form, source: str, rows: Iterable[Row], audio: Au
         )
         provenance = {**exported.model_dump(exclude={"folder"}), "dataset_sha256": _digest(rows)}
         (draft / "provenance.json").write_text(json.dumps(provenance, indent=1), encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return exported
 
 
@@ -127,7 +118,7 @@ def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapp
         data = audio.fetch(pin)
     except (NotFound, CorruptObject, InvalidMessage) as error:
         return LeftOut(utterance_id=utterance, reason=str(error))
-    suffix = suffix_of(data, pin.uri if row.audio is None else row.audio.uri)
+    suffix = audio_suffix(data, pin.uri if row.audio is None else row.audio.uri)
     if suffix is None:
         return LeftOut(utterance_id=utterance, reason=f"{pin.uri}: expected one of {', '.join(sorted(SUFFIXES))}, found no such audio")
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +145,7 @@ def _place(folder: Path, number: int, row: Row, audio: AudioSource, copies: Mapp
     )
 
 
-def suffix_of(data: bytes, uri: str) -> str | None:
+def audio_suffix(data: bytes, uri: str) -> str | None:
     """Return the suffix that audio needs for a loader to take it: by its first bytes, else by its address; None = it is no audio."""
     magic = next((suffix for start, suffix in _MAGIC if data.startswith(start)), None)
     told = PurePosixPath(uri).suffix.lower()

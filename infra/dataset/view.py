@@ -4,9 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from functions.views.dataset import DatasetView, view
-
-__all__ = ["DatasetView", "render", "view"]
+from functions.views.dataset import DatasetView
 
 HOUR_S = 3600.0
 

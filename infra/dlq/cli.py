@@ -14,7 +14,7 @@ from infra.session import open_session
 from infra.terminal import answering, show
 from shared import keys
 
-dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused.")
+dlq = typer.Typer(no_args_is_help=True, help="Messages that functions refused: dead letters, and what is in quarantine.")
 
 OneSubscription = Annotated[str | None, typer.Option(help="Only what this subscription's function refused.")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
@@ -23,7 +23,7 @@ Wanted = Annotated[str | None, typer.Option("--id", help="Only this message, by 
 
 @dlq.command("list")
 def dlq_list(as_json: Json = False) -> None:
-    """Show dead letters, and what is in quarantine with the reasons."""
+    """List dead letters, and what is in quarantine with the reasons."""
     with answering(), open_session() as session:
         report = infra.dlq.letters.list_dead(session)
     show(report, infra.dlq.letters.render(report), as_json=as_json)
@@ -34,7 +34,7 @@ def dlq_show(
     wanted: Annotated[str, typer.Argument(metavar="ID", help="A dead letter, by its own or the event's id, or an object in quarantine.")],
     as_json: Json = False,
 ) -> None:
-    """Show all of a refused message: what it says, who refused it, and why where that is known. It may hold what people said."""
+    """Show a refused message in full: what it says, who refused it, and why where that is known. It may hold what people said."""
     with answering(), open_session() as session:
         shown = infra.dlq.show.show_refused(session, wanted)
     show(shown, "\n\n".join(infra.dlq.show.render_refused(message) for message in shown), as_json=as_json)

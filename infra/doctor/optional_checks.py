@@ -69,7 +69,7 @@ def _well_formed(subject: str, secret: Answer) -> Finding:
 def _console(facts: OptionalFacts) -> Iterator[Finding]:
     function = facts.functions[CONSOLE]
     if function.absent:
-        yield good("console", "none: nobody is named in console_viewers")
+        yield good("console", "none: nobody is named in console_viewers or console_operators")
         return
     yield check_function(CONSOLE, function)
     if function.ok:
@@ -105,7 +105,7 @@ def _viewers(answer: Answer) -> Finding:
             subject, f"{', '.join(sorted(public))}: anybody sees what customers said", "name people in console_viewers and apply again"
         )
     if not members:
-        return bad(subject, "none: nobody gets in", "name people in console_viewers and apply again")
+        return bad(subject, "none: nobody gets in", "name people in console_viewers or console_operators and apply again")
     return good(subject, ", ".join(sorted(members)))
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from functions.notifier.webhooks import VARIABLE
 from functions.wiring import CONSOLE, OPTIONAL, dead_letter_topic, subscription_name
 from infra.doctor.google import Answer, Google
-from infra.doctor.questions import ask
+from infra.doctor.questions import Question, ask
 
 NOTIFIER = "notifier"
 UNASKED = Answer(0, {"error": {"message": "it was not asked"}})
@@ -74,7 +74,7 @@ def _config(function: Answer) -> Mapping[str, Any]:
     return config
 
 
-def _about_webhooks(notifier: Answer, project: str) -> dict[str, tuple[str, str, Mapping[str, Any] | None]]:
+def _about_webhooks(notifier: Answer, project: str) -> dict[str, Question]:
     named = next((each for each in _config(notifier).get("secretEnvironmentVariables", ()) if each.get("key") == VARIABLE), None)
     if named is None:
         return {}
@@ -85,7 +85,7 @@ def _about_webhooks(notifier: Answer, project: str) -> dict[str, tuple[str, str,
     }
 
 
-def _about_console(google: Google, console: Answer, project: str, region: str) -> dict[str, tuple[str, str, Mapping[str, Any] | None]]:
+def _about_console(google: Google, console: Answer, project: str, region: str) -> dict[str, Question]:
     if not console.ok:
         return {}
     service = f"/v2/projects/{project}/locations/{region}/services/{CONSOLE}"

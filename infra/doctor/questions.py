@@ -13,6 +13,8 @@ from shared.documents import Frozen
 from shared.events import TOPICS
 from shared.keys import PRODUCTION
 
+Question = tuple[str, str, Mapping[str, Any] | None]
+"""API, path and body; None = there is nothing to send."""
 THREADS = 8
 SERVICES = (
     "artifactregistry",
@@ -120,7 +122,7 @@ class SystemFacts:
 def ask_project(google: Google, project: str, wanted: Sequence[TrainerMachine]) -> ProjectFacts:
     """Ask what must hold before anything is applied."""
     names = "&".join(f"names=projects/{project}/services/{name}.googleapis.com" for name in SERVICES)
-    questions: dict[Any, tuple[str, str, Mapping[str, Any] | None]] = {
+    questions: dict[Any, Question] = {
         "services": ("serviceusage", f"/v1/projects/{project}/services:batchGet?{names}", None),
         "billing": ("cloudbilling", f"/v1/projects/{project}/billingInfo", None),
         "permissions": (
@@ -175,7 +177,7 @@ def ask_system(google: Google, project: str, region: str) -> SystemFacts:
     )
 
 
-def ask(google: Google, questions: Mapping[Any, tuple[str, str, Mapping[str, Any] | None]]) -> dict[Any, Answer]:
+def ask(google: Google, questions: Mapping[Any, Question]) -> dict[Any, Answer]:
     """Ask many things side by side: API, path and body of each; the answers have the same keys."""
     with ThreadPoolExecutor(THREADS) as pool:
         answers = pool.map(lambda question: google.ask(question[0], question[1], body=question[2]), questions.values())

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from functions.wiring import MAX_BACKOFF_S, MAX_DELIVERY_ATTEMPTS, MIN_BACKOFF_S, READS, dead_letter_topic, subscription_name
 from infra.doctor.findings import Finding, bad, good, unseen
 from infra.doctor.google import Answer
-from infra.doctor.questions import SystemFacts
+from infra.doctor.questions import TICK, SystemFacts
 from shared.policy import Policy
 
 AGAIN = "terraform apply again, from infra/"
@@ -82,7 +82,7 @@ def check_reader(name: str, answer: Answer, dead: Answer, function: Answer) -> F
     """
     subject = f"subscription {name}"
     if not answer.ok:
-        return bad(subject, "not there: nothing reaches the function", AGAIN) if answer.absent else unseen(subject, answer.message, ASK)
+        return _not_there(subject, answer, "not there: nothing reaches the function")
     problems = [*_push_problems(answer.document, function), *_delivery_problems(answer.document)]
     if dead.absent:
         problems.append("its dead letters have no subscription, and are lost")
@@ -124,9 +124,9 @@ def _delivery_problems(document: Mapping[str, Any]) -> Iterator[str]:
 def _tick(answer: Answer) -> Finding:
     subject = "tick"
     if not answer.ok:
-        return bad(subject, "not there: nothing is carried on", AGAIN) if answer.absent else unseen(subject, answer.message, ASK)
+        return _not_there(subject, answer, "not there: nothing is carried on")
     if answer.document.get("state") != "ENABLED":
-        return bad(subject, f"{answer.document.get('state')}: nothing is carried on", "gcloud scheduler jobs resume retune-tick")
+        return bad(subject, f"{answer.document.get('state')}: nothing is carried on", f"gcloud scheduler jobs resume {TICK}")
     code = answer.document.get("status", {}).get("code", 0)
     if code:
         return bad(subject, f"the last one failed (code {code})", "see the job's log in Cloud Scheduler")

@@ -28,7 +28,7 @@ def explain(
             metavar="CYCLE|VERSION|UTTERANCE", help="12 = a cycle, v12 = a version, else an utterance; without it, the cycle to come."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Explain what a person's force would do.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Explain what `retune trigger` would do.")] = False,
     utterance: Annotated[str | None, typer.Option(help="An utterance whose name looks like a cycle's or a version's.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -1,7 +1,5 @@
 """Why a cycle would or would not start now: the launcher's own exact decision, without its consequences."""
 
-from dataclasses import replace
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,11 +7,10 @@ from rich.text import Text
 from functions.crossing import Declined, find_declined
 from functions.launcher.counting import exact_trigger
 from functions.runtime import Ports
-from functions.states import find_state, recent_states
-from infra.overlay import Overlay
+from functions.states import recent_states
+from infra.dry_run import dry, next_to_open
 from infra.wording import when
 from shared.documents import Frozen
-from shared.head import read_head
 from shared.policy import TriggerDecision
 
 
@@ -34,12 +31,9 @@ class Explanation(Frozen):
 
 def explain(ports: Ports, *, forced: bool) -> Explanation:
     """Decide as the launcher would at this moment; writes nothing."""
-    dry = replace(ports, store=Overlay(ports.store, ports.clock))
-    cycle = read_head(dry.store)
-    while (state := find_state(dry, cycle)) is not None and state.ended:
-        cycle += 1  # the head is about to move past a cycle that has ended
-    decision = exact_trigger(dry, cycle, recent_states(dry, cycle), forced=forced)
-    return Explanation(cycle=cycle, forced=forced, decision=decision, declined=find_declined(dry, cycle))
+    tried, cycle = dry(ports), next_to_open(ports)
+    decision = exact_trigger(tried, cycle, recent_states(tried, cycle), forced=forced)
+    return Explanation(cycle=cycle, forced=forced, decision=decision, declined=find_declined(tried, cycle))
 
 
 def render(explanation: Explanation) -> RenderableType:
@@ -54,6 +48,8 @@ def render(explanation: Explanation) -> RenderableType:
     if decision.not_before is not None:
         lines.append(Text(f"  not before {when(decision.not_before)}"))
     lines.append(_metrics(decision))
+    if decision.metrics.get("trainable"):
+        lines.append(Text("  Recordings are looked for when a cycle is sealed: `retune dataset build` tells which are gone."))
     if explanation.declined is not None:
         declined = explanation.declined
         held = "; ".join(declined.decision.held)

@@ -21,17 +21,17 @@ from infra.errors import Refused
 from infra.forget import redact
 from infra.forget.places import Step, find_steps, taught_in, their_utterances
 from infra.forget.redact import Target
+from infra.models.stored import complete_versions, load_manifest
 from shared import keys
 from shared.alias import find_production
 from shared.cas import Decision, apply_with_cas, commit, find
 from shared.compaction import touch_index
 from shared.corpora import Corpus, CorpusClip
 from shared.cycle import Status
-from shared.documents import Frozen, parse_document, parse_lines, sha256_hex
+from shared.documents import Frozen, parse_lines, sha256_hex
 from shared.errors import Conflict, NotFound, Retryable
 from shared.forgotten import CODEC, ForgetRun, Forgotten, Kind, Redaction, record_redaction
 from shared.ids import version_name
-from shared.manifest import ModelManifest
 from shared.suites import Change, write_suite
 from shared.totals import TOTALS
 from shared.verdict import parse_report
@@ -205,12 +205,10 @@ def _disturb_compactors(ports: Ports, done: Sequence[Step]) -> None:
 def _taught_models(ports: Ports, cycles: set[int]) -> Iterator[TaughtModel]:
     production = find_production(ports.store)
     live = {production.stable, production.canary.version if production.canary else None} if production else set()
-    for info in ports.store.list(keys.MODELS):
-        if info.key.endswith("/manifest.json"):
-            manifest = parse_document(ModelManifest, ports.store.get(info.key).data, what=info.key)
-            learned = sorted(cycles & set(manifest.learned))
-            if learned:
-                yield TaughtModel(version=manifest.version, live=manifest.version in live, cycles=tuple(learned))
+    for version in complete_versions(ports.store):
+        learned = sorted(cycles & set(load_manifest(ports.store, version).learned))
+        if learned:
+            yield TaughtModel(version=version, live=version in live, cycles=tuple(learned))
 
 
 def _record(ports: Ports, target: Target) -> Forgotten:

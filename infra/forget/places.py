@@ -62,7 +62,7 @@ SOURCES = re.compile(r"ledger/\d+/.*\.jsonl|cycles/\d+/(dataset|clips/.*)\.jsonl
 """What tells which utterances are theirs."""
 ASKED = re.compile(rf"runs/\d+/gold\.jsonl|cycles/\d+/clips/{keys.UNLABELLED_SET}\.jsonl")
 """Whoever is in these was asked about: a cached answer does not say whose it is, so that all of them go."""
-FOLDERS = ("verdicts/", "runs/", "cycles/", "corpora/", "ledger/")
+FOLDERS = (keys.VERDICTS, "runs/", keys.CYCLES, keys.CORPORA, keys.LEDGERS)
 
 
 def their_utterances(store: ObjectStore, target: Target) -> frozenset[str]:

@@ -72,14 +72,7 @@ Redactor: TypeAlias = Callable[[bytes, Target], tuple[bytes | None, list[dict[st
 
 def prune_lines(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]]]:
     """Drop the target's lines of JSON; the others stay to the byte."""
-    kept, theirs = [], []
-    for line in data.splitlines(keepends=True):
-        document = _json(line)
-        if isinstance(document, dict) and target.holds(document):
-            theirs.append(document)
-        else:
-            kept.append(line)
-    return b"".join(kept), theirs
+    return _rewrite_lines(data, target, lambda _document: b"")
 
 
 def prune_told(data: bytes, target: Target) -> tuple[bytes, list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from infra.options import Json
 from infra.session import open_session
 from infra.terminal import answering, show
 
-registry = typer.Typer(no_args_is_help=True, help="The bucket's own consistency.")
+registry = typer.Typer(no_args_is_help=True, help="Whether the bucket agrees with itself.")
 
 
 @registry.command("fsck")

@@ -9,6 +9,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,7 +108,7 @@ def read_books(store: ObjectStore, *, full: bool = False, now: datetime | None =
         if key != keys.registry_log(move.seq):
             reader.unreadable.append(Problem(key, f"move {int(Path(key).stem)}", f"move {move.seq}"))
     reports = reader.each(cycles, keys.report, parse_report)
-    quarantine = tuple(stored for key, stored in reader.under(keys.QUARANTINE, _quarantined).items() for stored in (_named(stored, key),))
+    quarantine = tuple(replace(item, key=key) for key, item in reader.under(keys.QUARANTINE, _quarantined).items())
     return Books(
         head=head,
         ledgers={cycle: found.event_ids for cycle, found in ledgers.items() if cycle not in datasets},
@@ -205,10 +206,6 @@ def _digest(store: ObjectStore, info: ObjectInfo, name: str) -> FileDigest:
 
 def _document(cls: type[AModel], what: str) -> Callable[[bytes], AModel]:
     return lambda data: parse_document(cls, data, what=what)
-
-
-def _named(item: Quarantined, key: str) -> Quarantined:
-    return Quarantined(key, item.function, item.reason, item.message_id, item.event_id)
 
 
 def _quarantined(data: bytes) -> Quarantined:

@@ -25,12 +25,12 @@ from infra.errors import Refused
 from infra.local.corpus import Domain, Utterance, callers, make_utterance
 from infra.local.speech import write_wav
 from shared import keys
+from shared.alias import find_production
 from shared.config import Settings
 from shared.documents import sha256_hex
 from shared.ids import version_name
 from shared.normalisation import normalise
 from shared.objectstore import ObjectStore
-from shared.registry import CODEC
 from shared.stores import open_store
 from shared.terminal import say
 from shared.training import ObjectRef
@@ -67,11 +67,10 @@ def stable_model(store: ObjectStore) -> int:
     Raises:
         Refused: there is none.
     """
-    found = [info.key for info in store.list(keys.PRODUCTION)]
-    stable = CODEC.parse(store.get(keys.PRODUCTION).data).stable if found else None
-    if stable is None:
+    production = find_production(store)
+    if production is None or production.stable is None:
         raise Refused("no model is stable: its transcripts are what is reported; run `retune models import DIR|HUB_ID --promote`")
-    return stable
+    return production.stable
 
 
 def calls(seed: int) -> Iterator[Utterance]:

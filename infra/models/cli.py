@@ -14,7 +14,8 @@ from functions.acts import people
 from infra.acts_cli import asked
 from infra.errors import OK, REFUSED
 from infra.models.tables import render_check, render_diff, render_gc, render_model, render_models
-from infra.options import TIMEOUT_S, By, Json, Reason, Timeout, VersionArgument, Wait, person, version_number
+from infra.options import By, Json, Reason, Timeout, VersionArgument, Wait, person
+from infra.people import TIMEOUT_S
 from infra.publish.folder import export_folder, render_folder
 from infra.session import open_session
 from infra.terminal import answer_with, answering, show
@@ -25,7 +26,7 @@ models = typer.Typer(no_args_is_help=True, help="Models in the registry.")
 
 @models.command("list")
 def models_list(as_json: Json = False) -> None:
-    """List the models."""
+    """List the models: role, origin, verdict, overrides and pins."""
     with answering(), open_session() as session:
         views = infra.models.stored.list_models(session.ports)
     show(views, render_models(views), as_json=as_json)
@@ -33,10 +34,9 @@ def models_list(as_json: Json = False) -> None:
 
 @models.command("show")
 def models_show(version: VersionArgument, as_json: Json = False) -> None:
-    """Show one model."""
-    number = version_number(version)
+    """Show a model: its lineage, verdict, overrides and files."""
     with answering(), open_session() as session:
-        view = infra.models.stored.show_model(session.ports, number)
+        view = infra.models.stored.show_model(session.ports, version)
     show(view, render_model(view), as_json=as_json)
 
 
@@ -46,7 +46,9 @@ def models_import(
     source: Annotated[
         str, typer.Argument(help="A folder with a Wav2Vec2ForCTC, its name on Hugging Face's hub, or MLflow's models:/NAME@ALIAS.")
     ],
-    make_stable: Annotated[bool | None, typer.Option("--promote/--no-promote", help="Make it stable; by default the first one is.")] = None,
+    make_stable: Annotated[
+        bool | None, typer.Option("--promote/--no-promote", help="Make it stable; by default only the first one.")
+    ] = None,
     reason: Reason = None,
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
@@ -68,7 +70,7 @@ def models_withdraw(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Mark a version that serves nobody as one that comes back only by an override."""
-    answer_with(asked(person(by, reason, wait, timeout), people.withdraw, version_number(version)), as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.withdraw, version), as_json=as_json)
 
 
 @models.command("pin")
@@ -76,7 +78,7 @@ def models_pin(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Keep a version's files, whatever the retention says."""
-    answer_with(asked(person(by, reason, wait, timeout), people.pin, version_number(version), pinned=True), as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.pin, version, pinned=True), as_json=as_json)
 
 
 @models.command("unpin")
@@ -84,15 +86,14 @@ def models_unpin(
     by: By, version: VersionArgument, reason: Reason = None, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False
 ) -> None:
     """Leave a version's files to the retention again."""
-    answer_with(asked(person(by, reason, wait, timeout), people.pin, version_number(version), pinned=False), as_json=as_json)
+    answer_with(asked(person(by, reason, wait, timeout), people.pin, version, pinned=False), as_json=as_json)
 
 
 @models.command("verify")
 def models_verify(version: VersionArgument, as_json: Json = False) -> None:
     """Download a model and check every file: size, CRC32C, SHA-256, suffix (exit code 1 if it is damaged)."""
-    number = version_number(version)
     with answering(), open_session() as session:
-        check = infra.models.check.check_stored_model(session.ports, number)
+        check = infra.models.check.check_stored_model(session.ports, version)
     show(check, render_check(check), as_json=as_json)
     raise typer.Exit(OK if check.whole else REFUSED)
 
@@ -100,9 +101,8 @@ def models_verify(version: VersionArgument, as_json: Json = False) -> None:
 @models.command("diff")
 def models_diff(a: VersionArgument, b: VersionArgument, as_json: Json = False) -> None:
     """Compare two models: configuration, lineage, files, validation."""
-    first, second = version_number(a), version_number(b)
     with answering(), open_session() as session:
-        diff = infra.models.diff.diff_models(session.ports, first, second)
+        diff = infra.models.diff.diff_models(session.ports, a, b)
     show(diff, render_diff(diff), as_json=as_json)
 
 
@@ -115,15 +115,14 @@ def models_export(
     as_json: Json = False,
 ) -> None:
     """Bring a version, verified, to where other tools look: a Hugging Face folder (--hf), or else an MLflow registry (--mlflow)."""
-    number = version_number(version)
     if hf is None and not mlflow:
         raise typer.BadParameter("say where to: --hf FOLDER or --mlflow ADDRESS")
     with answering(), open_session() as session:
         if hf is not None:
-            exported = export_folder(session.ports, number, hf)
+            exported = export_folder(session.ports, version, hf)
             show(exported, render_folder(exported), as_json=as_json)
             return
-        done = infra.publish.mlflow_registry.publish(session.ports, number, mlflow or "", name)
+        done = infra.publish.mlflow_registry.publish(session.ports, version, mlflow or "", name)
     show(done, infra.publish.mlflow_registry.render_registered(done), as_json=as_json)
 
 

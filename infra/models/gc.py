@@ -13,13 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functions.acts.people import withdraw
 from functions.runtime import Ports
 from functions.states import find_state, newest_states
-from infra.models.stored import complete_versions
+from infra.models.stored import complete_versions, load_manifest
 from infra.people import Person, ask
 from shared import keys
 from shared.alias import find_production
 from shared.cas import find
 from shared.documents import Frozen, parse_document
-from shared.manifest import ModelManifest
 from shared.objectstore import ObjectInfo
 from shared.retention import Fate, StoredModel, UnfinishedUpload, decide_gc, decide_unfinished
 from shared.training import TrainingSpec
@@ -80,7 +79,7 @@ def _collect(ports: Ports, person: Person, fates: Iterable[Fate]) -> tuple[list[
 
 def plan(ports: Ports) -> tuple[Fate, ...]:
     """Return what the retention says of every model that has files."""
-    models = [model for model in (_stored(ports, version) for version in complete_versions(ports)) if model.size_bytes]
+    models = [model for model in (_stored(ports, version) for version in complete_versions(ports.store)) if model.size_bytes]
     return decide_gc(find_production(ports.store), models, _running(ports), ports.settings.policy.keep_models)
 
 
@@ -112,9 +111,8 @@ def _upload(ports: Ports, version: int, infos: Sequence[ObjectInfo]) -> Unfinish
 
 
 def _stored(ports: Ports, version: int) -> StoredModel:
-    manifest = parse_document(ModelManifest, ports.store.get(keys.manifest(version)).data, what=keys.manifest(version))
     size_bytes = sum(info.size_bytes for info in _files(ports, version))
-    return StoredModel(version=version, base_version=manifest.base_version, size_bytes=size_bytes)
+    return StoredModel(version=version, base_version=load_manifest(ports.store, version).base_version, size_bytes=size_bytes)
 
 
 def _running(ports: Ports) -> dict[int, int | None]:

@@ -1,13 +1,12 @@
 """A verified model as a folder in Hugging Face's layout, with a model card: what `from_pretrained` and `pipeline` read [io]."""
 
-import os
-import shutil
 from pathlib import Path
 
 from functions.runtime import Ports
 from functions.views.production import ModelView
 from infra.errors import Refused
 from infra.models.stored import show_model
+from infra.new_folder import new_folder
 from infra.publish.card import TASK, card_body, measured
 from shared import keys
 from shared.cas import find
@@ -43,17 +42,9 @@ def export_folder(ports: Ports, version: int, folder: Path) -> ModelFolder:
         Refused: there is no such version, a file is not what its manifest says, or the folder holds something.
         Retryable: the store could not be reached.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Refused(f"export to {folder}: expected a folder that does not exist yet or is empty, found something there; name another")
     view = show_model(ports, version)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
+    with new_folder(folder) as draft:
         _write(ports, view, draft)
-        if folder.exists():
-            folder.rmdir()
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return ModelFolder(
         version=version,
         folder=str(folder),
@@ -64,7 +55,6 @@ def export_folder(ports: Ports, version: int, folder: Path) -> ModelFolder:
 
 def _write(ports: Ports, view: ModelView, draft: Path) -> None:
     manifest = ports.store.get(keys.manifest(view.version)).data
-    draft.parent.mkdir(parents=True, exist_ok=True)
     try:
         fetch_model(ports.store, ObjectRef(key=keys.manifest(view.version), sha256=sha256_hex(manifest)), draft)
     except RunFailed as error:

@@ -15,7 +15,7 @@ Repeated = list[str] | None
 
 
 def simulate(  # noqa: PLR0917 - typer reads options off the parameters
-    days: Annotated[float | None, typer.Option(help="How long; by default 90, or as long as the record is.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days to simulate; by default 90, or as long as the record is.")] = None,
     errors_per_hour: Annotated[float | None, typer.Option(help="Reported errors while the first model serves; by default 5.")] = None,
     history: Annotated[
         str | None, typer.Option(help="Play this again: a file of events, a store's folder or gs://bucket (only read).")
@@ -26,7 +26,9 @@ def simulate(  # noqa: PLR0917 - typer reads options off the parameters
     measured_from: Annotated[
         str | None, typer.Option(help="A store's folder or gs://bucket whose cycles tell what training does and takes.")
     ] = None,
-    usd_per_gpu_hour: Annotated[float | None, typer.Option(help="Price of the trainer's machine; by default the policy's.")] = None,
+    usd_per_gpu_hour: Annotated[
+        float | None, typer.Option(help="Price of an hour of the trainer's machine; by default the policy's.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all draws: the same seed, the same calls.")] = 0,
     as_json: Json = False,
 ) -> None:

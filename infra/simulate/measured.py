@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.errors import Refused
+from infra.judged import judged_cycles
 from infra.simulate.assumptions import Assumptions
 from infra.simulate.learning import Earlier, fit_half_clips, fit_speed
 from infra.simulate.trainers import work_of
@@ -77,10 +78,7 @@ class Judged(Earlier):
 def read_earlier(store: ObjectStore) -> Iterator[Judged]:
     """Yield every cycle that was trained and judged, oldest first."""
     taken: dict[int, int] = {}
-    for info in sorted(store.list(keys.VERDICTS), key=lambda info: info.key):
-        if not info.key.endswith("/report.json"):
-            continue
-        cycle = keys.cycle_of(info.key)
+    for cycle in judged_cycles(store):
         found = [find(store, key) for key in (keys.spec(cycle), keys.result(cycle), keys.manifest(cycle))]
         if any(each is None for each in found):
             continue
@@ -90,7 +88,7 @@ def read_earlier(store: ObjectStore) -> Iterator[Judged]:
         manifest = parse_document(ModelManifest, manifest_.data, what=manifest_.info.key)
         taken[cycle] = sum(each.clips for each in spec.sets if each.role == "train_errors")
         before = sum(taken.get(number, 0) for number in manifest.learned if number != cycle)
-        report = parse_report(store.get(info.key).data)
+        report = parse_report(store.get(keys.report(cycle)).data)
         holdout = next((each for each in report.sets if each.name == keys.HOLDOUT_SET and each.base.wer and each.candidate.wer), None)
         if holdout is None or holdout.base.wer is None or holdout.candidate.wer is None or not holdout.base.wer.estimate:
             continue

@@ -7,11 +7,12 @@ from datetime import datetime
 from pydantic import Field
 
 from functions.launcher.spending import read_costs
+from functions.states import find_state
 from infra.simulate.assumptions import Stated
 from infra.simulate.world import World
 from shared import keys
 from shared.cas import find
-from shared.cycle import CODEC, CycleState, Status
+from shared.cycle import CycleState, Status
 from shared.documents import Frozen, parse_document
 from shared.head import FIRST_CYCLE, read_head
 from shared.training import TrainingSpec
@@ -139,8 +140,8 @@ def cycle_outcomes(world: World, held: HeldLog, start: datetime, wer: float) -> 
     """Return what became of every cycle that was opened."""
     head = read_head(world.store)
     hours = _hours_by_cycle(world, head)
-    found = (find(world.store, keys.state(number)) for number in range(FIRST_CYCLE, head + 1))
-    return tuple(_outcome(world, CODEC.parse(stored.data), held, start, wer, hours) for stored in found if stored is not None)
+    states = (find_state(world.ports, number) for number in range(FIRST_CYCLE, head + 1))
+    return tuple(_outcome(world, state, held, start, wer, hours) for state in states if state is not None)
 
 
 def _hours_by_cycle(world: World, head: int) -> dict[int, float]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from functions.crossing import find_declined
+from functions.states import newest_states
 from functions.sweeper.watch import find_watch
 from infra.simulate.assumptions import Assumptions
 from infra.simulate.calls import Calls
@@ -15,7 +16,7 @@ from infra.simulate.outcome import HOUR_S, HeldLog, Outcome, cycle_outcomes
 from infra.simulate.world import World
 from shared import keys
 from shared.cas import find
-from shared.cycle import CODEC, CycleState, Status
+from shared.cycle import CycleState, Status
 from shared.events import SttError, SttSample
 from shared.head import FIRST_CYCLE, read_head
 from shared.log import fresh
@@ -136,18 +137,11 @@ class _Run:
     def _answer(self) -> None:
         """Do what a person does whom the policy asks: approve and promote, after a while."""
         assumptions = self._trial.assumptions
-        for state in self._newest():
+        for state in reversed(newest_states(self._world.ports)):
             if state.status == Status.AWAITING_APPROVAL and self._waited(state, assumptions.approve_after_h):
                 self._world.type("finetune-triggers", f'{{"approve": true, "cycle": {state.cycle}, "by": "simulated person"}}')
             if not self._policy.auto_deploy and self._ready(state):
                 self._world.type("model-commands", self._deploying(state))
-
-    def _newest(self) -> Iterator[CycleState]:
-        head = read_head(self._world.store)
-        for number in range(max(head - 1, FIRST_CYCLE), head + 1):
-            found = find(self._world.store, keys.state(number))
-            if found is not None:
-                yield CODEC.parse(found.data)
 
     def _waited(self, state: CycleState, hours: float) -> bool:
         return (self._world.clock.now() - state.since).total_seconds() >= hours * HOUR_S

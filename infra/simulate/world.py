@@ -16,9 +16,9 @@ from infra.simulate.assumptions import Assumptions
 from infra.simulate.calls import CALLS, Calls, Serving
 from infra.simulate.trainers import SimulatedTrainers, store_model
 from shared import keys
+from shared.alias import find_production
 from shared.audio_source import AudioSource
 from shared.bus import Message, Outgoing
-from shared.cas import find
 from shared.config import Settings
 from shared.documents import sha256_hex
 from shared.errors import InvalidMessage, InvariantBroken
@@ -26,7 +26,7 @@ from shared.events import TOPICS, Event, Tick
 from shared.messages import outgoing
 from shared.objectstore import ObjectStore
 from shared.policy import Policy
-from shared.registry import CODEC, Production
+from shared.registry import Production
 from shared.testing.clock import FakeClock
 from shared.testing.memory_bus import MemoryBus
 from shared.testing.memory_store import MemoryStore
@@ -63,7 +63,7 @@ class World:
         )
         self.ports = Ports(self.store, self.bus, clock, settings)
         self.trainers = SimulatedTrainers(self.store, self.bus, clock, calls.speech, calls.rows, assumptions, seed)
-        audio = AudioSource(self._open_store, (CALLS, f"{BUCKET}/corpora/"))
+        audio = AudioSource(self._open_store, self.ports.audio_prefixes)
         self._deps = LaunchDeps(self.ports, audio, self.trainers)
         self._handlers: dict[str, Callable[[Message], str]] = {
             "collector": Collector(self.ports, audio.check),
@@ -126,8 +126,7 @@ class World:
 
     def production(self) -> Production:
         """Return what serves."""
-        found = find(self.store, keys.PRODUCTION)
-        return CODEC.parse(found.data) if found else Production()
+        return find_production(self.store) or Production()
 
     def serving(self) -> Serving:
         """Return which versions serve, and whom."""

@@ -81,6 +81,10 @@ run "operators_alone" {
     condition     = contains(keys(local.functions), "dashboard") && [for viewer in google_iap_web_cloud_run_service_iam_member.viewer : viewer.member] == ["user:ana@example.org"]
     error_message = "Console: expected one where only operators are named, for them alone."
   }
+  assert {
+    condition     = contains(keys(google_project_service.this), "iap.googleapis.com")
+    error_message = "Console of operators alone: expected the API of IAP."
+  }
 }
 
 run "a_group_of_operators" {

@@ -1,12 +1,12 @@
 mock_provider "google" {}
 
 variables {
-  project_id = "retune-example"
-  region     = "europe-west4"
-  runner     = "compute_engine"
-  nat        = false
-  launchers  = { launcher = "serviceAccount:launcher@x", sweeper = "serviceAccount:sweeper@x" }
-  kms_key    = ""
+  project_id       = "retune-example"
+  region           = "europe-west4"
+  trainer_launcher = "compute_engine"
+  nat              = false
+  launchers        = { launcher = "serviceAccount:launcher@x", sweeper = "serviceAccount:sweeper@x" }
+  kms_key          = ""
 }
 
 run "trainer" {
@@ -66,8 +66,8 @@ run "with_nat_on_cloud_run" {
   }
 
   variables {
-    nat    = true
-    runner = "cloud_run"
+    nat              = true
+    trainer_launcher = "cloud_run"
   }
 
   assert {

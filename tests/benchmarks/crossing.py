@@ -38,8 +38,8 @@ from unittest.mock import patch
 
 from google.cloud import pubsub_v1
 
-from infra.local.gcs_routes import GcsApi
-from infra.local.gcs_wire import Request, Response
+from infra.local.gcs_server.routes import GcsApi
+from infra.local.gcs_server.wire import Request, Response
 from infra.local.stack import Stack, StackConfig
 from infra.local.state_folder import variables_set
 from shared import keys, ledger

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from werkzeug.test import EnvironBuilder
 
 import infra.cli
-import infra.status
 from functions.dashboard.handler import Console
 from functions.views.dead_letters import DeadLetters, read_dead_letters
+from functions.views.status import look as look_at_all
 from functions.views.status import without_time
 from functions.wiring import dead_letter_topic, subscriptions
 from infra.dlq import letters
@@ -211,6 +211,6 @@ def test_status_and_the_console_show_them_and_how_to_act(bus: MemoryBus, served:
     assert "retune dlq replay --all" in section()
     assert len(letters.pull_all(Session(world.ports, bus), ["collector-stt-errors"])["collector-stt-errors"]) == 2
 
-    before = infra.status.look(world.ports, backlogs=backlogs)
+    before = look_at_all(world.ports, backlogs=backlogs)
     world.clock.advance(timedelta(minutes=5).total_seconds())
-    assert without_time(infra.status.look(world.ports, backlogs=backlogs)) == without_time(before), "time alone is no news"
+    assert without_time(look_at_all(world.ports, backlogs=backlogs)) == without_time(before), "time alone is no news"

@@ -11,9 +11,9 @@ from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 
-from infra.local import gcs_wire as wire
-from infra.local.gcs_routes import GcsApi
-from infra.local.gcs_wire import Body, BrokenBody, Request
+from infra.local.gcs_server import wire
+from infra.local.gcs_server.routes import GcsApi
+from infra.local.gcs_server.wire import Body, BrokenBody, Request
 
 RENEW_AFTER = 2_000
 _RELATED = b'--b\r\nContent-Type: application/json\r\n\r\n{"name": "k"}\r\n--b\r\nContent-Type: text/plain\r\n\r\ndata\r\n--b--\r\n'

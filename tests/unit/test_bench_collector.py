@@ -11,7 +11,7 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from functions.push import decode
-from infra.local.gcs_wire import Body, Request
+from infra.local.gcs_server.wire import Body, Request
 from shared.messages import parse_event
 from shared.testing.clock import START
 from tests.benchmarks.collector.envelope import Envelopes

@@ -13,8 +13,8 @@ from functions.dashboard.answers import HEADERS
 from functions.dashboard.figures import confused_words, count_error_types, error_types, thresholds, trend
 from functions.dashboard.handler import Console
 from functions.dashboard.overview import read_overview
+from functions.views import status
 from functions.views.snapshot import Snapshot
-from infra import status
 from shared import keys
 from shared.cycle import Status
 from shared.documents import document_bytes

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import infra.cli
 import infra.dataset.cli
-from infra.dataset.export import suffix_of
-from infra.dataset.view import view
-from infra.overlay import Overlay
+from functions.views.dataset import view
+from infra.dataset.export import audio_suffix
+from infra.dry_run import Overlay
 from shared import keys
 from shared.dataset import Row
 from shared.documents import parse_lines, sha256_hex
@@ -298,7 +298,7 @@ def test_nothing_of_a_failed_export_stays(monkeypatch: pytest.MonkeyPatch, tmp_p
     ],
 )
 def test_a_files_suffix_follows_its_bytes_then_its_address(data: bytes, uri: str, suffix: str | None) -> None:
-    assert suffix_of(data, uri) == suffix
+    assert audio_suffix(data, uri) == suffix
 
 
 def test_an_overlay_keeps_the_conditions_of_what_is_below() -> None:

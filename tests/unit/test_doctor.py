@@ -377,7 +377,7 @@ def test_notifier_and_console_that_are_whole_have_no_problem_and_no_secret_is_to
 def test_that_nobody_asked_for_notices_or_a_console_is_no_problem(apis: Apis) -> None:
     found = apis.diagnose(system())
     assert found["notifier"].found.startswith("none: webhooks_secret is not set")
-    assert found["console"].found == "none: nobody is named in console_viewers"
+    assert found["console"].found == "none: nobody is named in console_viewers or console_operators"
 
 
 def test_what_may_not_be_seen_of_notifier_and_console_is_said(apis: Apis) -> None:

@@ -16,7 +16,7 @@ from functions.launcher.window import read_window
 from functions.runtime import Ports
 from functions.states import recent_states
 from functions.sweeper.handler import sweep
-from infra.status import look
+from functions.views.status import look
 from shared import keys, ledger, scatter, spool
 from shared.audio_source import AudioSource
 from shared.config import Settings

@@ -33,7 +33,7 @@ locals {
   log_alerts = {
     cycle_failed = "`retune status` says why; docs/guides/operations.md what to do."
     cycle_stuck  = "`retune status` shows where it stands. No GPU: see the launcher's log for the zones it tried."
-    rolled_back  = "Production serves the version before. `retune models list` shows the move and its evidence."
+    rolled_back  = "Production serves the version before. `retune explain VERSION` tells every move of a version and what it rested on."
     over_budget  = "`retune status` says what was declined or stopped, `retune explain` what was spent. Raise policy.budget, or wait for the window to free enough."
   }
 
@@ -120,7 +120,7 @@ resource "google_monitoring_alert_policy" "dead_letters" {
   }
 
   documentation {
-    content = "`retune dlq list` shows what was refused and why; `retune dlq replay` publishes it again once the cause is gone."
+    content = "`retune dlq list` shows what was refused; why, the function's log says. `retune dlq replay` publishes it again once the cause is gone."
   }
 }
 

@@ -1,5 +1,5 @@
 output "dashboard" {
-  description = "Full name of the dashboard."
+  description = "Full name of the dashboard in Cloud Monitoring."
   value       = google_monitoring_dashboard.this.id
 }
 

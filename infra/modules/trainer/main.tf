@@ -132,7 +132,7 @@ resource "google_project_iam_custom_role" "launcher" {
   role_id     = "retune_launcher"
   title       = "Retune launcher"
   description = "Starts, finds and ends trainers."
-  permissions = local.launcher_permissions[var.runner]
+  permissions = local.launcher_permissions[var.trainer_launcher]
 }
 
 resource "google_project_iam_custom_role" "subnetwork" {
@@ -159,7 +159,7 @@ resource "google_project_iam_member" "launcher" {
   member  = each.value
 
   dynamic "condition" {
-    for_each = var.runner == "compute_engine" ? [local.own_machines] : []
+    for_each = var.trainer_launcher == "compute_engine" ? [local.own_machines] : []
     content {
       title      = "Trainers alone"
       expression = condition.value

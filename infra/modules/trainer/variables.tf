@@ -8,8 +8,8 @@ variable "region" {
   type        = string
 }
 
-variable "runner" {
-  description = "compute_engine or cloud_run: decides what the launchers may do."
+variable "trainer_launcher" {
+  description = "What runs the trainer, compute_engine or cloud_run: it decides what the launchers may do."
   type        = string
 }
 
@@ -19,7 +19,7 @@ variable "nat" {
 }
 
 variable "launchers" {
-  description = "Name -> member that starts and ends trainers."
+  description = "Name that is known at plan -> member that starts and ends trainers."
   type        = map(string)
 }
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from infra.local.gcs_routes import GcsApi
 from infra.local.gcs_server import GcsServer
-from infra.local.gcs_wire import Request, Response
+from infra.local.gcs_server.routes import GcsApi
+from infra.local.gcs_server.wire import Request, Response
 from shared.dir_store import DirStore
 from shared.head import begin_head
 from tests.benchmarks.collector.processes import Child, start_module

@@ -19,8 +19,9 @@ from functions.launcher.seal import seal
 from functions.runtime import Ports
 from functions.states import recent_states
 from functions.sweeper.handler import sweep
+from functions.views.status import look
 from infra.dataset.build import build_next
-from infra.status import look, render
+from infra.status import render
 from shared import keys, ledger
 from shared.audio_source import AudioSource
 from shared.bus import Outgoing

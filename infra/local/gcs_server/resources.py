@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.gcs_wire import HttpError, as_object, parse_int
+from infra.local.gcs_server.wire import HttpError, as_object, parse_int
 from shared.dir_layout import Record
 from shared.dir_store import Description
 

@@ -1,10 +1,14 @@
-"""A store over another: it reads both and writes only itself, so that a decision or a seal can be tried without a trace."""
+"""What would happen now, without a trace: a store over another reads both and writes only itself."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from functions.runtime import Ports
+from functions.states import find_state
 from shared.clock import Clock
 from shared.errors import Conflict, NotFound
+from shared.head import read_head
 from shared.objectstore import ABSENT, Generation, ObjectInfo, ObjectStore, StoredObject
 from shared.testing.memory_store import MemoryStore
 
@@ -82,3 +86,16 @@ class Overlay:
     def delete(self, key: str, *, if_generation_match: Generation | None = None) -> None:
         """Forget an object of its own; one below stays."""
         self._mine.delete(key, if_generation_match=if_generation_match)
+
+
+def dry(ports: Ports) -> Ports:
+    """Return ports over the same store that remember what is written, and forget it with them."""
+    return replace(ports, store=Overlay(ports.store, ports.clock))
+
+
+def next_to_open(ports: Ports) -> int:
+    """Return the cycle that a launcher would open now: the head is about to move past those that have ended."""
+    cycle = read_head(ports.store)
+    while (state := find_state(ports, cycle)) is not None and state.ended:
+        cycle += 1
+    return cycle

@@ -5,8 +5,8 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 
-from infra.local import gcs_wire as wire
-from infra.local.gcs_wire import Body, Request, Response
+from infra.local.gcs_server import wire
+from infra.local.gcs_server.wire import Body, Request, Response
 
 
 def serve_batch(request: Request, handle: Callable[[Request], Response]) -> Response:

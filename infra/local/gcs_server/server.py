@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from infra.local import gcs_wire as wire
-from infra.local.gcs_routes import GcsApi
-from infra.local.gcs_wire import Body, BrokenBody, Request, Response
+from infra.local.gcs_server import wire
+from infra.local.gcs_server.routes import GcsApi
+from infra.local.gcs_server.wire import Body, BrokenBody, Request, Response
 from shared.clock import Clock
 
 _logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from infra.local import gcs_wire as wire
-from infra.local.gcs_resources import Preconditions, describe, object_resource
-from infra.local.gcs_wire import HttpError, Request, Response
+from infra.local.gcs_server import wire
+from infra.local.gcs_server.resources import Preconditions, describe, object_resource
+from infra.local.gcs_server.wire import HttpError, Request, Response
 from shared.dir_store import Description, DirStore, Draft
 from shared.errors import InvalidMessage
 from shared.objectstore import check_key

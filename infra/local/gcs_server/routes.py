@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.local import gcs_wire as wire
-from infra.local.gcs_batch import serve_batch
-from infra.local.gcs_resources import ATTRIBUTES, Preconditions, describe, etag, object_headers, object_resource
-from infra.local.gcs_uploads import Uploads
-from infra.local.gcs_wire import FileSlice, HttpError, Request, Response
+from infra.local.gcs_server import wire
+from infra.local.gcs_server.batch import serve_batch
+from infra.local.gcs_server.resources import ATTRIBUTES, Preconditions, describe, etag, object_headers, object_resource
+from infra.local.gcs_server.uploads import Uploads
+from infra.local.gcs_server.wire import FileSlice, HttpError, Request, Response
 from shared.clock import Clock
 from shared.dir_layout import Record
 from shared.dir_store import Description, DirStore
