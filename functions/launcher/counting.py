@@ -8,18 +8,19 @@ from itertools import islice
 from functions.launcher.drafting import Draft, draft
 from functions.launcher.lineage import askable, read_lineage
 from functions.launcher.past import clips_in_use, read_past
+from functions.launcher.scatter import distinct
 from functions.launcher.seal import read_split_key
 from functions.launcher.spending import read_costs
 from functions.launcher.window import read_window
 from functions.runtime import Ports
 from shared import keys
 from shared.cycle import CycleState
-from shared.dataset import Row, judging_stratum, reported_again
+from shared.dataset import Row
 from shared.documents import parse_lines
 from shared.head import FIRST_CYCLE
+from shared.holdout import judging_stratum, reported_again
 from shared.placement import as_member, tells
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
-from shared.scatter import distinct
 from shared.sizing import Measured
 from shared.splits import Split
 from shared.training import Clip
