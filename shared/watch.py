@@ -84,8 +84,8 @@ class Watch(Frozen):
 
     @property
     def interval_s(self) -> float:
-        """Mean length of an interval in seconds; 0 without one."""
-        return (self.looked - self.began).total_seconds() / len(self.intervals) if self.intervals else 0.0
+        """Mean length of the intervals, of which there is one at least, in seconds."""
+        return (self.looked - self.began).total_seconds() / len(self.intervals)
 
 
 CODEC = document_codec(Watch, what="watch.json")

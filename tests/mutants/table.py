@@ -13,10 +13,12 @@ TABLE: Mapping[str, Sequence[str]] = {
     "shared/compaction.py": ("tests/unit/test_ledger*.py",),
     "shared/cycle.py": ("tests/unit/test_cycle.py",),
     "shared/registry.py": ("tests/unit/test_registry.py",),
-    "functions/*/decide.py": ("tests/unit/test_{folder}*.py",),
+    "functions/*/decide.py": ("tests/unit/test_{folder}_decide.py",),
+    "functions/launcher/capacity.py": ("tests/unit/test_launcher_decide.py",),
     "functions/collector/checks.py": ("tests/unit/test_collector*.py",),
     "functions/deployer/checks.py": ("tests/unit/test_deployer_checks.py",),
     "functions/sweeper/verdict.py": ("tests/unit/test_sweeper_watch.py",),
+    "shared/watch.py": ("tests/unit/test_sweeper_watch.py",),
 }
 """Patterns of modules -> patterns of test files; `{folder}` is the folder that the module lies in."""
 

@@ -41,8 +41,9 @@ def decide(watch: Watch, minutes: float, *, policy: CanaryPolicy = POLICY, champ
 
 
 def test_what_a_ledgers_totals_say_about_a_watch() -> None:
-    totals = Totals(errors_by_version={1: 5, 2: 3, 7: 9}, utterances_by_version={2: 30})
-    assert counts_of(totals, CANARY) == (3, 30, 5, 0)
+    totals = Totals(errors_by_version={1: 5, 2: 3, 7: 9}, utterances_by_version={1: 50, 2: 30})
+    assert counts_of(totals, CANARY) == (3, 30, 5, 50)
+    assert counts_of(Totals(), CANARY) == (0, 0, 0, 0)
 
 
 def test_what_stood_in_the_ledgers_before_is_not_counted() -> None:
