@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,6 +44,7 @@ def _rooms(top: Path) -> Iterator[tuple[str, list[Path]]]:
             yield name, files
 
 
+@cache
 def purpose(path: Path) -> str:
     """Return the first sentence of a module's docstring; empty where it has none."""
     text = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0].split())
