@@ -5,7 +5,7 @@ import random
 import wave
 from collections.abc import Collection
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -93,6 +93,12 @@ def console_world(*, cycles: int = 5, ending: str = "training") -> World:
     body = f'{{"unknown": "{HOSTILE}"}}'.encode()
     quarantine(made.store, function="collector", reason=f"event: expected one, found {HOSTILE}", body=body_of(body), now=made.clock.now())
     return made
+
+
+@cache
+def seen_world(cycles: int = 5, ending: str = "training") -> World:
+    """Return a world as `console_world` does, which all tests share that only look at it."""
+    return console_world(cycles=cycles, ending=ending)
 
 
 def _share(version: int) -> float:

@@ -21,19 +21,19 @@ from shared.gold import GoldRecord
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.training import Clip, UnlabelledClip
-from tests.console_world import HOSTILE, console, console_world, wav_bytes
+from tests.console_world import HOSTILE, console, seen_world, wav_bytes
 from tests.html_check import Element, read
 from tests.world import BUCKET, World
 
 
 @pytest.fixture(scope="module")
 def made() -> World:
-    return console_world(cycles=3, ending="over")
+    return seen_world(3, "over")
 
 
 @pytest.fixture(scope="module")
 def training() -> World:
-    return console_world()
+    return seen_world()
 
 
 def ask(made: World, path: str, **headers: str) -> Response:

@@ -28,19 +28,19 @@ from shared.testing.memory_store import MemoryStore
 from shared.totals import Totals
 from shared.training import EvaluationRow
 from shared.watch import Subject, Verdict, Watch
-from tests.console_world import HOSTILE, console, console_world
+from tests.console_world import HOSTILE, console, seen_world
 from tests.html_check import Element, read
-from tests.world import BUCKET, World
+from tests.world import BUCKET, World, copy_of
 
 
 @pytest.fixture(scope="module")
 def training() -> World:
-    return console_world()
+    return seen_world()
 
 
 @pytest.fixture(scope="module")
 def canary() -> World:
-    return console_world(cycles=4, ending="canary")
+    return seen_world(4, "canary")
 
 
 def look(made: World | Console, path: str = "/", *, status_code: int = 200, method: str = "GET") -> Element:
@@ -81,7 +81,7 @@ def test_the_running_cycle_is_shown_with_loss_dev_wer_time_left_and_cost(trainin
 
 
 def test_progress_of_an_earlier_attempt_is_not_shown(training: World) -> None:
-    made = World(store=copy(training))
+    made = World(store=copy_of(training))
     state = training.state(5).model_copy(update={"attempt": 2})
     made.store.put(keys.state(5), document_bytes(state))
     view = read_overview(made.ports)
@@ -131,7 +131,7 @@ def test_dead_letters_are_shown_with_their_age_and_how_to_act(training: World) -
 
 
 def test_no_text_of_others_gets_through(training: World) -> None:
-    made = World(store=copy(training))
+    made = World(store=copy_of(training))
     state = training.state(5)
     entry = state.history[-1].model_copy(update={"reason": HOSTILE, "by": f"{HOSTILE} (claimed)"})
     made.store.put(keys.state(5), document_bytes(state.model_copy(update={"history": (*state.history[:-1], entry)})))
@@ -196,10 +196,10 @@ def test_a_store_that_is_away_is_told() -> None:
 
 
 def test_records_that_are_broken_or_lost_are_told_with_what_is_wrong(training: World) -> None:
-    made = World(store=copy(training))
+    made = World(store=copy_of(training))
     made.store.put(keys.state(5), b"{")
     assert "cycle state: expected a valid CycleState" in look(made, status_code=500).one("main", id="main").text
-    lost = World(store=copy(training))
+    lost = World(store=copy_of(training))
     lost.store.delete(keys.PRODUCTION)
     page = look(lost, status_code=500)
     assert page.one("h1").text == "The records do not fit together"
@@ -279,14 +279,6 @@ def test_a_trend_adds_up_and_a_guard_is_held_against_what_was_before() -> None:
     assert trend(guard).lines[1].values == (0.1, 0.1)
     long = watch.model_copy(update={"intervals": ((1, 10, 1, 10),) * 500})
     assert len(trend(long).lines[0].values) <= figures.MOST_TREND
-
-
-def copy(made: World) -> MemoryStore:
-    """Return a store with all that a world's has, metadata included, and its time."""
-    store = MemoryStore(BUCKET, clock=made.clock)
-    for info in made.store.list(""):
-        store.put(info.key, made.store.get(info.key).data, metadata=info.metadata)
-    return store
 
 
 def test_ports_are_not_written(training: World) -> None:

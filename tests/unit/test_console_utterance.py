@@ -25,14 +25,14 @@ from shared.objectstore import ObjectInfo
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
-from tests.console_world import HOSTILE, console, console_world, wav_bytes
+from tests.console_world import HOSTILE, console, seen_world, wav_bytes
 from tests.html_check import Element, read
 from tests.world import BUCKET, World, copy_of
 
 
 @pytest.fixture(scope="module")
 def made() -> World:
-    return console_world(cycles=3, ending="over")
+    return seen_world(3, "over")
 
 
 def ask(made: World, path: str) -> Response:

@@ -23,7 +23,7 @@ from shared.objectstore import ABSENT
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.totals import TOTALS, Totals, count_events
-from tests.world import BUCKET, POLICY, World, wrong
+from tests.world import BUCKET, POLICY, World, copy_of, wrong
 
 Spoil = Callable[[MemoryStore], object]
 
@@ -52,11 +52,7 @@ def world() -> World:
 
 
 def copy() -> MemoryStore:
-    """Return a store that holds what the world's does, metadata included."""
-    store = MemoryStore(BUCKET, clock=world().clock)
-    for info in world().store.list(""):
-        store.put(info.key, world().store.get(info.key).data, metadata=info.metadata)
-    return store
+    return copy_of(world())
 
 
 def found(store: MemoryStore, *, full: bool = False) -> dict[str, str]:
