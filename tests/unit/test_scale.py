@@ -154,6 +154,6 @@ def test_the_memory_of_a_seal_does_not_grow_with_its_ledger_as_its_rows_do(monke
         assert len(rows) >= events
         return found
 
-    peak(500)  # what is loaded once
-    few, many = peak(500), peak(8_000)
-    assert (many - few) / 7_500 < 2_000, "bytes an event; a row as an object takes 4,000"
+    peak(250)  # what is loaded once
+    few, many = peak(250), peak(4_000)
+    assert (many - few) / 3_750 < 2_000, "bytes an event; a row as an object takes 4,000"
