@@ -230,7 +230,7 @@ def test_a_malformed_multipart_body_is_refused(server: GcsServer, bucket: Any, b
 # Downloads
 
 
-def test_ranges(bucket: Any) -> None:
+def test_a_range_is_these_bytes_and_one_behind_the_end_is_refused(bucket: Any) -> None:
     blob = bucket.blob("x")
     blob.upload_from_string(b"0123456789")
     assert blob.download_as_bytes(start=1, end=3) == b"123"

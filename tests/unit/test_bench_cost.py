@@ -100,7 +100,7 @@ def test_an_instance_is_busy_while_requests_overlap_and_each_stretch_is_rounded_
     assert busy_s([]) == 0
 
 
-def test_our_bill_by_hand() -> None:
+def test_our_bill_counts_what_a_minute_took() -> None:
     used = ours(100, MINUTE, 500).used
     assert used["class_a"] == (60 + 5) * MINUTES
     assert used["class_b"] == (200 + 110 + 2) * MINUTES

@@ -21,7 +21,7 @@ def test_the_buckets_are_those_of_hash_version_one() -> None:
 
 
 @pytest.mark.parametrize(("data", "seq"), [(b'{"seq": 4}', 4), (b'{"seq": true}', None), (b"[4]", None), (b"4", None), (b"", None)])
-def test_the_seq_of_a_move(data: bytes, seq: int | None) -> None:
+def test_the_seq_of_a_move_is_known_where_it_tells_a_whole_number(data: bytes, seq: int | None) -> None:
     assert seq_of(data) == seq
 
 

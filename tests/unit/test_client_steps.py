@@ -44,7 +44,7 @@ CLOSING = replace(CALM, closing=True, closing_at=105.0, next_tick=math.inf)
         (replace(CLOSING, hand=Hand.MEMORY, away=True, retry_at=103.0), Step.WAIT, 103.0),
     ],
 )
-def test_the_next_step(view: View, step: Step, until: float) -> None:
+def test_the_next_step_follows_from_the_state_and_waits_until_it_is_due(view: View, step: Step, until: float) -> None:
     assert decide_step(view) == (step, until)
 
 

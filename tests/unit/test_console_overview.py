@@ -13,7 +13,6 @@ from functions.dashboard.answers import HEADERS
 from functions.dashboard.figures import confused_words, count_error_types, error_types, thresholds, trend
 from functions.dashboard.handler import Console
 from functions.dashboard.overview import read_overview
-from functions.runtime import Ports
 from functions.views.snapshot import Snapshot
 from infra import status
 from shared import keys
@@ -281,8 +280,7 @@ def test_a_trend_adds_up_and_a_guard_is_held_against_what_was_before() -> None:
     assert len(trend(long).lines[0].values) <= figures.MOST_TREND
 
 
-def test_ports_are_not_written(training: World) -> None:
+def test_looking_writes_nothing(training: World) -> None:
     before = [(info.key, info.generation) for info in training.store.list("")]
     look(training)
     assert [(info.key, info.generation) for info in training.store.list("")] == before
-    assert isinstance(training.ports, Ports)

@@ -75,7 +75,7 @@ def test_a_replayed_message_keeps_its_first_identity() -> None:
         ({"unpin": 3, "pinned": True}, PinRequested, "pinned", False),
     ],
 )
-def test_what_a_person_types(payload: dict[str, Any], expected: type, field: str, value: object) -> None:
+def test_what_a_person_types_is_the_event_that_its_key_names(payload: dict[str, Any], expected: type, field: str, value: object) -> None:
     parsed = parse_event(message(payload))
     assert type(parsed) is expected
     assert getattr(parsed, field) == value

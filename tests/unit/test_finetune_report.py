@@ -224,7 +224,7 @@ def test_a_curve_may_be_of_one_epoch_or_of_none_or_without_dev() -> None:
     assert "Training loss" in render_html(report()).replace("\n", " ")
 
 
-def test_numbers_are_worded() -> None:
+def test_a_rate_is_told_with_its_interval_or_why_it_has_none() -> None:
     assert rate_with_interval(Rate(value=0.146, interval=Interval(0.146, 0.12, 0.172, 0.95, 40))) == "14.6% (12.0 to 17.2)"
     assert rate_with_interval(Rate(value=None, interval=None, note="no words")) == "- (no words)"
     assert points_with_interval(Rate(value=-0.034, interval=Interval(-0.034, -0.047, 0.021, 0.95, 40))) == "-3.4 (-4.7 to +2.1)"

@@ -84,7 +84,7 @@ def kind_of(key: str, table: dict[str, type[BaseModel]]) -> type[BaseModel] | No
     return next((cls for pattern, cls in table.items() if re.fullmatch(pattern, key)), None)
 
 
-def test_there_are_goldens() -> None:
+def test_the_goldens_of_the_first_release_are_there() -> None:
     assert "0.1.0" in releases()
 
 

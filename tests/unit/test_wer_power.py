@@ -158,7 +158,7 @@ def test_the_prior_is_what_a_simulated_candidate_shows() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.8, 0.9, 0.95, 0.975, 0.99])
-def test_students_t_without_scipy(probability: float) -> None:
+def test_students_t_without_scipy_is_close_to_scipys(probability: float) -> None:
     for degrees_of_freedom, accuracy in ((3, 0.005), (4, 0.0015), (9, 0.0005), (50, 0.0005), (3000, 0.0005)):
         assert _t_quantile(degrees_of_freedom, probability) == pytest.approx(float(stdtrit(degrees_of_freedom, probability)), rel=accuracy)
 

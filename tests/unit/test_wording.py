@@ -6,7 +6,7 @@ from shared.rates import Interval
 from shared.wording import interval_in_percent, interval_in_points, lasting, percent, points, range_in_points, relative_change
 
 
-def test_numbers_are_worded() -> None:
+def test_intervals_and_changes_are_told_in_percent_and_points() -> None:
     assert interval_in_percent(Interval(0.146, 0.12, 0.172, 0.95, 40)) == "14.6% (12.0 to 17.2)"
     assert interval_in_points(Interval(-0.034, -0.047, -0.021, 0.9, 40)) == "-3.40 points (90% interval -4.70 to -2.10)"
     assert relative_change(Interval(-0.38, -0.479, -0.271, 0.95, 40)) == "fell by 38.0% (95% interval 27.1 to 47.9)"
