@@ -34,6 +34,8 @@ def _mutants(name: str, function: cst.FunctionDef) -> Iterator[Mutant]:
     for node in _nodes(function):
         for kind, operator in OPERATORS:
             for changed in operator(node) if isinstance(node, kind) else ():
+                if _loosens(node, changed):
+                    continue
                 mutated = function.deep_replace(node, changed)
                 assert isinstance(mutated, cst.FunctionDef)
                 after = cst.Module([mutated]).code
@@ -43,7 +45,7 @@ def _mutants(name: str, function: cst.FunctionDef) -> Iterator[Mutant]:
 
 
 def _nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    if isinstance(node, cst.Annotation | cst.Decorator) or _looks_only(node):
+    if isinstance(node, cst.Annotation | cst.Decorator) or _looks_only(node) or _is_strict(node):
         return
     if isinstance(node, cst.Param) and node.default is not None and not isinstance(node.default, PLAIN):
         return  # it is worked out once, where the function is defined
@@ -55,6 +57,19 @@ def _nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 def _looks_only(node: cst.CSTNode) -> bool:
     """True for calls that fail at once with any other argument."""
     return isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in {"len", "isinstance"}
+
+
+def _is_strict(node: cst.CSTNode) -> bool:
+    """True for `strict=` of `zip`: like an assert it says what always holds, and no input can break it."""
+    return isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value == "strict"
+
+
+def _loosens(node: cst.CSTNode, changed: cst.CSTNode) -> bool:
+    """True where a call is left with every argument but `strict=`."""
+    if not (isinstance(node, cst.Call) and isinstance(changed, cst.Call)) or node.func is not changed.func:
+        return False
+    kept = [arg for arg in node.args if not _is_strict(arg)]
+    return len(kept) < len(node.args) and [arg for arg in changed.args if not _is_strict(arg)] == kept
 
 
 def _compiles(source: str) -> bool:

@@ -67,7 +67,7 @@ def survivors(module: str, tests: Sequence[str], mutants: Sequence[Mutant], jobs
 
     Args:
         module: the path of the module, from the root of the repository.
-        tests: paths of test files.
+        tests: paths of test files, and arguments of pytest.
         mutants: of the module.
         jobs: so many at a time.
         root: of the repository.
@@ -78,7 +78,7 @@ def survivors(module: str, tests: Sequence[str], mutants: Sequence[Mutant], jobs
     bench = _Bench(module, mutants, jobs)
     sys.path.insert(0, str(root))
     with tempfile.TemporaryFile("w+") as output, _redirected(output.fileno()):
-        code = pytest.main([*PYTEST, *(str(root / test) for test in tests)], plugins=[bench])
+        code = pytest.main([*PYTEST, *(test if test.startswith("-") else str(root / test) for test in tests)], plugins=[bench])
         output.seek(0)
         text = output.read()
     if code != pytest.ExitCode.OK or not bench.judged:

@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from shared.cycle import CODEC, ENDED, MOVES, STARTS, Entry, Status, can_move, decide_begin_training, move, open_cycle
+from shared.cycle import CODEC, ENDED, MOVES, STARTS, TRAINABLE, Entry, Status, can_move, decide_begin_training, move, open_cycle
 from shared.errors import CorruptObject, InvariantBroken
+from shared.machine import Machine
 from shared.testing.builders import cycle_state
 from shared.testing.clock import START
 
 S = Status
-LATER = START + timedelta(minutes=5)
+LATER_BY = timedelta(minutes=5)
+LATER = START + LATER_BY
 
 DIAGRAM = {
     *((S.AWAITING_APPROVAL, S.PREPARING), (S.PREPARING, S.WAITING_FOR_CAPACITY), (S.WAITING_FOR_CAPACITY, S.PREPARING)),
@@ -69,6 +71,8 @@ def test_the_history_keeps_who_when_and_why_of_every_move() -> None:
     )
     assert (state.cycle, state.status, state.attempt, state.forced) == (12, S.TRAINING, 1, True)
     assert (state.opened_by, state.since, state.reason) == ("force-1", LATER, "attempt 1 started")
+    judged = move(state, S.VALIDATING, at=2 * LATER_BY + START, by="launcher", cause="result", reason="its result is there")
+    assert (judged.opened_by, judged.since, judged.reason) == ("force-1", 2 * LATER_BY + START, "its result is there")
     assert opened.history == state.history[:1], "a move leaves the earlier state as it was"
 
 
@@ -104,6 +108,21 @@ def test_a_trainer_begins_its_own_attempt_of_a_cycle_that_prepares() -> None:
     assert decision.state.history[-1] == Entry(
         status=S.TRAINING, at=LATER, by="trainer", cause="start", reason="attempt 2 started", attempt=2
     )
+
+
+def test_the_machine_that_a_trainer_tells_stands_beside_its_first_move() -> None:
+    machine = Machine(machine_type="g2-standard-8", provisioning="spot")
+    decision = decide_begin_training(cycle_state(S.PREPARING), 1, at=LATER, cause="start", machine=machine)
+    assert decision.state is not None
+    assert decision.state.history[-1].machine == machine
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+def test_only_the_present_attempt_of_a_cycle_without_a_result_wants_a_trainer(status: Status) -> None:
+    state = cycle_state(status, attempt=2)
+    assert state.wants_trainer(2) == (status in TRAINABLE)
+    assert not state.wants_trainer(1)
+    assert not state.wants_trainer(3)
 
 
 def test_a_trainer_that_began_already_goes_on_without_another_write() -> None:

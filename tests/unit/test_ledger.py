@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import compaction, keys, ledger
+from shared.arrivals import Arrival, arrived
 from shared.cas import commit, create, find
-from shared.compaction import collect_garbage, compact
+from shared.compaction import collect_garbage, compact, touch_index
 from shared.documents import document_bytes, parse_document
-from shared.errors import CorruptObject, InvariantBroken, Retryable
+from shared.errors import Conflict, CorruptObject, InvariantBroken, Retryable
 from shared.events import Event
 from shared.head import KnownHead, begin_head, move_head, read_head
 from shared.ledger import Index
@@ -61,6 +62,7 @@ def test_totals_count_each_kind_and_the_references() -> None:
     events = [
         error(1),
         error(2, reference=None, model_version=4),
+        error(7, at=START + HOUR),
         correction(2),
         sample(3),
         traffic(4, 70),
@@ -68,12 +70,12 @@ def test_totals_count_each_kind_and_the_references() -> None:
         traffic(6, 5, version=4),
     ]
     assert count_events(events) == Totals(
-        events=7,
-        errors=2,
-        corrected=2,  # an error that came with a reference, and a correction
+        events=8,
+        errors=3,
+        corrected=3,  # two errors that came with a reference, and a correction
         corrections=1,
         samples=1,
-        errors_by_version={0: 1, 4: 1},
+        errors_by_version={0: 2, 4: 1},
         utterances_by_version={0: 100, 4: 5},
         oldest=START,
     )
@@ -158,6 +160,13 @@ def test_a_segment_without_its_counts_needs_a_person() -> None:
         ledger.count(store, 1)
 
 
+def test_an_index_that_cannot_be_read_is_named() -> None:
+    store = filled([error(1)])
+    store.put(keys.ledger_index(1), b"{")
+    with pytest.raises(CorruptObject, match=r"ledger/000001/index\.json: expected a valid Index"):
+        ledger.count(store, 1)
+
+
 # compaction
 
 
@@ -168,6 +177,28 @@ def test_a_compaction_folds_the_segments_into_one_part_and_deletes_them() -> Non
     index = index_of(store)
     assert index.totals == count_events([error(1), error(2), traffic(1, 7)])
     assert index.pending == (keys.segment(1, "a"), keys.segment(1, "b"))
+    assert store.stat(index.parts[0]).content_type == "application/x-ndjson"
+
+
+def test_whoever_touches_the_index_leaves_it_as_it_is_and_lets_a_compactor_that_began_before_lose() -> None:
+    store = filled([error(1)], [error(2)])
+    once(store, "put", "ledger/000001/part-", lambda: touch_index(store, 1))
+    assert compact(store, 1) == 0
+    assert index_of(store) == Index()
+    assert compact(store, 1) == 2
+    written, generation = index_of(store), store.stat(keys.ledger_index(1)).generation
+    touch_index(store, 1)
+    assert index_of(store) == written
+    assert store.stat(keys.ledger_index(1)).generation > generation
+    assert names(store, 2) == set()
+
+
+def test_whoever_touches_the_index_beside_a_compactor_that_is_faster_is_told() -> None:
+    store = filled([error(1)], [error(2)])
+    once(store, "put", keys.ledger_index(1), lambda: compact(store, 1))
+    with pytest.raises(Conflict):
+        touch_index(store, 1)
+    assert index_of(store).totals.errors == 2
 
 
 def test_the_next_compaction_adds_a_part_and_forgets_what_was_pending_before() -> None:
@@ -256,6 +287,30 @@ def test_the_head_starts_at_one_and_only_moves_forward() -> None:
     assert store.stat(keys.HEAD).generation == generation, "nothing was written"
 
 
+def test_a_head_that_is_there_costs_one_read() -> None:
+    store = MemoryStore()
+    move_head(store, 1)
+    calls: list[tuple[str, str]] = []
+    store.before = lambda operation, key: calls.append((operation, key))
+    assert begin_head(store) == 2
+    assert calls == [("get", keys.HEAD)]
+
+
+def test_a_head_that_somebody_writes_while_it_is_looked_for_is_no_lost_one() -> None:
+    store = MemoryStore()
+    once(store, "list", keys.CYCLES, lambda: store.put(keys.HEAD, b'{"cycle": 2}') and store.put(keys.segment(2, "a"), b""))
+    assert read_head(store) == 2
+
+
+def test_a_head_that_is_lost_while_it_is_moved_is_not_begun_anew() -> None:
+    store = MemoryStore()
+    begin_head(store)
+    once(store, "get", keys.HEAD, lambda: once(store, "get", keys.HEAD, lambda: store.delete(keys.HEAD)))
+    with pytest.raises(InvariantBroken, match=r"head.*: expected the cycle that is collecting, found none. Nothing is collected until"):
+        move_head(store, 1)
+    assert find(store, keys.HEAD) is None
+
+
 def test_an_append_follows_a_head_that_moves_twice_meanwhile() -> None:
     store = MemoryStore()
     first, second = keys.segment(1, "t"), keys.segment(2, "t")
@@ -317,7 +372,10 @@ def test_a_flush_that_is_tried_again_writes_its_segment_once() -> None:
     once(store, "put", keys.segment(1, "b"), die, before=False)
     with pytest.raises(RuntimeError, match="killed"):
         ledger.append(store, [error(2)], "b")
+    written = store.stat(keys.segment(1, "b"))
     assert ledger.append(store, [error(2)], "b") == 1
+    assert store.stat(keys.segment(1, "b")) == written
+    assert written.content_type == "application/x-ndjson"
     assert ledger.count(store, 1).errors == 2
 
 
@@ -329,7 +387,23 @@ def test_what_was_written_reads_back_whatever_its_text() -> None:
     assert len(ledger.read_events(store, 1)) == 3
 
 
+def test_how_a_report_came_is_read_back_where_it_was_kept() -> None:
+    came = Arrival(published_at=START + HOUR, collected_at=START + 2 * HOUR)
+    store = MemoryStore()
+    ledger.append(store, [error(1), error(2)], "a", arrivals={"e2": came})
+    ledger.append(store, [error(3)], "b")
+    assert list(ledger.read_arrivals(store, 1)) == [arrived(error(2), came)]
+    assert len(ledger.read_events(store, 1)) == 3
+
+
 # garbage
+
+
+def test_a_ledger_without_its_dataset_is_no_garbage() -> None:
+    store = filled([error(1)])
+    with pytest.raises(InvariantBroken, match=f"ledger 1: expected {keys.dataset(1)} before its garbage is collected, found none"):
+        collect_garbage(store, 1)
+    assert names(store) == {"segment-a.jsonl"}
 
 
 def test_a_sealed_ledger_is_collected_as_a_whole_and_no_other() -> None:
@@ -398,3 +472,54 @@ def test_a_compactor_holds_no_more_than_a_part_but_always_gets_on(monkeypatch: p
         fill(store, number)
     assert [compact(store, 1, at_least=1) for _ in range(4)] == [1, 1, 1, 0]
     assert ledger.count(store, 1).errors == 3
+
+
+def test_segments_that_fill_a_part_to_the_byte_are_folded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    for number in range(3):
+        fill(store, number)
+    monkeypatch.setattr(compaction, "PART_BYTES", 2 * len(store.get(keys.segment(1, "t0000")).data))
+    assert compact(store, 1) == 2
+
+
+def parts_of_one_event(store: MemoryStore, number: int) -> int:
+    """Compact so many times, one event each; return the bytes of each part."""
+    for event in range(number):
+        fill(store, event)
+        assert compact(store, 1, at_least=1) == 1
+    return len(store.get(index_of(store).parts[0]).data)
+
+
+@pytest.mark.parametrize(("bytes_more", "parts_then"), [(1, 1), (0, 4), (-1, 4)])
+def test_small_parts_are_joined_only_where_so_many_together_are_less_than_a_part(
+    monkeypatch: pytest.MonkeyPatch, bytes_more: int, parts_then: int
+) -> None:
+    monkeypatch.setattr(compaction, "SMALL_PARTS", 3)
+    store = MemoryStore()
+    size = parts_of_one_event(store, 3)
+    monkeypatch.setattr(compaction, "PART_BYTES", 3 * size + bytes_more)
+    fill(store, 9)
+    compact(store, 1, at_least=1)
+    assert len(index_of(store).parts) == parts_then
+    assert len(ledger.read_events(store, 1)) == 4
+
+
+def test_large_parts_are_kept_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "SMALL_PARTS", 3)
+    store = MemoryStore()
+    monkeypatch.setattr(compaction, "PART_BYTES", parts_of_one_event(store, 3))
+    fill(store, 9)
+    compact(store, 1, at_least=1)
+    assert len(index_of(store).parts) == 4
+    assert len(ledger.read_events(store, 1)) == 4
+
+
+def test_a_part_that_is_lost_stays_named_and_stops_no_compactor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "SMALL_PARTS", 3)
+    store = MemoryStore()
+    parts_of_one_event(store, 3)
+    lost = index_of(store).parts[1]
+    store.delete(lost)
+    fill(store, 9)
+    assert compact(store, 1, at_least=1) == 1
+    assert lost in index_of(store).parts

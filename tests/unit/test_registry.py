@@ -218,6 +218,8 @@ def test_a_rollback_goes_to_the_newest_version_before_and_withdraws() -> None:
     decision = decide_rollback(SERVING, None, because())
     state = made(decision)
     assert (state.seq, state.stable, state.previous, state.withdrawn) == (5, 1, (0,), (3, 2))
+    move = state.moves[-1]
+    assert (move.stable_before, move.stable_after, move.override, move.reason) == (2, 1, False, "as asked")
     (event,) = decision.events
     assert isinstance(event, ModelRolledBack)
     assert (event.seq, event.version, event.stable) == (5, 2, 1)
@@ -392,7 +394,8 @@ def test_the_events_of_two_moves_differ_and_name_the_move() -> None:
     first = made(decide_promote(SERVING, 5, because("a"), champion=2)).moves[-1]
     second = made(decide_promote(SERVING, 5, because("b"), champion=2)).moves[-1]
     assert events_of(first) == events_of(first)
-    assert events_of(first)[0].event_id != events_of(second)[0].event_id
+    others = [second, first.model_copy(update={"seq": 6}), first.model_copy(update={"kind": "rollback"})]
+    assert len({events_of(move)[0].event_id for move in [first, *others]}) == 4
 
 
 @pytest.mark.parametrize(
@@ -422,6 +425,7 @@ def test_moves_older_than_31_days_are_dropped_at_the_next_move() -> None:
 def test_the_last_move_stays_however_old_it_is() -> None:
     serving = Production(seq=1, stable=1, moves=(old_move(1, LATER - 400 * DAY),))
     assert serving.last == old_move(1, LATER - 400 * DAY)
+    assert Production().last is None
     assert [move.seq for move in made(decide_promote(serving, 5, because(), champion=1)).moves] == [2]
 
 
