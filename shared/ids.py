@@ -1,21 +1,16 @@
-"""Names of things: event ids, versions and ids that follow from a cause."""
+"""Names of things: ids that follow from a cause, ids drawn at random, and a version as people call it."""
 
 import hashlib
 import secrets
-from typing import NewType
-
-EventId = NewType("EventId", str)
-Version = NewType("Version", int)
-"""Number of a cycle and of the model that it makes: "v12" is cycle 12."""
 
 
-def derived_event_id(event_type: str, cause: str, subject: str) -> EventId:
+def derived_event_id(event_type: str, cause: str, subject: str) -> str:
     """Return the id of an event that a handler emits because of `cause` about `subject`.
 
     The same message delivered again emits the very same ids, so that whoever reads them can drop the copies.
     """
     digest = hashlib.sha256(f"{event_type}\x1f{cause}\x1f{subject}".encode()).hexdigest()
-    return EventId(f"{event_type}-{digest[:32]}")
+    return f"{event_type}-{digest[:32]}"
 
 
 def new_token() -> str:
@@ -24,5 +19,5 @@ def new_token() -> str:
 
 
 def version_name(version: int) -> str:
-    """Return the name people use: `v12`."""
+    """Return the name people use: `v12`, the model that cycle 12 made or imported."""
     return f"v{version}"

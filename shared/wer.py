@@ -6,7 +6,7 @@ from itertools import starmap
 
 import jiwer
 
-from shared.normalisation import BASIC, Normaliser
+from shared.normalisation import normalise
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def count_word_errors(reference: str, hypothesis: str) -> ErrorCounts:
     return count_word_errors_batch([reference], [hypothesis])[0]
 
 
-def count_word_errors_batch(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = BASIC) -> list[ErrorCounts]:
-    """Count the word errors of many utterances in one alignment call, in the given order.
+def count_word_errors_batch(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
+    """Count the word errors of many utterances in one alignment call, in the given order; the texts are normalised here.
 
     Unit costs, as in Kaldi and jiwer; sclite weighs 4 / 3 / 3, so that its split into kinds, and in rare ties its total, may differ.
     An empty reference gives insertions only; an empty reference with an empty hypothesis gives no error.
@@ -53,7 +53,7 @@ def count_word_errors_batch(references: Sequence[str], hypotheses: Sequence[str]
     Raises:
         ValueError: the two sequences differ in length.
     """
-    return _count_batch(jiwer.process_words, references, hypotheses, normaliser)
+    return _count_batch(jiwer.process_words, references, hypotheses)
 
 
 def count_char_errors(reference: str, hypothesis: str) -> ErrorCounts:
@@ -61,22 +61,21 @@ def count_char_errors(reference: str, hypothesis: str) -> ErrorCounts:
     return count_char_errors_batch([reference], [hypothesis])[0]
 
 
-def count_char_errors_batch(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = BASIC) -> list[ErrorCounts]:
+def count_char_errors_batch(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
     """Count the character errors of many utterances in one alignment call; see `count_word_errors_batch`."""
-    return _count_batch(jiwer.process_characters, references, hypotheses, normaliser)
+    return _count_batch(jiwer.process_characters, references, hypotheses)
 
 
 def _count_batch(
     align: Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput],
     references: Sequence[str],
     hypotheses: Sequence[str],
-    normaliser: Normaliser,
 ) -> list[ErrorCounts]:
     if len(references) != len(hypotheses):
         raise ValueError(f"hypotheses: expected {len(references)}, one for each reference, found {len(hypotheses)}")
     if not references:
         return []
-    output = align([normaliser.normalise(text) for text in references], [normaliser.normalise(text) for text in hypotheses])
+    output = align(list(map(normalise, references)), list(map(normalise, hypotheses)))
     return list(starmap(_tally, zip(output.alignments, output.references, strict=True)))
 
 
