@@ -18,10 +18,9 @@ from flask import Request
 
 from functions.runtime import Ports
 from shared import keys
-from shared.brief import brief
 from shared.bus import Message
 from shared.cas import create
-from shared.errors import InvalidMessage
+from shared.errors import InvalidMessage, brief
 from shared.log import TRACE, bind, fresh, log, trace_name
 from shared.objectstore import ObjectStore
 

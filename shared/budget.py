@@ -1,10 +1,10 @@
-"""What training may cost, and what earlier attempts did cost. Pure.
+"""What training may cost, what earlier attempts did cost, and when a running cycle has cost too much. Pure.
 
 The unit is an hour of the trainer's machine: a machine of several GPUs counts once, and its price is the machine's.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -18,6 +18,8 @@ from shared.machine import Machine, Provisioning
 from shared.training import Heartbeat, TrainingResult
 
 HOUR_S = 3600.0
+NEARLY = 0.8
+"""From this share of a limit on whoever watches the log is told: there is time to raise it before the run is stopped."""
 Usd = Annotated[float, Field(gt=0)]
 
 
@@ -173,3 +175,60 @@ def words(limit: Limit, budget: BudgetPolicy) -> str:
 
 def _fits(gone: float, takes: float | None, limit: Limit) -> bool:
     return gone < limit.amount if takes is None else gone + takes <= limit.amount
+
+
+class Spend(Frozen):
+    """What has been spent of one limit.
+
+    Attributes:
+        limit: the most that may be spent in a period, in GPU-hours or USD.
+        field: of the policy's budget that sets it.
+        spent: by all attempts of the period, the running one included, in the same unit.
+        by_cycle: the running cycle's part of it.
+        text: the same in words.
+    """
+
+    limit: float
+    field: Literal["max_gpu_hours", "max_usd"]
+    spent: float
+    by_cycle: float
+    text: str
+
+    @property
+    def share(self) -> float:
+        """Part of the limit that is spent."""
+        return self.spent / self.limit
+
+
+def spends(costs: Sequence[AttemptCost], budget: BudgetPolicy, cycle: int, now: datetime) -> tuple[Spend, ...]:
+    """Return what has been spent of each limit that is set.
+
+    Args:
+        costs: of all attempts of the period, those of `cycle` until now included.
+        budget: the limits.
+        cycle: the cycle that runs.
+        now: the present time.
+    """
+    own = [cost for cost in costs if cost.cycle == cycle]
+    found = []
+    for limit in budget.limits():
+        gone, by_cycle = spent(costs, limit.of, budget.period, now), spent(own, limit.of, budget.period, now)
+        text = f"{words(limit, budget)}: {gone:.2f} spent, {by_cycle:.2f} of it by this cycle"
+        found.append(Spend(limit=limit.amount, field=limit.field, spent=gone, by_cycle=by_cycle, text=text))
+    return tuple(found)
+
+
+def why_stop(found: Iterable[Spend]) -> str:
+    """Return why a run must stop, and what a person can do then; empty = it may go on. A limit that is just reached is not passed."""
+    passed = [spend for spend in found if spend.spent > spend.limit]
+    if not passed:
+        return ""
+    fields = " and ".join(f"policy.budget.{spend.field}" for spend in passed)
+    texts = "; ".join(spend.text for spend in passed)
+    return f"{texts}. Its errors wait for the next cycle: raise {fields}, or wait until the window frees enough (`retune explain`)"
+
+
+def why_warn(found: Iterable[Spend]) -> str:
+    """Return which limits are nearly reached; empty = none."""
+    near = [spend for spend in found if spend.share >= NEARLY]
+    return "; ".join(f"{spend.share:.0%} of the {spend.text}" for spend in near)

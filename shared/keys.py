@@ -2,8 +2,7 @@
 
 import re
 
-from shared.brief import brief
-from shared.errors import CorruptObject, InvalidMessage
+from shared.errors import CorruptObject, InvalidMessage, brief
 
 MAX_NUMBER = 999_999
 """The last cycle, and so the last version: six digits."""

@@ -12,10 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.brief import brief
 from shared.bus import Message, Outgoing
 from shared.documents import line_bytes
-from shared.errors import CorruptObject, InvalidMessage, Retryable
+from shared.errors import CorruptObject, InvalidMessage, Retryable, brief
 from shared.events import EVENT_TYPES, TOPIC_OF, AnyEvent, Event
 
 SCHEMA_VERSION = 1

@@ -24,6 +24,7 @@ from functions.runtime import Ports
 from functions.states import find_state, recent_states, running_cycle
 from shared import keys
 from shared.audio_source import AudioSource
+from shared.budget import why_stop
 from shared.cas import Decision, apply_with_cas, create, find_document
 from shared.cycle import CODEC, CycleState, Status, move, open_cycle
 from shared.documents import document_bytes
@@ -31,7 +32,6 @@ from shared.errors import InvariantBroken
 from shared.events import Event, FinetuneRequested, ThresholdCrossed
 from shared.head import begin_head, move_head, read_head
 from shared.policy import FORCED, TriggerDecision
-from shared.spend import why_stop
 from shared.training import TrainingResult, completed_event
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)

@@ -5,11 +5,10 @@ from datetime import datetime
 from functions.runtime import Ports
 from functions.states import find_state
 from shared import keys
-from shared.budget import AttemptCost, attempt_costs
+from shared.budget import AttemptCost, Spend, attempt_costs, spends
 from shared.cas import find_document
 from shared.cycle import CycleState, Status
 from shared.head import FIRST_CYCLE
-from shared.spend import Spend, spends
 from shared.training import Heartbeat, TrainingResult
 
 MEASURED_CYCLES = 10

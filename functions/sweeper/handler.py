@@ -17,6 +17,7 @@ from functions.sweeper.resolve import resolve_errors
 from functions.sweeper.watch import watch_versions
 from functions.validator.announce import judged_event
 from shared import keys
+from shared.budget import why_stop, why_warn
 from shared.bus import Message
 from shared.cas import apply_with_cas, find_info
 from shared.compaction import collect_garbage, compact
@@ -26,7 +27,6 @@ from shared.events import Tick
 from shared.head import FIRST_CYCLE, begin_head
 from shared.log import log
 from shared.messages import parse_event
-from shared.spend import why_stop, why_warn
 
 GARBAGE_WINDOW = 3
 """Ledgers of so many newest cycles are looked at for garbage: older ones were collected before."""

@@ -14,12 +14,12 @@ from functions.views.run import RunView, read_run
 from shared import keys, ledger
 from shared.alias import find_production
 from shared.backlog import Backlogs
+from shared.budget import Spend
 from shared.cas import find_document
 from shared.cycle import CycleState
 from shared.documents import Frozen
 from shared.head import FIRST_CYCLE, read_head
 from shared.registry import Production
-from shared.spend import Spend
 from shared.totals import Totals
 from shared.training import Heartbeat
 from shared.watch import Watch

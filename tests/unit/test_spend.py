@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.budget import AttemptCost, BudgetPolicy
-from shared.spend import spends, why_stop, why_warn
+from shared.budget import AttemptCost, BudgetPolicy, spends, why_stop, why_warn
 from shared.testing.clock import START
 
 NOW = START + timedelta(days=100)
