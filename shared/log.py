@@ -1,4 +1,4 @@
-"""One JSON line per thing that happened, as Cloud Logging reads it; never audio, never a transcript."""
+"""One JSON line per thing that happened, as Cloud Logging reads it; never audio, never a transcript [io]."""
 
 import json
 import sys

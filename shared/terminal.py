@@ -1,4 +1,4 @@
-"""Where commands print: text from outside is text there, never markup, never a control sequence."""
+"""Where commands print: text from outside is text there, never markup, never a control sequence [io]."""
 
 import sys
 from collections.abc import Iterable

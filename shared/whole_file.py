@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, checksummed as they are written."""
+"""Files that appear whole or not at all, checksummed as they are written [io]."""
 
 import base64
 import hashlib

@@ -8,6 +8,7 @@ from itertools import islice
 from functions.launcher.drafting import Draft, draft
 from functions.launcher.lineage import askable, read_lineage
 from functions.launcher.past import clips_in_use, read_past
+from functions.launcher.scatter import distinct
 from functions.launcher.seal import read_split_key
 from functions.launcher.spending import read_costs
 from functions.launcher.window import read_window
@@ -19,7 +20,6 @@ from shared.documents import parse_lines
 from shared.head import FIRST_CYCLE
 from shared.placement import as_member, tells
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
-from shared.scatter import distinct
 from shared.sizing import Measured
 from shared.splits import Split
 from shared.training import Clip

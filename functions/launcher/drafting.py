@@ -12,6 +12,7 @@ from datetime import datetime
 from heapq import merge
 from typing import Any, TypeAlias
 
+from functions.launcher.scatter import Scatter, distinct, repeated
 from functions.launcher.window import Window, read_window
 from functions.runtime import Ports
 from shared import ledger
@@ -22,7 +23,6 @@ from shared.events import Event, SttCorrection, Utterance
 from shared.ledger import EVENT_LINES
 from shared.line_objects import lines_of
 from shared.placement import PinOutcome, Traffic, digest_of, pinned, traffic_of, unpinned
-from shared.scatter import Scatter, distinct, repeated
 from shared.splits import audio_digest
 from shared.spool import Blocks, Form, Spool, placed
 from shared.totals import Totals, count_events

@@ -11,17 +11,18 @@ from itertools import chain
 from sys import intern
 from typing import Literal, TypeAlias
 
+from functions.launcher import scatter
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, keep_tellings, past_uses
+from functions.launcher.scatter import Scatter
 from functions.launcher.window import Window
 from functions.runtime import Ports
-from shared import keys, scatter
+from shared import keys
 from shared.corpora import load_corpus
 from shared.dataset import Row, newest_in_use
 from shared.former import Fact, fact_lines
 from shared.placement import as_member, clip_member, fit_to_judge, splits_of_told, tells
 from shared.policy import Policy
-from shared.scatter import Scatter
 from shared.splits import SPLITS, History, Member, Split, member, split_of
 from shared.spool import Form, Spool
 from shared.suites import suite_names

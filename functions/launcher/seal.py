@@ -11,6 +11,7 @@ from functions.cycle_trace import OLDEST, harmless
 from functions.launcher.drafting import PLACED_ROWS, Draft, draft
 from functions.launcher.lineage import read_lineage
 from functions.launcher.past import past_of_seal
+from functions.launcher.scatter import Scatter
 from functions.launcher.window import find_dataset, read_window
 from functions.runtime import Ports
 from shared import keys, ledger
@@ -22,7 +23,6 @@ from shared.errors import Retryable
 from shared.head import FIRST_CYCLE
 from shared.line_objects import LinesObject, create_lines, lines_of
 from shared.placement import digest_of, in_split, one_of_each, wants_split, weighed
-from shared.scatter import Scatter
 from shared.spool import Blocks, Spool
 
 _NOTHING: tuple[int, Row | None] = (-1, None)

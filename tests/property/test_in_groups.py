@@ -5,7 +5,8 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import keys, line_objects, scatter, spool
+from functions.launcher import scatter
+from shared import keys, line_objects, spool
 from shared.objectstore import ObjectStore
 from tests.firewall_story import Chapter, Life, Report, chapters
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from functions.crossing import announce_crossing
+from functions.launcher import scatter
 from functions.launcher.counting import exact_trigger
 from functions.launcher.facts import read_facts
 from functions.launcher.history import Corpora, past_uses
@@ -17,7 +18,7 @@ from functions.runtime import Ports
 from functions.states import recent_states
 from functions.sweeper.handler import sweep
 from infra.status import look
-from shared import keys, ledger, scatter, spool
+from shared import keys, ledger, spool
 from shared.audio_source import AudioSource
 from shared.config import Settings
 from shared.dataset import CONSUME_HORIZON, Row

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import scatter
-from shared.scatter import Scatter
+from functions.launcher import scatter
+from functions.launcher.scatter import Scatter
 from shared.spool import Form, Spool
 
 NUMBERS: Form[int] = Form(dump=lambda number: b"%d" % number, parse=int)
