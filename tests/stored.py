@@ -11,13 +11,15 @@ from infra.forget.command import forget
 from shared import keys
 from shared.cas import find
 from shared.compaction import compact
+from shared.corpora import CorpusClip, replace_corpus
 from shared.documents import document_bytes, lines_bytes
 from shared.gold import AcousticScores, GoldRecord
+from shared.objectstore import ABSENT
 from shared.policy import CanaryPolicy
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from shared.totals import TOTALS
-from shared.training import Heartbeat
+from shared.training import EpochFigures, Heartbeat, RunProgress
 from tests.world import BUCKET, POLICY, World, wrong
 
 STORED = Path(__file__).parent / "data" / "stored"
@@ -73,6 +75,8 @@ def history() -> World:
     made = World(GOLDEN_POLICY)
     made.install_model()
     made.record_calls(range(200))
+    trusted = CorpusClip(utterance_id="u190", audio=builders.pin(190), reference="fall back", speaker="speaker:s190")
+    replace_corpus(made.store, keys.REPLAY, [trusted], ABSENT)
     for cycle in (1, 2, 3):
         numbers = range(20 * cycle, 20 * cycle + 12)
         made.publish(*(builders.sample(n + 100, sample_rate=1.0) for n in numbers), builders.error(numbers[0], reference=None))
@@ -80,6 +84,8 @@ def history() -> World:
         made.settle()
         beat = Heartbeat(cycle=cycle, attempt=1, at=made.clock.now(), phase="training", done=3, total=9)
         made.store.put(keys.heartbeat(cycle), document_bytes(beat))
+        told = RunProgress(**dict(beat), left_s=60.0, loss=0.7, epochs=(EpochFigures(epoch=1, loss=0.9, dev_errors_wer=0.4),))
+        made.store.put(keys.progress(cycle), document_bytes(told))
         made.train(cycle, **({"candidate": wrong} if cycle == 2 else {}))
         made.settle()
         made.tick(601)
