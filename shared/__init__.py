@@ -55,6 +55,7 @@ a cycle and its training
 data to learn from and to judge by
     audio_source      audio by address, pinned and fetched [io]
     dataset           what a cycle consumed, row by row
+    holdout           which rows judge, and what of all cycles is in use
     splits            the wall between what trains and what judges
     placement         rows get audio and a split: the last step of a seal
     former            what past cycles say of recordings, in few objects

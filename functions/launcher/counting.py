@@ -15,9 +15,10 @@ from functions.launcher.window import read_window
 from functions.runtime import Ports
 from shared import keys
 from shared.cycle import CycleState
-from shared.dataset import Row, judging_stratum, reported_again
+from shared.dataset import Row
 from shared.documents import parse_lines
 from shared.head import FIRST_CYCLE
+from shared.holdout import judging_stratum, reported_again
 from shared.placement import as_member, tells
 from shared.policy import Evidence, Policy, TriggerDecision, decide_trigger
 from shared.sizing import Measured

@@ -19,8 +19,9 @@ from functions.launcher.window import Window
 from functions.runtime import Ports
 from shared import keys
 from shared.corpora import load_corpus
-from shared.dataset import Row, newest_in_use
+from shared.dataset import Row
 from shared.former import Fact, fact_lines
+from shared.holdout import newest_in_use
 from shared.placement import as_member, clip_member, fit_to_judge, splits_of_told, tells
 from shared.policy import Policy
 from shared.splits import SPLITS, History, Member, Split, member, split_of

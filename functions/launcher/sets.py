@@ -14,10 +14,11 @@ from shared import keys
 from shared.audio_source import AudioSource
 from shared.cas import create, find_document
 from shared.corpora import Corpus, CorpusClip, copy_audio, load_corpus
-from shared.dataset import Apart, Row, clip, holdout_clips, unlabelled_clip
+from shared.dataset import Row, clip, unlabelled_clip
 from shared.documents import document_bytes, lines_bytes, parse_document, sha256_hex
 from shared.errors import CorruptObject, InvariantBroken, NotFound
 from shared.head import FIRST_CYCLE
+from shared.holdout import Apart, holdout_clips
 from shared.line_objects import LinesObject, create_lines, find_lines, lines_of
 from shared.log import log
 from shared.placement import clip_member, splits_of_clips, untrained

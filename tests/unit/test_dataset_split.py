@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.dataset import Row, accumulate, clip, holdout_clips, join
+from shared.dataset import Row, clip, join
 from shared.events import Event
+from shared.holdout import accumulate, holdout_clips
 from shared.placement import (
     PinOutcome,
     as_member,
