@@ -89,7 +89,21 @@ class Bus(Publisher, Protocol):
         min_backoff_s: float = 10.0,
         max_backoff_s: float = 600.0,
     ) -> None:
-        """Create a subscription; one that exists is no error. 5-100 delivery attempts (Pub/Sub's bounds)."""
+        """Create a subscription; one that exists is no error.
+
+        Args:
+            topic: short id of the topic that it reads.
+            subscription: its short id.
+            dead_letter_topic: short id of where a message goes that was refused too often; None = it is delivered for ever.
+            max_delivery_attempts: what is too often, 5-100 (Pub/Sub's bounds).
+            push_endpoint: address that messages are posted to; None = they are pulled.
+            min_backoff_s: pause after the first refusal of a message.
+            max_backoff_s: the longest pause, 600 at most.
+
+        Raises:
+            NotFound: the topic or dead-letter topic does not exist.
+            InvalidMessage: a setting is out of Pub/Sub's bounds.
+        """
         ...
 
     def subscribe(self, subscription: str, handler: Callable[[Message], None]) -> Subscription:

@@ -55,6 +55,14 @@ def commit(
 ) -> ObjectInfo:
     """Write conditionally and know whether it landed.
 
+    Args:
+        store: the bucket.
+        key: of the object.
+        data: all of it.
+        if_generation_match: what must stand there: `ABSENT`, or the generation that was read.
+        metadata: kept with the object, beside the mark of this write.
+        content_type: the media type.
+
     Raises:
         Conflict: another writer's data stand there: reload and decide again.
         CommitUnknown: after several tries nobody can tell; delete nothing.

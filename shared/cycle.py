@@ -131,6 +131,15 @@ class CycleState(Frozen):
 def open_cycle(cycle: int, status: Status, *, at: datetime, by: str, cause: str, reason: str, forced: bool = False) -> CycleState:
     """Return the first state of a cycle.
 
+    Args:
+        cycle: its number.
+        status: one of `STARTS`.
+        at: when.
+        by: who opens it, as the record calls them.
+        cause: id of the event that it is opened for.
+        reason: why, for people.
+        forced: a person asked for it, and no approval is waited for.
+
     Raises:
         InvariantBroken: a cycle cannot open in that status.
     """
@@ -158,6 +167,16 @@ def move(
 ) -> CycleState:
     """Return the state after a legal move.
 
+    Args:
+        state: as it is.
+        to: where it moves.
+        at: when.
+        by: who moves it, as the record calls them.
+        cause: id of the event that it is moved for.
+        reason: why, for people.
+        attempt: number of the training attempt from now on; None = as it is.
+        machine: that the attempt trains on; None = nobody told it.
+
     Raises:
         InvariantBroken: the table does not allow the move; callers look with `can_move` first.
     """
@@ -173,7 +192,14 @@ def decide_begin_training(
 ) -> Decision[CycleState]:
     """Decide the trainer's first act: only `preparing` or `training` with its own attempt lets it work.
 
-    The reason is empty when the trainer may work; otherwise it says why it must go. `machine`: that it runs on, None = unknown.
+    The reason is empty when the trainer may work; otherwise it says why it must go.
+
+    Args:
+        state: of its cycle; None = there is none.
+        attempt: that it was started for.
+        at: when.
+        cause: what started it, for the record.
+        machine: that it runs on; None = unknown.
     """
     if state is None:
         return Decision(None, reason="the cycle has no state")

@@ -92,7 +92,14 @@ class ObjectStore(Protocol):
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
-        """Write one object; `if_generation_match=ABSENT` creates, another generation replaces just that one.
+        """Write one object.
+
+        Args:
+            key: see `check_key`.
+            data: all of it.
+            if_generation_match: `ABSENT` creates, another generation replaces just that one; None = whatever stands there.
+            metadata: kept with this generation, and told by listings.
+            content_type: the media type.
 
         Raises:
             Conflict: the precondition did not hold (it may have been this very write whose reply was lost:

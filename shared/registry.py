@@ -287,7 +287,17 @@ def moved(
     percent: int | None = None,
     **update: object,
 ) -> Decision[Production]:
-    """Return the alias after a move, with the move on record and the events that tell of it."""
+    """Return the alias after a move, with the move on record and the events that tell of it.
+
+    Args:
+        now: the alias as it is.
+        command: who wants it, because of what, and why.
+        kind: of the move.
+        version: that it is about.
+        override: a person promotes it on their word alone.
+        percent: share of the sessions, of a canary.
+        update: fields of `Production` that change; a withdrawn version leaves the line for a rollback by itself.
+    """
     stable_after = update.get("stable", now.stable)
     move = Move(
         seq=now.seq + 1,

@@ -109,6 +109,13 @@ def compare_totals(
     is a choice, and costs power where speakers are few. Both are measured in `tests.benchmarks.false_deploy`.
 
     Resampling unit: the cluster. Identical models are never better.
+
+    Args:
+        totals: weighted words and errors of each cluster.
+        sampling: how the set was drawn.
+        alpha: one-sided level of each test, as 0.05.
+        seed: of the sign-flip tests' draws.
+        wanted_gain: relative, as 0.1; see `Superiority.short_of_gain`.
     """
     obstacle = _obstacle(totals)
     if obstacle is not None:
