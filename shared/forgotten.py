@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from shared import keys
-from shared.cas import create, document_codec, find
-from shared.documents import Frozen, document_bytes, parse_document, sha256_hex
+from shared.cas import create, document_codec, find_document
+from shared.documents import Frozen, document_bytes, sha256_hex
 from shared.events import Digest
 from shared.objectstore import ObjectStore
 
@@ -78,8 +78,8 @@ def became(store: ObjectStore, key: str, old_sha256: str, new_sha256: str) -> bo
     for _ in range(MAX_REDACTIONS):
         if digest == new_sha256:
             return True
-        found = find(store, _place(key, digest))
+        found = find_document(store, _place(key, digest), Redaction)
         if found is None:
             return False
-        digest = parse_document(Redaction, found.data, what=found.info.key).new_sha256
+        digest = found.new_sha256
     return False

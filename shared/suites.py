@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from shared import keys
-from shared.cas import Decision, apply_with_cas, create, document_codec, find
+from shared.cas import Decision, apply_with_cas, create, document_codec, find_document
 from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, replace_corpus
-from shared.documents import Frozen, lines_bytes, parse_document, sha256_hex
+from shared.documents import Frozen, lines_bytes, sha256_hex
 from shared.events import Digest
 from shared.objectstore import ObjectStore
 
@@ -75,15 +75,14 @@ def suite_names(store: ObjectStore) -> list[str]:
     return [name.removesuffix(_MANIFEST) for name in found if name.endswith(_MANIFEST)]
 
 
-def find_info(store: ObjectStore, name: str) -> SuiteInfo | None:
+def find_suite(store: ObjectStore, name: str) -> SuiteInfo | None:
     """Return what is known of a suite beside its clips; None where nothing is."""
-    found = find(store, keys.suite_info(name))
-    return parse_document(SuiteInfo, found.data, what=found.info.key) if found else None
+    return find_document(store, keys.suite_info(name), SuiteInfo)
 
 
 def margin_of(store: ObjectStore, name: str) -> float:
     """Return the margin that is stored with a suite."""
-    info = find_info(store, name)
+    info = find_suite(store, name)
     return info.margin if info else DEFAULT_MARGIN
 
 

@@ -14,7 +14,7 @@ from shared.cas import Decision, apply_with_cas, find
 from shared.corpora import Corpus, CorpusClip, count_speakers, count_words, load_corpus
 from shared.documents import Frozen, parse_lines
 from shared.errors import Conflict
-from shared.suites import DEFAULT_MARGIN, INFO, SUITE_NAME, Change, SuiteInfo, SuiteVersion, find_info, suite_names, write_suite
+from shared.suites import DEFAULT_MARGIN, INFO, SUITE_NAME, Change, SuiteInfo, SuiteVersion, find_suite, suite_names, write_suite
 from shared.wer_power import SeenSpread
 
 MANY_LOOKS = 10
@@ -87,7 +87,7 @@ def add_suite(ports: Ports, name: str, offer: Offer, adding: Adding, margin: flo
         raise Refused(f"suite {name!r}: expected 1-54 of a-z, 0-9, _ and -")
     if name == keys.FIXED_SUITE:
         raise Refused(f"suite {name}: it is made of the errors that versions fixed; give yours another name")
-    _refuse_frozen(find_info(ports.store, name), name)
+    _refuse_frozen(find_suite(ports.store, name), name)
     present = load_corpus(ports.store, keys.suite(name))
     admitted = admit(ports, offer, present.clips, wall_to_training(ports), name, adding)
     clips = (*present.clips, *admitted.clips)
@@ -109,7 +109,7 @@ def _write(ports: Ports, name: str, change: Change) -> None:
     except Conflict as error:
         raise Refused(f"suite {name}: somebody changed it at the same time; look and try again") from error
     if not written:
-        _refuse_frozen(find_info(ports.store, name), name)
+        _refuse_frozen(find_suite(ports.store, name), name)
 
 
 def remove_suite(ports: Ports, name: str, utterances: Sequence[str], *, by: str) -> SuiteView:
@@ -119,7 +119,7 @@ def remove_suite(ports: Ports, name: str, utterances: Sequence[str], *, by: str)
         Refused: there is no such suite or clip, or it is frozen.
     """
     present = _present(ports, name)
-    _refuse_frozen(find_info(ports.store, name), name)
+    _refuse_frozen(find_suite(ports.store, name), name)
     unknown = sorted(set(utterances) - {item.utterance_id for item in present.clips})
     if unknown:
         raise Refused(f"suite {name}: expected clips that it has, found {some(unknown)}; see `retune suite show {name} --json`")
@@ -154,7 +154,7 @@ def show_suite(ports: Ports, name: str) -> SuiteView:
     Raises:
         Refused: there is none, and never was.
     """
-    if find(ports.store, keys.suite(name)) is None and find_info(ports.store, name) is None:
+    if find(ports.store, keys.suite(name)) is None and find_suite(ports.store, name) is None:
         raise Refused(f"suite {name}: expected one of {', '.join(suite_names(ports.store)) or 'none yet'}, found no such suite")
     return _view(ports, name)
 
@@ -172,7 +172,7 @@ def read_clips(ports: Ports, name: str, version: str | None) -> list[CorpusClip]
     """
     if version is None:
         return list(_present(ports, name).clips)
-    info = find_info(ports.store, name)
+    info = find_suite(ports.store, name)
     found = sorted({each.sha256 for each in (info.versions if info else ()) if each.clips and each.sha256.startswith(version)})
     if len(found) != 1:
         raise Refused(f"suite {name}: expected one version that begins with {version}, found {len(found)}")
@@ -193,7 +193,7 @@ def _refuse_frozen(info: SuiteInfo | None, name: str) -> None:
 
 
 def _view(ports: Ports, name: str) -> SuiteView:
-    corpus, info = load_corpus(ports.store, keys.suite(name)), find_info(ports.store, name)
+    corpus, info = load_corpus(ports.store, keys.suite(name)), find_suite(ports.store, name)
     validation = ports.settings.policy.validation
     margin = info.margin if info else DEFAULT_MARGIN
     if name in validation.suites:

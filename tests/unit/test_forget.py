@@ -18,7 +18,7 @@ from shared.documents import document_bytes, lines_bytes, parse_lines, sha256_he
 from shared.forgotten import CODEC, Kind, Redaction, became, record_redaction
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.splits import cluster_of, split_of
-from shared.suites import find_info
+from shared.suites import find_suite
 from shared.testing import builders
 from shared.testing.memory_store import MemoryStore
 from tests.command_line import command_line
@@ -218,7 +218,7 @@ def test_one_utterance_goes_and_the_rest_of_its_speaker_stays(taught: World) -> 
 def test_a_suite_gets_a_version_without_them_also_where_it_is_frozen(held: World) -> None:
     world = copy_of(held)
     run(world, "speaker", HELD)
-    info = find_info(world.store, "clean")
+    info = find_suite(world.store, "clean")
     assert info is not None
     assert [(version.clips, version.change) for version in info.versions] == [(21, "1 clips were forgotten at a person's wish")]
     assert load_corpus(world.store, keys.suite("clean")).sha256 == info.versions[-1].sha256

@@ -24,7 +24,7 @@ from shared.documents import parse_document, parse_lines
 from shared.errors import Retryable
 from shared.policy import CanaryPolicy
 from shared.splits import cluster_of
-from shared.suites import Change, find_info, write_suite
+from shared.suites import Change, find_suite, write_suite
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.training import Clip, TrainingSpec
@@ -126,7 +126,7 @@ def test_fixed_errors_become_cases_and_are_reported_back_once_the_guard_has_ende
     assert all(item.speaker == f"speaker:s{item.utterance_id[1:]}" for item in (*suite, *memory))
     [told] = [json.loads(message.data) for message in messages(made, "ErrorsResolved")]
     assert (told["version"], set(told["held_out"]), set(told["learned"])) == (1, names(suite), names(memory))
-    info = find_info(made.store, keys.FIXED_SUITE)
+    info = find_suite(made.store, keys.FIXED_SUITE)
     assert info is not None
     assert [(version.by, version.change) for version in info.versions] == [("sweeper", "errors that v1 fixed")]
     made.tick()
@@ -200,7 +200,7 @@ def test_a_frozen_suite_takes_no_case_and_everything_else_is_done() -> None:
     made = deployed()
     mine = CorpusClip(utterance_id="mine", audio=builders.pin(390), reference="fall back", speaker="speaker:s390")
     write_suite(made.store, keys.FIXED_SUITE, Change([mine], load_corpus(made.store, "none"), "mine", "ann"), made.clock.now())
-    info = find_info(made.store, keys.FIXED_SUITE)
+    info = find_suite(made.store, keys.FIXED_SUITE)
     assert info is not None
     made.store.put(keys.suite_info(keys.FIXED_SUITE), info.model_copy(update={"frozen": True}).model_dump_json().encode())
     made.tick(2 * GUARD_S)

@@ -21,7 +21,7 @@ from shared.errors import Conflict
 from shared.head import begin_head
 from shared.policy import SuitePolicy, ValidationPolicy
 from shared.splits import cluster_of, split_of
-from shared.suites import DEFAULT_MARGIN, Change, find_info, suite_names, write_suite
+from shared.suites import DEFAULT_MARGIN, Change, find_suite, suite_names, write_suite
 from shared.testing import builders
 from shared.training import Clip, TrainingSpec
 from shared.verdict import dump_report, parse_report
@@ -104,7 +104,7 @@ def test_every_change_is_a_version_under_the_digest_of_its_clips(world: World, r
     retune("suite", "add", "clean", "--audio-dir", str(ten_speakers(tmp_path / "a")), "--by", "ana")
     retune("suite", "add", "clean", "--audio-dir", str(ten_speakers(tmp_path / "b", "x")))
     retune("suite", "remove", "clean", "clean/0.wav")
-    info = find_info(world.store, "clean")
+    info = find_suite(world.store, "clean")
     assert info is not None
     assert [(each.clips, each.by) for each in info.versions[:1]] == [(10, "ana")]
     assert [each.clips for each in info.versions] == [10, 20, 19]
@@ -121,7 +121,7 @@ def test_the_same_clips_again_change_nothing(world: World, retune: Retune, tmp_p
     retune("suite", "add", "clean", "--audio-dir", source)
     again = document(retune("suite", "add", "clean", "--audio-dir", source, "--json"))
     assert (again["added"], again["repeated"]) == (0, 10)
-    info = find_info(world.store, "clean")
+    info = find_suite(world.store, "clean")
     assert info is not None
     assert len(info.versions) == 1
 
