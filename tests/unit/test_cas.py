@@ -7,8 +7,22 @@ from pathlib import Path
 import pytest
 
 from shared import cas
-from shared.cas import TRIES, WRITE_ID, Codec, Decision, apply_with_cas, commit, commit_file, create, find
-from shared.errors import CommitUnknown, Conflict, Retryable
+from shared.cas import (
+    TRIES,
+    WRITE_ID,
+    Codec,
+    Decision,
+    apply_with_cas,
+    commit,
+    commit_file,
+    create,
+    document_codec,
+    find,
+    find_document,
+    get_document,
+)
+from shared.documents import Frozen, document_bytes
+from shared.errors import CommitUnknown, Conflict, CorruptObject, NotFound, Retryable
 from shared.objectstore import ABSENT, Generation
 from shared.testing.builders import traffic
 from shared.testing.memory_store import MemoryStore
@@ -291,3 +305,28 @@ def test_a_decision_that_raises_writes_nothing() -> None:
     with pytest.raises(ValueError, match="refused"):
         apply_with_cas(store, "x", NUMBER, refuse)
     assert find(store, "x") is None
+
+
+class Note(Frozen):
+    text: str
+
+
+def test_a_document_is_read_as_it_was_written_and_one_that_is_not_there_is_none_or_an_error() -> None:
+    store = MemoryStore()
+    assert find_document(store, "x", Note) is None
+    with pytest.raises(NotFound):
+        get_document(store, "x", Note)
+    store.put("x", document_bytes(Note(text="a")))
+    assert find_document(store, "x", Note) == get_document(store, "x", Note) == Note(text="a")
+    store.put("x", b"{}")
+    for read in (find_document, get_document):
+        with pytest.raises(CorruptObject, match=r"^x: expected a valid Note, found text: Field required"):
+            read(store, "x", Note)
+
+
+def test_a_documents_codec_brings_back_what_it_wrote_and_names_what_it_cannot_read() -> None:
+    codec = document_codec(Note, what="a note")
+    assert codec.dump(Note(text="a")) == document_bytes(Note(text="a"))
+    assert codec.parse(codec.dump(Note(text="a"))) == Note(text="a")
+    with pytest.raises(CorruptObject, match=r"^a note: expected a valid Note, found text: Field required"):
+        codec.parse(b"{}")
