@@ -1,1 +1,4 @@
-"""In-memory ports, a settable clock, builders and Hypothesis strategies. Never part of a deployed function."""
+"""The ports in memory, a clock that is set, builders, servers on loopback, simulated traffic: for tests, benchmarks and the local stack.
+
+Never part of a deployed function.
+"""
