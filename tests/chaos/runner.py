@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from functions.wiring import READS, subscription_name
+from shared.bus import Message
 from shared.cas import find
 from shared.cycle import Status
 from shared.errors import InvalidMessage, InvariantBroken
@@ -12,7 +14,6 @@ from shared.head import FIRST_CYCLE, read_head
 from shared.keys import state as state_key
 from shared.messages import parse_event
 from shared.policy import Policy
-from shared.testing.memory_bus import MemoryBus
 from tests.chaos.acts import ACTS, EXPECTED, Actors
 from tests.chaos.audit import Breach, audit
 from tests.chaos.books import Outside, Publish
@@ -173,7 +174,15 @@ def restless_under(policy: Policy) -> frozenset[Status]:
     return RESTLESS if policy.auto_deploy else RESTLESS - {Status.CANARY}
 
 
-def publishes(bus: MemoryBus) -> Iterator[Publish]:
+class Published(Protocol):
+    """Knows what a bus has acknowledged."""
+
+    def published(self, topic: str) -> list[Message]:
+        """Return the messages of a topic."""
+        ...
+
+
+def publishes(bus: Published) -> Iterator[Publish]:
     """Yield everything that a bus has acknowledged."""
     for topic in TOPICS:
         for message in bus.published(topic):

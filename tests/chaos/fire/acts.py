@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from random import Random
 
 from shared import keys
 from shared.bus import Outgoing
@@ -15,7 +14,6 @@ from shared.messages import outgoing
 from shared.registry import CODEC as PRODUCTION
 from shared.registry import Production
 from shared.testing import builders
-from tests.chaos.acts import deliver_again
 from tests.chaos.fire.machines import FATES
 from tests.chaos.fire.schedule import Act
 from tests.chaos.fire.stack import BurningStack
@@ -25,7 +23,9 @@ PUBLISHERS = 8
 LOOK_EVERY_S = 0.02
 KILLED_S = 30.0
 UNTIL_KILLED = "until killed"
-"""The one act that is never drawn: it is for plans that lead somewhere."""
+UNTIL_PUBLISHED = "until published"
+LEADING = frozenset({UNTIL_KILLED, UNTIL_PUBLISHED})
+"""Acts that are never drawn: they are for plans that lead somewhere."""
 SAMPLES_FROM_HERE = 1000 * SAMPLES_FROM
 
 
@@ -95,7 +95,7 @@ class Actors:
 
     def report_again(self, act: Act) -> None:
         """A client sends a report again that it takes for lost."""
-        found = self.stack.bus.published(STT_ERRORS)
+        found = self.stack.acknowledged.published(STT_ERRORS)
         if found:
             message = found[act.number % len(found)]
             self.publish(Outgoing(STT_ERRORS, message.data, message.attributes))
@@ -133,7 +133,7 @@ class Actors:
     def tick(self, _act: Act) -> None:
         """The scheduler says that a minute has passed; it is never away."""
         now = self.stack.clock.now()
-        self.stack.bus.publish(outgoing(Tick(event_id=f"tick-{now.isoformat()}", occurred_at=now)))
+        self.publish(outgoing(Tick(event_id=f"tick-{now.isoformat()}", occurred_at=now)))
 
     # what goes wrong
 
@@ -148,6 +148,10 @@ class Actors:
     def until_killed(self, act: Act) -> None:
         """Wait until a process has been killed, if only its own write does it."""
         wait_until(lambda: self.stack.restarts[act.text] > 0, KILLED_S)
+
+    def until_published(self, _act: Act) -> None:
+        """Wait until everything has been published that was to be."""
+        self.finish()
 
     def skew(self, act: Act) -> None:
         """A process's clock is off from now on."""
@@ -164,11 +168,11 @@ class Actors:
 
     def deliver_again(self, act: Act) -> None:
         """The bus delivers an old message once more, to whoever reads it."""
-        deliver_again(self.stack.bus, act.text, act.number)
+        self.stack.ask("deliver_again", act.text, act.number)
 
     def reorder(self, act: Act) -> None:
         """From now on messages are delivered in an order that is drawn."""
-        self.stack.bus.shuffle(Random(act.number))
+        self.stack.shuffle(act.number)
 
     def _production(self) -> Production:
         found = find(self.stack.store, keys.PRODUCTION)
@@ -190,6 +194,7 @@ ACTS: Mapping[str, Callable[[Actors, Act], None]] = {
     "partition": Actors.trouble,
     "kill": Actors.kill,
     UNTIL_KILLED: Actors.until_killed,
+    UNTIL_PUBLISHED: Actors.until_published,
     "skew": Actors.skew,
     "machine": Actors.machine,
     "inserts": Actors.inserts,

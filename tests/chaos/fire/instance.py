@@ -1,4 +1,4 @@
-"""What runs in the processes of a burning stack: a function, the store's server, a trainer. Each is forked from a server that has imported
+"""What runs in the processes of a burning stack: a function, the store's or Pub/Sub's server, a trainer. Each is forked from a server that has imported
 everything, so that one that was killed is back at once; each ends when the harness does.
 
 Only here is the product told of another clock, of Compute Engine's address and of shorter patience: nothing of it is in the product.
@@ -20,24 +20,31 @@ from unittest.mock import patch
 from functions.launcher import build
 from functions.launcher.trainers import TrainerRun
 from infra.local.gcs_server import GcsServer
+from infra.local.pubsub_server import PubSubServer, SqliteJournal
 from infra.local.serve_functions import HOST, serve
+from infra.local.stack import PUSH_PARALLEL
 from shared.clock import SystemClock
 from shared.config import Settings
 from shared.dir_store import DirStore
 from shared.errors import RetuneError
 from shared.gcs_store import GcsStore
 from shared.pubsub import PubSubBus
+from shared.testing.memory_bus import MemoryBus
+from shared.testing.pubsub_engine import PubSubEngine
 from tests.chaos.acts import EXPECTED
 from tests.chaos.fire.clock import RATE, SharedClock
 from tests.chaos.fire.defects import DEFECTS
 from tests.chaos.fire.journal import Journal
+from tests.chaos.fire.pubsub import Desk
 from tests.chaos.fire.timeline import Stamped
-from tests.google_api.compute import launcher_at
+from tests.chaos.schedule import ACTORS
+from tests.google_api.compute import PROJECT, launcher_at
 from tests.stand_in import StandIn, right, wrong
 
 PATIENCE_S = 3.0
 """How long a client tries a call again, in real time: with the product's 20 s no outage of a short run would ever reach a handler."""
 STORE = "store"
+PUBSUB = "pubsub"
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,9 @@ class Work:
 
 def function_process(place: Place, compute: str, defects: tuple[str, ...], line: Connection) -> None:
     """Serve one function; its port is the first thing that is said."""
-    clock = _settle(place, line)
-    for defect in defects:
-        DEFECTS[defect].plant()
+    clock = _settle(place)
+    _end_with_harness(line)
+    _plant(defects)
     if compute:
         patch.object(build, "open_trainers", lambda settings, _clock: launcher_at(compute, clock, settings, _wait)).start()
     listener = socket.create_server((HOST, 0), backlog=512)
@@ -90,7 +97,8 @@ def function_process(place: Place, compute: str, defects: tuple[str, ...], line:
 
 def store_process(place: Place, root: Path, bucket: str, journal: Path, port: int, line: Connection) -> None:
     """Serve the buckets; the port is said once everything that landed before is in the journal."""
-    clock = _settle(place, line)
+    clock = _settle(place)
+    _end_with_harness(line)
     kept = Journal(journal, DirStore(root / bucket, clock))
     kept.catch_up()
     kept.watch()
@@ -99,9 +107,36 @@ def store_process(place: Place, root: Path, bucket: str, journal: Path, port: in
     threading.Event().wait()
 
 
+def pubsub_process(place: Place, file: Path, port: int, order: int | None, defects: tuple[str, ...], line: Connection) -> None:
+    """Serve Pub/Sub from a file; its port is the first thing that is said, then the harness asks and is answered."""
+    clock = _settle(place)
+    _plant(defects)
+    seconds_to_next_change = PubSubEngine.seconds_to_next_change
+
+    def quick(engine: PubSubEngine) -> float | None:
+        """Return how long to wait in real time."""
+        seconds = seconds_to_next_change(engine)
+        return None if seconds is None else seconds / RATE
+
+    patch.object(PubSubEngine, "seconds_to_next_change", quick).start()
+    bus = MemoryBus(clock, PROJECT, SqliteJournal(file))
+    server = PubSubServer(bus, grpc_port=port, push_parallel=PUSH_PARALLEL)
+    desk = Desk(bus, server)
+    desk.shuffle(order)
+    server.start()
+    line.send(port)
+    while True:
+        try:
+            question, arguments = line.recv()
+            line.send(getattr(desk, question)(*arguments))
+        except (EOFError, OSError):
+            os._exit(0)
+
+
 def trainer_process(place: Place, work: Work, line: Connection) -> None:
     """Work as a trainer does; SIGTERM is the notice that its machine is taken away."""
-    clock = _settle(place, line)
+    clock = _settle(place)
+    _end_with_harness(line)
     settings = Settings.from_env()
     trainer = StandIn(GcsStore(settings.bucket.removeprefix("gs://")), PubSubBus(settings.project), clock, work.run)
     noticed = threading.Event()
@@ -138,27 +173,34 @@ def _train(trainer: StandIn, work: Work, noticed: threading.Event, line: Connect
     return trainer.finish(wrong, right if work.better else wrong)
 
 
-def _settle(place: Place, line: Connection) -> SharedClock:
+def _settle(place: Place) -> SharedClock:
     os.environ.update(place.environ)
     out: Any = Stamped(place.log)
     sys.stdout = sys.stderr = out
-    clock = SharedClock(place.clock, place.actor if place.actor != STORE else "")
+    clock = SharedClock(place.clock, place.actor if place.actor in ACTORS else "")
     patch.object(SystemClock, "now", lambda _self: clock.now()).start()
     _set_default(GcsStore.__init__, "deadline_s", PATIENCE_S)
     _set_default(PubSubBus.__init__, "timeout_s", PATIENCE_S)
-    threading.Thread(target=_end_with, args=(line,), name="end-with-harness", daemon=True).start()
     return clock
+
+
+def _plant(defects: tuple[str, ...]) -> None:
+    for defect in defects:
+        DEFECTS[defect].plant()
 
 
 def _set_default(function: Any, name: str, value: float) -> None:
     function.__kwdefaults__[name] = value
 
 
-def _end_with(line: Connection) -> None:
-    try:
-        line.recv()
-    except (EOFError, OSError):
-        os._exit(0)
+def _end_with_harness(line: Connection) -> None:
+    def end() -> None:
+        try:
+            line.recv()
+        except (EOFError, OSError):
+            os._exit(0)
+
+    threading.Thread(target=end, name="end-with-harness", daemon=True).start()
 
 
 def _wait(seconds: float) -> None:

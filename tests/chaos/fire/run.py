@@ -149,13 +149,14 @@ class _Run:
         """Let five minutes pass and the sweeper look; wait while handlers and trainers are at work, not for what backs off."""
         self.stack.advance(ROUND_S)
         self.actors.tick(self.plan.acts[0])
+        self.actors.finish()
         wait_until(lambda: not self.stack.at_work, WORK_S)
 
     def _rests(self) -> bool:
         return not self._moving() and not self._waiting() and not self._machines()
 
     def _waiting(self) -> dict[str, int]:
-        return {name: count for name, count in self.stack.waiting.items() if count}
+        return {name: count for name, count in self.stack.look().waiting.items() if count}
 
     def _machines(self) -> list[str]:
         """Return the machines that are there: once nothing moves, the next tick ends what nobody wants."""
@@ -182,6 +183,12 @@ class _Run:
                 found = _FAILED.fullmatch(_message(line).get("message", ""))
                 if found and found[1] not in _EXPECTED:
                     self._breach("handlers_fail_only_with_what_is_expected", f"{function}: {found[1]}: {found[2]}")
+            reached = {message_id for line in lines if (message_id := _settled(line))}
+            for topic in READS[function]:
+                for message in self.stack.acknowledged.published(topic):
+                    if message.message_id not in reached:
+                        text = f"message {message.message_id} of {topic} was acknowledged and never handled by the {function}"
+                        self._breach("every_message_reaches_its_readers", text)
         for text in self.stack.compute.unexpected:
             self._breach("trainers_fail_only_with_what_is_expected", text)
         for text in self.stack.witness.premature:
@@ -192,10 +199,10 @@ class _Run:
     def _outside(self) -> Outside:
         stack = self.stack
         return Outside(
-            publishes=tuple(publishes(stack.bus)),
-            announced=frozenset(parse_event(message).event_id for message in stack.bus.published(MODEL_EVENTS)),
+            publishes=tuple(publishes(stack.acknowledged)),
+            announced=frozenset(parse_event(message).event_id for message in stack.acknowledged.published(MODEL_EVENTS)),
             waiting=self._waiting(),
-            dead=stack.dead,
+            dead=stack.look().dead,
             machines=tuple(self._machines()),
             spans=stack.compute.spans(),
             clocks_agree=self.plan.clocks_agree,
@@ -209,6 +216,12 @@ def _message(line: Line) -> dict[str, str]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _settled(line: Line) -> str:
+    """Return the message that a function has handled or refused for good, as it says before it answers; empty = none."""
+    said = _message(line)
+    return "" if _FAILED.fullmatch(said.get("message", "")) else said.get("message_id", "")
 
 
 def _handled(logged: dict[str, list[Line]]) -> Iterator[Line]:

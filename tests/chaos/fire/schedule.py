@@ -13,6 +13,9 @@ from tests.chaos.runner import MOST_ROUNDS
 from tests.chaos.schedule import ACTORS, POLICIES, SKEW_S
 
 STORE = "store"
+PUBSUB = "pubsub"
+PUBSUB_KILLS = 3
+"""Of each deck: all that anybody is told goes through it."""
 FIRST_REPORTS = 12
 OUTSIDE_EVERY_S = 0.5
 FAULT_EVERY_S = 0.5
@@ -99,7 +102,7 @@ def _faults(rng: random.Random) -> Iterator[Act]:
     """Yield every kind of fault, then all of them again in another order and with other victims."""
     while True:
         deck = [_trouble(rng, link, fate) for link, fates in FATES.items() for fate in fates]
-        deck += [Act("kill", text=actor) for actor in (*READS, STORE)]
+        deck += [Act("kill", text=actor) for actor in (*READS, STORE, *[PUBSUB] * PUBSUB_KILLS)]
         deck += [_partition(rng, actor) for actor in ACTORS]
         deck += [Act("skew", rng.randint(-SKEW_S, SKEW_S), actor) for actor in rng.sample(ACTORS, 3)]
         deck += [Act("machine", text=how) for how in HARMS for _ in range(2)]

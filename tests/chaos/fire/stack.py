@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -13,25 +13,33 @@ from pathlib import Path
 from typing import Any, Self
 
 from functions.launcher.trainers import TrainerRun
-from functions.wiring import READS, dead_letter_topic
-from infra.local.pubsub_server import PubSubServer
-from infra.local.stack import PUSH_PARALLEL, wire
+from functions.wiring import READS
+from infra.local.stack import wire
 from infra.local.state_folder import variables_set
 from shared.dir_store import DirStore
+from shared.events import STT_ERRORS
 from shared.policy import Policy
 from shared.pubsub import PubSubBus
 from shared.testing import builders
-from shared.testing.memory_bus import MemoryBus
-from shared.testing.pubsub_engine import PubSubEngine
 from tests.chaos.fire.bus_proxy import BusProxy
-from tests.chaos.fire.clock import RATE, SharedClock
-from tests.chaos.fire.instance import PATIENCE_S, STORE, Place, Work, function_process, store_process, trainer_process
+from tests.chaos.fire.clock import SharedClock
+from tests.chaos.fire.instance import (
+    PATIENCE_S,
+    PUBSUB,
+    STORE,
+    Place,
+    Work,
+    function_process,
+    pubsub_process,
+    store_process,
+    trainer_process,
+)
 from tests.chaos.fire.journal import Journal
 from tests.chaos.fire.machines import BurningCompute
 from tests.chaos.fire.proxy import HttpProxy
+from tests.chaos.fire.pubsub import Acknowledged, Look
 from tests.chaos.fire.timeline import Line, Timeline, stamped_lines
 from tests.chaos.fire.weather import SUFFERERS, Weather
-from tests.chaos.runner import subscriptions
 from tests.chaos.schedule import TRAINER
 from tests.chaos.witness import Witness
 from tests.faults import Sink
@@ -50,15 +58,6 @@ COUNT_EVERY_S = 30.0
 _processes = get_context("forkserver")
 
 
-class QuickEngine(PubSubEngine):
-    """An engine on a clock that runs faster than the machine's: what waits for it waits so much less."""
-
-    def seconds_to_next_change(self) -> float | None:
-        """Return how long to wait in real time."""
-        seconds = super().seconds_to_next_change()
-        return None if seconds is None else seconds / RATE
-
-
 class BurningStack:
     """A running stack, between `start` and `close`.
 
@@ -66,14 +65,14 @@ class BurningStack:
         folder: for its state.
         policy: the operator's numbers.
         seed: of what troubles strike, and of how trainers fare.
-        defects: planted in every function.
+        defects: planted in every function and in Pub/Sub.
         stays: share of the trainers that are done whose machine does not go by itself.
 
     Attributes:
         clock: everybody's.
         timeline: what the harness did and saw.
         weather: what goes wrong between the processes.
-        bus: the topics and subscriptions.
+        acknowledged: what Pub/Sub has acknowledged to publishers.
         compute: the machines.
         store, calls: the buckets, read and written directly.
         witness: has seen what was published before it was true.
@@ -95,14 +94,14 @@ class BurningStack:
         self.timeline = Timeline()
         self.clock = SharedClock.begin(folder / "clock")
         self.weather = Weather(random.Random(seed), self.kill)
-        self.bus = MemoryBus(self.clock, PROJECT)
-        self.bus.engine = QuickEngine(self.clock)
+        self.acknowledged = Acknowledged()
+        self._order: int | None = None
         self.compute = BurningCompute(self.clock, self._start_trainer, self.timeline.tell)
         self.store = DirStore(self._buckets / BUCKET, self.clock)
         self.calls = DirStore(self._buckets / builders.CALLS.removeprefix("gs://"), self.clock)
         self.journal = Journal(folder / "journal", self.store)
         self.witness = Witness(Sink(), self.store)
-        self.restarts: dict[str, int] = dict.fromkeys((*READS, STORE), 0)
+        self.restarts: dict[str, int] = dict.fromkeys((*READS, STORE, PUBSUB), 0)
         self.settings = google_settings().model_copy(
             update={
                 "bucket": f"gs://{BUCKET}",
@@ -117,20 +116,22 @@ class BurningStack:
         _processes.set_forkserver_preload(PRELOADED)
         with ExitStack() as undo:
             undo.callback(self._kill_all)
-            self._store_port = _free_port()
+            self._store_port, self._pubsub_port = _free_port(), _free_port()
             self._launch(STORE)
-            self._pubsub = pubsub = undo.enter_context(PubSubServer(self.bus, push_parallel=PUSH_PARALLEL))
+            self._launch(PUBSUB)
             self._api = undo.enter_context(GoogleApi(discovery("compute.v1"), self.compute))
             undo.callback(self.compute.close)
             undo.callback(self.weather.heal)
-            self._connect(undo, pubsub.grpc_target)
+            pubsub = f"127.0.0.1:{self._pubsub_port}"
+            self._connect(undo, pubsub)
             with ThreadPoolExecutor(len(READS)) as pool:
                 list(pool.map(self._launch, READS))
             with variables_set({"PUBSUB_EMULATOR_HOST": self._buses[PRODUCTION].target}):
                 self.production = PubSubBus(PROJECT, timeout_s=PATIENCE_S)
                 undo.callback(self.production.close)
-                self.production.create_topic("stt-errors")  # Google's client looks for the emulator when it is made
-            wire(self.bus, {name: self._pushes[name].url for name in READS})
+                self.production.create_topic(STT_ERRORS)  # Google's client looks for the emulator when it is made
+            with variables_set({"PUBSUB_EMULATOR_HOST": pubsub}), closing(PubSubBus(PROJECT)) as bus:
+                wire(bus, {name: self._pushes[name].url for name in READS})
             self._running = undo.pop_all()
         return self
 
@@ -165,37 +166,39 @@ class BurningStack:
     def advance(self, seconds: float) -> None:
         """Let time pass at once."""
         self.clock.advance(seconds)
-        with self.bus.engine.changed:
-            self.bus.engine.changed.notify_all()
+        self.ask("wake")
+
+    def shuffle(self, seed: int | None) -> None:
+        """From now on deliver messages in an order that is drawn; None = the oldest first."""
+        self._order = seed
+        self.ask("shuffle", seed)
+
+    def ask(self, question: str, *arguments: Any) -> Any:
+        """Ask one of `Desk`'s questions of Pub/Sub's process, which is there whenever nobody is being killed."""
+        with self._lock:
+            _, line = self._lives[PUBSUB]
+            line.send((question, arguments))
+            return line.recv()
 
     def heal(self) -> None:
         """End everything that goes wrong, and let all clocks agree."""
         self.weather.heal()
-        self.bus.shuffle(None)
+        self.shuffle(None)
         self.compute.script.clear()
         for actor in (*READS, TRAINER):
             self.clock.skew(actor, 0.0)
 
     # what can be seen
 
-    @property
-    def waiting(self) -> dict[str, int]:
-        """Messages that nobody has acknowledged, by subscription."""
-        return {name: self.bus.backlog(name) for name in subscriptions()}
+    def look(self) -> Look:
+        """Return what stands in Pub/Sub."""
+        found: Look = self.ask("look")
+        return found
 
     @property
     def at_work(self) -> bool:
         """Some handler or trainer is at work, or will be as soon as it can."""
-        with self.bus.engine.changed:
-            pushing = self._pubsub._push._in_flight.total() or any(
-                self.bus.engine.ready(self.bus._subscription(name)) for name in subscriptions()
-            )
-        return bool(pushing) or self.compute.working
-
-    @property
-    def dead(self) -> dict[str, int]:
-        """Dead letters, by subscription."""
-        return {name: len(self.bus.published(dead_letter_topic(name))) for name in subscriptions()}
+        return self.look().at_work or self.compute.working
 
     @property
     def problems_of_compute(self) -> list[str]:
@@ -225,14 +228,14 @@ class BurningStack:
         self._stores = {actor: opened("store", actor, store) for actor in SUFFERERS["store"]}
         self._computes = {actor: opened("compute", actor, self._api.root) for actor in SUFFERERS["compute"]}
         self._pushes = {actor: opened("push", actor, store) for actor in SUFFERERS["push"]}
-        self._buses = {actor: BusProxy(actor, self.weather, pubsub, self.witness) for actor in SUFFERERS["bus"]}
-        self._buses[PRODUCTION] = BusProxy(PRODUCTION, self.weather, pubsub)
+        self._buses = {actor: BusProxy(actor, self.weather, pubsub, self.acknowledged, self.witness) for actor in SUFFERERS["bus"]}
+        self._buses[PRODUCTION] = BusProxy(PRODUCTION, self.weather, pubsub, self.acknowledged)
         for bus in self._buses.values():
             undo.callback(bus.close)
 
     def _place(self, actor: str) -> Place:
         environ: Mapping[str, str] = {}
-        if actor != STORE:
+        if actor not in {STORE, PUBSUB}:
             addresses = {"STORAGE_EMULATOR_HOST": self._stores[actor].url, "PUBSUB_EMULATOR_HOST": self._buses[actor].target}
             environ = {**addresses, **self.settings.to_env()}
         return Place(actor, environ, self._folder / "clock", self._log(actor))
@@ -241,6 +244,9 @@ class BurningStack:
         if actor == STORE:
             place, journal = self._place(actor), self._folder / "journal"
             life = _fork(store_process, place, self._buckets, BUCKET, journal, self._store_port)
+        elif actor == PUBSUB:
+            file = self._folder / "pubsub.sqlite3"
+            life = _fork(pubsub_process, self._place(actor), file, self._pubsub_port, self._order, self._defects)
         else:
             compute = self._computes[actor].url if actor in self._computes else ""
             life = _fork(function_process, self._place(actor), compute, self._defects)
@@ -253,7 +259,7 @@ class BurningStack:
         except EOFError as error:
             said = "\n".join(each.text for each in list(stamped_lines(self._log(actor)))[-20:])
             raise RuntimeError(f"{actor}: expected it to serve, it has ended:\n{said}") from error
-        if actor != STORE:
+        if actor in READS:
             self._pushes[actor].upstream = ("127.0.0.1", port)
 
     def _start_trainer(self, run: TrainerRun) -> tuple[BaseProcess, Connection]:
