@@ -1,17 +1,21 @@
 """The gate: history of two models on a holdout and suites in, verdict out."""
 
+import re
 from dataclasses import replace
 from math import sqrt
+from typing import Any
 
 import pytest
 
-from functions.validator.judged_set import judge_set
+from functions.validator.evidence import Serving
+from functions.validator.judged_set import JudgedSet, judge_set
 from functions.validator.rules import GatePolicy
 from shared.errors import InvalidMessage
 from shared.normalisation import BASIC
 from shared.training import SetAside
 from shared.wer_compare import NonInferiority, NotTestable, Superiority
-from tests.judged_sets import FIXED, HOLDOUT, SAMPLE, SPOILT, SUITE, UNCHANGED, WORDS, clip, heard, part, row, together, verdict
+from shared.wer_power import Spread
+from tests.judged_sets import FIXED, HOLDOUT, POLICY, SAMPLE, SPOILT, SUITE, UNCHANGED, WORDS, clip, heard, part, row, together, verdict
 
 
 def test_a_better_model_whose_suites_stay_good_is_accepted() -> None:
@@ -68,7 +72,9 @@ def test_without_a_sample_of_traffic_nothing_is_accepted() -> None:
     found = verdict(part(FIXED), SUITE)
     assert found.outcome == "inconclusive"
     assert "no sample of the traffic that nobody reported" in found.reasons[0]
-    assert isinstance(found.superiority, NotTestable)
+    assert found.superiority == NotTestable(found.reasons[0])
+    assert found.sets[0].finding == found.reasons[0]
+    assert found.failure_reason == "The evidence does not decide because there is no sample of the traffic that nobody reported."
     assert found.sets[0].p_value is None
     assert not found.sets[0].decides
 
@@ -99,11 +105,22 @@ def test_suites_weigh_as_much_as_the_traffic_they_stand_for() -> None:
     assert found.superiority.delta.estimate == pytest.approx(-120 / 4800)
 
 
-def test_suites_cannot_stand_for_traffic_of_unknown_size() -> None:
+@pytest.mark.parametrize("share", [None, 0.0, 1.0])
+def test_suites_cannot_stand_for_traffic_of_unknown_size(share: float | None) -> None:
     policy = GatePolicy(suite_margins={"names": 0.05}, suites_stand_for_traffic=True)
-    found = verdict(part(FIXED), SUITE, policy=policy)
+    found = verdict(part(FIXED), SUITE, policy=policy, reported_share=share)
     assert found.outcome == "inconclusive"
     assert "SttTraffic" in found.reasons[0]
+    assert found.sets[0].finding == found.reasons[0]
+    assert found.failure_reason == "The evidence does not decide because nobody knows which share of the traffic was reported."
+
+
+def test_a_suite_that_the_policy_does_not_name_stands_for_nothing() -> None:
+    policy = GatePolicy(suite_margins={"names": 0.05}, suites_stand_for_traffic=True)
+    other = part([(1, 1)] * 48, stratum="suite", name="digits")
+    found = verdict(part(FIXED), other, policy=policy, reported_share=0.5)
+    assert found.outcome == "inconclusive"
+    assert found.reasons[0].startswith("There is no sample of the traffic that nobody reported")
 
 
 def test_a_sample_too_thin_for_its_weight_decides_nothing() -> None:
@@ -183,6 +200,20 @@ def test_a_suite_that_is_not_shown_to_stay_good_leaves_the_question_open() -> No
     assert "further utterances" in found.reasons[0]
 
 
+def test_what_an_open_suite_takes_counts_what_it_has_and_follows_its_own_spread() -> None:
+    policy = GatePolicy(suite_margins={"names": 0.01})
+    few, more = (part([(0, 3), (3, 0)] * many, stratum="suite", name="names", speakers=2 * many) for many in (6, 24))
+
+    def further(suite: JudgedSet, **known: Any) -> tuple[int, str]:
+        (reason, *_) = verdict(HOLDOUT, suite, policy=policy, **known).reasons
+        found = re.search(r"^Suite names is not shown .* takes about (\d+) further utterances.*, (by the .*)\.$", reason)
+        assert found, reason
+        return int(found[1]), found[2]
+
+    assert further(few)[0] > further(more)[0]
+    assert further(few, spreads={"names": Spread(sd_d=0.2, rho=0.0, measured=2)})[1] == "by the spread that 2 earlier comparisons measured"
+
+
 def test_a_named_suite_that_was_not_evaluated_leaves_the_question_open() -> None:
     found = verdict(HOLDOUT)
     assert found.outcome == "inconclusive"
@@ -215,6 +246,29 @@ def test_a_model_that_falls_silent_is_rejected() -> None:
     found = verdict(together(part(FIXED), judge_set("holdout", clips, rows, [], BASIC)), SUITE)
     assert found.outcome == "rejected"
     assert "returns nothing for 6.2%" in found.reasons[0]
+
+
+def test_a_candidate_that_costs_too_much_to_serve_is_rejected_whatever_the_gain() -> None:
+    large = Serving(base_bytes=100 * 2**20, candidate_bytes=251 * 2**20, figures=None)
+    found = verdict(HOLDOUT, SUITE, serving=large)
+    assert found.outcome == "rejected"
+    assert found.reasons[0].startswith("The candidate takes 251.0 MiB")
+    assert [numbers.gate for numbers in found.gates if numbers.result == "failed"] == ["model size in MiB"]
+    assert verdict(HOLDOUT, SUITE, serving=large, policy=replace(POLICY, max_size_ratio=3.0)).outcome == "accepted"
+
+
+def test_the_same_seed_makes_the_same_verdict_to_the_last_digit() -> None:
+    # forty speakers are too many to try every sign: the p-values of the whole, of gates and of slices are sampled
+    clips = [clip(f"s{number % 40}/t{number}", stratum="traffic" if number >= 120 else "errors") for number in range(160)]
+    clips = [one.model_copy(update={"device": f"d{number // 80}"}) for number, one in enumerate(clips)]
+    rows = [row(one, heard(4), heard(6 if number % 2 else 3)) for number, one in enumerate(clips)]
+    holdout = judge_set("holdout", clips, rows, [], BASIC)
+    found, *again = (verdict(holdout, SUITE) for _ in range(3))
+    assert again == [found, found]
+    sampled = [one.p_value for one in found.slices if one.p_value is not None]
+    assert [one.value for one in found.slices] == ["d0", "d1"]
+    assert all(0.0 < p_value < 1.0 for p_value in sampled)
+    assert any(0.0 < one.p_value < 1.0 for one in found.gates if one.p_value is not None)
 
 
 def test_silence_where_nothing_was_said_is_no_fault() -> None:
@@ -274,6 +328,30 @@ def test_numbers_of_a_set_are_weighted_and_its_counts_are_not() -> None:
     assert holdout.relative_change.estimate == pytest.approx(-120 / 432)
     assert holdout.delta is not None
     assert holdout.delta.level == pytest.approx(0.9)
+
+
+def test_every_set_stands_with_what_was_found_of_it() -> None:
+    found = verdict(HOLDOUT, SUITE, part(SPOILT, stratum="suite", name="digits"))
+    assert isinstance(found.superiority, Superiority)
+    assert [(one.name, one.finding, one.decides, one.margin, one.p_value) for one in found.sets] == [
+        ("holdout", found.reasons[0], True, None, found.superiority.flip.p_value),
+        ("names", found.reasons[1], True, 0.05, None),
+        ("digits", "Reported only: the policy names no margin for this suite.", False, None, None),
+    ]
+
+
+def test_the_parts_of_the_holdout_are_described_and_decide_nothing() -> None:
+    errors, traffic = verdict(HOLDOUT, SUITE).strata
+    assert [(one.name, one.utterances, one.decides) for one in (errors, traffic)] == [
+        ("holdout/errors", 48, False),
+        ("holdout/traffic", 48, False),
+    ]
+    assert errors.finding.startswith("Never decides: these utterances are here because production failed on them")
+    assert traffic.finding.startswith("A random part of what nobody reported")
+    assert errors.delta is not None
+    assert errors.delta.estimate == pytest.approx(-0.25)
+    assert errors.delta.level == pytest.approx(0.9)
+    assert [one.name for one in verdict(part(FIXED), SUITE).strata] == ["holdout/errors"]
 
 
 def test_the_utterances_that_changed_most_are_shown() -> None:
