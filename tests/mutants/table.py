@@ -21,7 +21,7 @@ TABLE: Mapping[str, Sequence[str]] = {
     "functions/sweeper/decide.py": ("tests/unit/test_sweeper_decide.py",),
     "functions/sweeper/verdict.py": ("tests/unit/test_sweeper_watch.py",),
     "shared/watch.py": ("tests/unit/test_sweeper_watch.py",),
-    "functions/validator/decide.py": ("tests/unit/test_validator_decide.py",),
+    "functions/validator/decide.py": ("tests/unit/test_validator_decide.py", "tests/unit/test_validator_sizing.py"),
 }
 """Patterns of modules -> patterns of test files, and arguments of pytest."""
 
