@@ -17,7 +17,7 @@ TABLE: Mapping[str, Sequence[str]] = {
     "functions/collector/checks.py": ("tests/unit/test_collector*.py",),
     "functions/deployer/checks.py": ("tests/unit/test_deployer_checks.py",),
     "functions/launcher/decide.py": ("tests/unit/test_launcher_decide.py",),
-    "functions/notifier/decide.py": ("tests/unit/test_notifier.py",),
+    "functions/notifier/notices.py": ("tests/unit/test_notifier.py",),
     "functions/sweeper/decide.py": ("tests/unit/test_sweeper_decide.py",),
     "functions/sweeper/verdict.py": ("tests/unit/test_sweeper_watch.py",),
     "shared/watch.py": ("tests/unit/test_sweeper_watch.py",),

@@ -12,13 +12,14 @@ from shared import compaction, keys, ledger
 from shared.arrivals import Arrival, arrived
 from shared.cas import commit, create, find
 from shared.compaction import collect_garbage, compact, touch_index
+from shared.cycle import CODEC, Status
 from shared.documents import document_bytes, parse_document
 from shared.errors import Conflict, CorruptObject, InvariantBroken, Retryable
 from shared.events import Event
 from shared.head import KnownHead, begin_head, move_head, read_head
 from shared.ledger import Index
 from shared.objectstore import ABSENT
-from shared.testing.builders import correction, error, sample, traffic
+from shared.testing.builders import correction, cycle_state, error, sample, traffic
 from shared.testing.clock import START
 from shared.testing.memory_store import MemoryStore
 from shared.totals import Totals, count_events
@@ -300,6 +301,40 @@ def test_a_head_that_somebody_writes_while_it_is_looked_for_is_no_lost_one() -> 
     store = MemoryStore()
     once(store, "list", keys.CYCLES, lambda: store.put(keys.HEAD, b'{"cycle": 2}') and store.put(keys.segment(2, "a"), b""))
     assert read_head(store) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "tells"),
+    [
+        (keys.declined(1), False),  # written while the first cycle collects
+        (keys.watch(1), False),
+        (keys.dataset(1), True),
+        (keys.declined(2), True),
+        (keys.segment(1, "a"), False),
+        (keys.segment(2, "a"), True),
+        ("cycles/000001", True),
+        ("cycles/a", False),  # what is of no cycle
+    ],
+)
+def test_what_only_a_head_can_have_led_to_tells_of_its_loss(key: str, tells: bool) -> None:
+    store = MemoryStore()
+    store.put(key, b"")
+    if tells:
+        with pytest.raises(InvariantBroken, match=f"expected the cycle that is collecting, since {key} is there, found none"):
+            read_head(store)
+    else:
+        assert read_head(store) == 1
+
+
+def test_an_approval_that_the_first_cycle_waits_for_is_older_than_a_head_and_nothing_else_of_its_state_is() -> None:
+    store = MemoryStore()
+    store.put(keys.state(1), CODEC.dump(cycle_state(Status.AWAITING_APPROVAL)))
+    assert read_head(store) == 1
+    store.put(keys.state(1), CODEC.dump(cycle_state(Status.PREPARING)))
+    with pytest.raises(InvariantBroken, match=f"since {keys.state(1)} is there"):
+        read_head(store)
+    once(store, "get", keys.state(1), lambda: store.delete(keys.state(1)))
+    assert read_head(store) == 1, "it went while it was looked at"
 
 
 def test_a_head_that_is_lost_while_it_is_moved_is_not_begun_anew() -> None:
