@@ -58,7 +58,7 @@ class Timed:
     """A test as it ran on the code as it is, with the functions of the module that it called."""
 
     number: int
-    seconds: float
+    cpu_s: float
     functions: tuple[str, ...]
 
 
@@ -124,7 +124,7 @@ class _Bench:
             session.testsfailed += 1
             return True
         by_function: dict[str, list[Timed]] = defaultdict(list)
-        for test in sorted(timed, key=lambda test: test.seconds):
+        for test in sorted(timed, key=lambda test: test.cpu_s):
             for function in test.functions:
                 by_function[function].append(test)
         lives = _functions_of(str(module.__file__))
@@ -139,7 +139,7 @@ class _Bench:
 
             return killed
 
-        tasks = [(judge(mutant), 10 * sum(test.seconds for test in by_function[mutant.function])) for mutant in self._mutants]
+        tasks = [(judge(mutant), 3 * sum(test.cpu_s for test in by_function[mutant.function])) for mutant in self._mutants]
         self.survived = [mutant for mutant, killed in zip(self._mutants, in_forks(tasks, self._jobs), strict=True) if not killed]
         self.judged = True
         return True
@@ -151,19 +151,19 @@ class _Bench:
             def run() -> bool:
                 timed = []
                 for number, item in enumerate(items):
-                    begun = time.perf_counter()
+                    begun = time.process_time()
                     with _Called(file) as called:
                         if not self._passes(item):
                             print(item.nodeid, self._failed and self._failed.longreprtext, sep="\n", flush=True)
                             return False
-                    timed.append((number, time.perf_counter() - begun, sorted(called.functions)))
+                    timed.append((number, time.process_time() - begun, sorted(called.functions)))
                 json.dump(timed, answer)
                 answer.flush()
                 return True
 
             passed = next(in_forks([(run, 3600.0)], 1))
             answer.seek(0)
-            return [Timed(number, seconds, tuple(functions)) for number, seconds, functions in json.load(answer)] if passed else None
+            return [Timed(number, cpu_s, tuple(functions)) for number, cpu_s, functions in json.load(answer)] if passed else None
 
     def _passes(self, item: pytest.Item) -> bool:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
@@ -228,7 +228,7 @@ def in_forks(tasks: Sequence[tuple[Callable[[], bool], float]], jobs: int) -> It
         while number not in said:
             while begun < len(tasks) and len(running) < jobs:
                 task, seconds = tasks[begun]
-                running[_fork(task, seconds)] = (begun, time.monotonic() + seconds * 3 + WALL_S)
+                running[_fork(task, seconds)] = (begun, time.monotonic() + seconds * 10 + WALL_S)
                 begun += 1
             time.sleep(0.002)
             for pid, (which, deadline) in list(running.items()):

@@ -97,8 +97,9 @@ def test_a_weight_that_is_no_inverse_probability_is_refused(weight: float) -> No
 
 
 def test_negative_counts_are_refused() -> None:
-    with pytest.raises(ValueError, match="0 or more"):
-        utterance("a", -1, 1)
+    for base, candidate, words in ((-1, 1, 10), (1, -1, 10), (1, 1, -1)):
+        with pytest.raises(ValueError, match="utterance a: expected counts of 0 or more"):
+            utterance("a", base, candidate, words=words, name="a")
 
 
 def test_three_clusters_are_enumerated() -> None:
@@ -126,6 +127,16 @@ def test_many_clusters_are_drawn_and_agree_with_the_binomial() -> None:
     found = sign_flip_test([-1.0] * 10 + [1.0] * 5, seed=1)
     assert not found.exact
     assert found.p_value == pytest.approx(0.15088, abs=0.0143)
+
+
+def test_so_many_draws_give_no_smaller_p_than_one_of_them_and_one_more() -> None:
+    # of 40 and of 1001 clusters all better, no drawn pattern is as good: p is the least there is
+    for clusters, draws in ((40, 99), (1001, 99), (40, 2500), (1001, 2500)):
+        found = sign_flip_test([-1.0] * clusters, seed=3, draws=draws)
+        assert (found.exact, found.clusters) == (False, clusters)
+        assert found.p_value == found.smallest_p == pytest.approx(1 / (draws + 1))
+        # all worse: every pattern is as good
+        assert sign_flip_test([1.0] * clusters, seed=3, draws=draws).p_value == 1.0
 
 
 def test_a_drawn_p_value_is_never_zero_and_repeats_with_its_seed() -> None:
@@ -160,6 +171,7 @@ def test_the_interval_of_one_models_wer() -> None:
     # E = 1, 3 of N = 10, 10: R = 0.2, residuals -1, 1; var = 2/1 * 2 / 400 = 0.01; t(0.975, 1 df) = 12.706205
     found = wer_interval(array(1, 3), array(10, 10), 0.95)
     assert (found.estimate, found.low, found.high) == pytest.approx((0.2, 0.0, 1.4706205), abs=1e-6)
+    assert (found.clusters, found.level) == (2, 0.95)
 
 
 def test_errors_in_proportion_to_words_leave_no_doubt_about_the_rate() -> None:
@@ -173,6 +185,7 @@ def test_the_interval_of_a_relative_change() -> None:
     found = relative_change_interval(totals([10, 10, 10], [5, 6, 7]), 0.95)
     assert found is not None
     assert (found.estimate, found.low, found.high) == pytest.approx((-0.4, -0.648414, -0.151586), abs=1e-6)
+    assert (found.clusters, found.level) == (3, 0.95)
 
 
 def test_a_model_without_errors_changes_by_minus_one() -> None:
@@ -196,12 +209,20 @@ def test_relative_and_absolute_change_agree_on_whether_there_is_one(drawn: list[
         assert (absolute.low <= 0.0 <= absolute.high) == (relative.low <= 0.0 <= relative.high)
 
 
-@pytest.mark.parametrize("words", [array(10), array(0, 0)])
-def test_an_interval_without_two_clusters_or_words_is_refused(words: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> None:
-    with pytest.raises(ValueError, match="expected at least"):
-        cluster_t_interval(np.zeros(len(words)), words, 0.9)
-    with pytest.raises(ValueError, match="expected at least"):
-        wer_interval(np.zeros(len(words)), words, 0.9)
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [(array(10), "clusters: expected at least 2, found 1"), (array(0, 0), "reference words: expected at least 1, found 0")],
+)
+def test_an_interval_without_two_clusters_or_words_is_refused(words: "np.ndarray[tuple[int], np.dtype[np.float64]]", reason: str) -> None:
+    none = np.zeros(len(words))
+    with pytest.raises(ValueError, match=reason):
+        cluster_t_interval(none, words, 0.9)
+    with pytest.raises(ValueError, match=reason):
+        wer_interval(none, words, 0.9)
+    with pytest.raises(ValueError, match=reason):
+        relative_change_interval(ClusterTotals(words=words, base_errors=none, candidate_errors=none), 0.9)
+    with pytest.raises(ValueError, match=reason):
+        effective_sd(none, words, 1)
 
 
 def test_the_sign_flip_test_needs_so_many_clusters() -> None:
