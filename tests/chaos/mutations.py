@@ -196,7 +196,7 @@ MUTATIONS = tuple(
         ),
         "shared.registry": (
             (f"{APPLIED}    if now.stable == version", f"{NOT_APPLIED}    if now.stable == version", AGAIN),
-            (f"{APPLIED}    if now.stable is None", f"{NOT_APPLIED}    if now.stable is None", 94),
+            (f"{APPLIED}    if version == now.stable", f"{NOT_APPLIED}    if version == now.stable", 94),
             (f"{APPLIED}    canary = now.canary", f"{NOT_APPLIED}    canary = now.canary", AGAIN),
         ),
     }.items()
