@@ -83,7 +83,7 @@ def cluster_totals(utterances: Iterable[PairedUtterance]) -> ClusterTotals:
         weighted = (row.weight * row.words, row.weight * row.base_errors, row.weight * row.candidate_errors)
         rows.setdefault(row.cluster, []).append(weighted)
     sums = [[fsum(column) for column in zip(*rows[name], strict=True)] for name in sorted(rows)]
-    table = np.array(sums, dtype=np.float64).reshape(-1, 3)
+    table = np.array(sums).reshape(-1, 3)
     return ClusterTotals(words=table[:, 0], base_errors=table[:, 1], candidate_errors=table[:, 2])
 
 
@@ -116,7 +116,7 @@ def sign_flip_test(cluster_deltas: Sequence[float] | Array, seed: int, draws: in
     Source: E. J. G. Pitman, J. R. Stat. Soc. Suppl. 4 (1937) 119-130; (1 + #)/(B + 1): B. Phipson, G. K. Smyth, Stat. Appl. Genet. Mol.
     Biol. 9 (2010) 39.
     """
-    deltas = np.asarray(cluster_deltas, dtype=np.float64)
+    deltas = np.asarray(cluster_deltas)
     deltas = deltas[deltas != 0.0]
     count = len(deltas)
     # sum s_g D_g <= sum D_g over signs is the same event as sum over the kept (+1) clusters <= sum over all.
@@ -136,7 +136,7 @@ def sign_flip_test(cluster_deltas: Sequence[float] | Array, seed: int, draws: in
             as_low += int(np.count_nonzero(kept @ values <= threshold))
         return SignFlip(p_value=(1 + as_low) / (draws + 1), smallest_p=1 / (draws + 1), exact=False, clusters=count)
     for start in range(0, draws, _DRAWS_AT_ONCE):
-        kept = rng.integers(0, 2, size=(min(_DRAWS_AT_ONCE, draws - start), count), dtype=np.int8)
+        kept = rng.integers(2, size=(min(_DRAWS_AT_ONCE, draws - start), count), dtype=np.int8)
         as_low += int(np.count_nonzero(kept @ deltas <= threshold))
     return SignFlip(p_value=(1 + as_low) / (draws + 1), smallest_p=1 / (draws + 1), exact=False, clusters=count)
 
@@ -198,7 +198,7 @@ def relative_change_interval(totals: ClusterTotals, level: float) -> Interval | 
     clusters, _ = _check_clusters(totals.words)
     base, candidate = totals.base_errors, totals.candidate_errors
     mean_base, mean_candidate = float(base.mean()), float(candidate.mean())
-    covariance = np.cov(base, candidate, ddof=1) / clusters
+    covariance = np.cov(base, candidate) / clusters
     t_squared = t_quantile(clusters - 1, (1 + level) / 2) ** 2
     square = mean_base**2 - t_squared * float(covariance[0, 0])
     if square <= 0.0:

@@ -166,6 +166,11 @@ def test_a_canary_serves_beside_the_stable_version() -> None:
     assert (event.seq, event.version, event.stable, event.percent) == (5, 5, 2, 25)
 
 
+def test_a_canary_is_told_with_its_share() -> None:
+    started = made(decide_canary(SERVING, 5, 25, because(), champion=2)).moves[-1]
+    assert started.text == started.audit_text == "canary v5 for 25% of the sessions"
+
+
 def test_a_canarys_share_can_be_changed() -> None:
     serving = SERVING.model_copy(update={"canary": canary(5, 10)})
     assert made(decide_canary(serving, 5, 50, because(), champion=2)).canary == Canary(version=5, percent=50, since=LATER)

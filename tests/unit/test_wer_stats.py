@@ -83,6 +83,11 @@ def test_what_rounding_leaves_over_is_no_difference() -> None:
     assert found.deltas.tolist() == [0.0]
 
 
+def test_two_sums_that_differ_by_rounding_alone_are_the_same() -> None:
+    assert 0.1 + 0.2 > 0.3
+    assert totals([0.3, 0.1 + 0.2], [0.1 + 0.2, 0.3]).deltas.tolist() == [0.0, 0.0]
+
+
 @given(rows)
 def test_the_order_of_the_utterances_does_not_matter(drawn: list[PairedUtterance]) -> None:
     forward, backward = cluster_totals(drawn), cluster_totals(reversed(drawn))
@@ -139,6 +144,26 @@ def test_so_many_draws_give_no_smaller_p_than_one_of_them_and_one_more() -> None
         assert sign_flip_test([1.0] * clusters, seed=3, draws=draws).p_value == 1.0
 
 
+def test_fourteen_clusters_are_enumerated_and_fifteen_are_drawn() -> None:
+    assert [sign_flip_test([-1.0] * clusters, seed=0).exact for clusters in (14, 15)] == [True, False]
+
+
+def test_differences_that_are_all_different_are_drawn_in_parts_and_each_draw_counts_once() -> None:
+    # 1001 different ones are 999 draws at once: parts of 999, 999 and 502; all worse: every pattern is as good, all better: none is
+    worse = [1.0 + number / 1000 for number in range(1001)]
+    assert sign_flip_test(worse, seed=3, draws=2500).p_value == 1.0
+    assert sign_flip_test([-each for each in worse], seed=3, draws=2500).p_value == pytest.approx(1 / 2501)
+
+
+@pytest.mark.parametrize("clusters", [15, 1500])
+def test_what_is_drawn_follows_from_the_seed(clusters: int) -> None:
+    deltas = [-1.0] * (2 * clusters // 3) + [2.0] * (clusters // 3)
+    found = sign_flip_test(deltas, seed=1)
+    assert 0.3 < found.p_value < 0.7
+    assert sign_flip_test(deltas, seed=1) == found
+    assert sign_flip_test(deltas, seed=2) != found
+
+
 def test_a_drawn_p_value_is_never_zero_and_repeats_with_its_seed() -> None:
     found = sign_flip_test([-1.0] * 40, seed=3)
     assert found.p_value == found.smallest_p == pytest.approx(1 / 10_001)
@@ -174,6 +199,16 @@ def test_the_interval_of_one_models_wer() -> None:
     assert (found.clusters, found.level) == (2, 0.95)
 
 
+def test_the_interval_of_one_models_wer_over_three_speakers() -> None:
+    # E = 1, 2, 6 of N = 10 each: R = 0.3, residuals -2, -1, 3; var = 3/2 * 14 / 900 = 0.0233333; t(0.95, 2 df) = 2.919986
+    found = wer_interval(array(1, 2, 6), array(10, 10, 10), 0.9)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.3, 0.0, 0.746035), abs=1e-6)
+
+
+def test_one_word_is_enough_for_an_interval() -> None:
+    assert cluster_t_interval(array(0, 0), array(1, 0), 0.9).estimate == 0.0
+
+
 def test_errors_in_proportion_to_words_leave_no_doubt_about_the_rate() -> None:
     found = wer_interval(array(1, 2, 3), array(10, 20, 30), 0.95)
     assert (found.low, found.high) == pytest.approx((0.1, 0.1))
@@ -186,6 +221,23 @@ def test_the_interval_of_a_relative_change() -> None:
     assert found is not None
     assert (found.estimate, found.low, found.high) == pytest.approx((-0.4, -0.648414, -0.151586), abs=1e-6)
     assert (found.clusters, found.level) == (3, 0.95)
+
+
+def test_the_interval_of_a_relative_change_of_errors_that_vary_together() -> None:
+    # A = 8, 10, 12 and B = 5, 6, 7: var 4 and 1, cov 2, each over 3; t^2 = 18.512821. a = 100 - 24.683761 = 75.316239,
+    # b = 60 - 12.341880 = 47.658120, c = 36 - 6.170940 = 29.829060; (b -+ sqrt(b^2 - a c)) / a = 0.632773 -+ 0.065966
+    found = relative_change_interval(totals([8, 10, 12], [5, 6, 7]), 0.95)
+    assert found is not None
+    assert (found.estimate, found.low, found.high) == pytest.approx((-0.4, -0.433192, -0.301261), abs=1e-6)
+    few = relative_change_interval(totals([0.4, 0.5, 0.6], [0.25, 0.3, 0.35]), 0.95)
+    assert few is not None
+    assert (few.low, few.high) == pytest.approx((found.low, found.high))
+
+
+def test_nothing_falls_by_more_than_all_of_it() -> None:
+    found = relative_change_interval(totals([9, 10, 11], [0, 0, 3]), 0.95)
+    assert found is not None
+    assert (found.estimate, found.low) == (pytest.approx(-0.9), -1.0)
 
 
 def test_a_model_without_errors_changes_by_minus_one() -> None:
