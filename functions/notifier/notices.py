@@ -96,13 +96,14 @@ def _numbers(each: SetNumbers) -> str:
 def _move(event: RegistryEvent) -> Notice:
     name = version_name(event.version)
     serves = "no version serves" if event.stable is None else f"{version_name(event.stable)} serves"
-    title = {
-        ModelDeployed: f"{name} is deployed",
-        CanaryEnded: f"{name} is on canary no more; {serves}",
-        ModelRolledBack: f"{name} was rolled back; {serves}",
-    }.get(type(event), "")
     if isinstance(event, CanaryStarted):
         title = f"{name} serves {event.percent}% of the sessions" if event.percent else f"{name} transcribes beside and serves nobody"
+    else:
+        title = {
+            ModelDeployed: f"{name} is deployed",
+            CanaryEnded: f"{name} is on canary no more; {serves}",
+            ModelRolledBack: f"{name} was rolled back; {serves}",
+        }[type(event)]
     return Notice(
         event_id=event.event_id,
         type=type(event).__name__,
@@ -125,7 +126,7 @@ def _escaped(text: str) -> str:
 
 def json_body(notice: Notice, event: Event) -> bytes:
     """Return a notice with its event, for machines."""
-    return json.dumps({"notice": notice.model_dump(mode="json"), "event": event.model_dump(mode="json", exclude_none=True)}).encode()
+    return json.dumps({"notice": notice.model_dump(), "event": event.model_dump(mode="json", exclude_none=True)}).encode()
 
 
 def signature(secret: str, body: bytes) -> str:

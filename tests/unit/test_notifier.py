@@ -6,11 +6,12 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
 from functions.notifier.handler import Notifier
-from functions.notifier.notices import SIGNATURE, TOLD, notice_of
+from functions.notifier.notices import SIGNATURE, TOLD, Notice, json_body, notice_of
 from functions.notifier.webhooks import VARIABLE, Webhook, WebhookRefused, post, read_webhooks
 from shared import keys
 from shared.bus import Message
@@ -20,17 +21,24 @@ from shared.events import (
     MODEL_EVENTS,
     TOPIC_OF,
     VALIDATION_EVENTS,
+    CanaryEnded,
     CanaryStarted,
     CandidateAccepted,
+    CandidateInconclusive,
+    CandidateRejected,
     ErrorsResolved,
     Event,
+    Judged,
+    ModelDeployed,
     ModelRolledBack,
+    RegistryEvent,
     Tick,
 )
 from shared.messages import outgoing, parse_event
 from shared.testing import builders
 from shared.testing.clock import START
 from shared.verdict import parse_report
+from shared.wording import percent
 from tests.world import World, right
 
 
@@ -76,6 +84,7 @@ def message(event: Event) -> Message:
 
 SLACK = Webhook(url="https://hooks.example/slack", form="slack")
 PLAIN = Webhook(url="https://ops.example/retune", secret="between us")
+MOVE: dict[str, Any] = {"event_id": "m", "occurred_at": START, "seq": 1, "version": 3, "reason": "why"}
 
 
 def test_a_verdict_is_told_with_its_reasons_and_numbers(judged: World) -> None:
@@ -120,11 +129,58 @@ def test_every_event_of_its_topics_is_one_that_it_takes() -> None:
     assert {cls.__name__ for cls in TOLD} == {name for name, topic in TOPIC_OF.items() if topic in {VALIDATION_EVENTS, MODEL_EVENTS}}
 
 
-def test_a_shadow_is_no_canary() -> None:
-    started = CanaryStarted(event_id="c", occurred_at=START, seq=1, version=3, stable=2, percent=0)
-    notice = notice_of(started, None)
+@pytest.mark.parametrize(
+    ("kind", "title", "severity"),
+    [
+        (CandidateAccepted, "v7 was judged: accepted", "info"),
+        (CandidateRejected, "v7 was judged: rejected", "warning"),
+        (CandidateInconclusive, "v7 was judged: inconclusive", "info"),
+    ],
+)
+def test_a_verdict_is_told_although_its_report_cannot_be_read(kind: type[Judged], title: str, severity: str) -> None:
+    event = kind(event_id="e7", occurred_at=START, cycle=7, report_sha256="0" * 64, manifest_sha256="1" * 64)
+    assert notice_of(event, None) == Notice(
+        event_id="e7",
+        type=kind.__name__,
+        severity=severity,
+        title=title,
+        text=("its report could not be read", "`retune explain v7` tells more"),
+    )
+
+
+def test_a_set_without_words_is_told_without_numbers(judged: World) -> None:
+    (event,) = published(judged, "validation-events")
+    report = parse_report(judged.store.get(keys.report(1)).data)
+    (decides,) = (each for each in report.sets if each.decides)
+    silent = decides.model_copy(
+        update={"delta": None, **{side: getattr(decides, side).model_copy(update={"wer": None}) for side in ("base", "candidate")}}
+    )
+    notice = notice_of(event, report.model_copy(update={"sets": (silent,)}))
     assert notice is not None
-    assert notice.title == "v3 transcribes beside and serves nobody"
+    assert notice.text[-2] == f"holdout: WER {percent(None)} -> {percent(None)}"
+
+
+@pytest.mark.parametrize(
+    ("event", "title", "severity"),
+    [
+        (ModelDeployed(stable=3, **MOVE), "v3 is deployed", "info"),
+        (CanaryStarted(stable=2, percent=10, **MOVE), "v3 serves 10% of the sessions", "info"),
+        (CanaryStarted(stable=2, percent=0, **MOVE), "v3 transcribes beside and serves nobody", "info"),
+        (CanaryEnded(stable=2, **MOVE), "v3 is on canary no more; v2 serves", "warning"),
+        (ModelRolledBack(stable=2, **MOVE), "v3 was rolled back; v2 serves", "warning"),
+        (ModelRolledBack(stable=None, **MOVE), "v3 was rolled back; no version serves", "warning"),
+    ],
+)
+def test_a_move_is_told_as_what_it_is(event: RegistryEvent, title: str, severity: str) -> None:
+    notice = notice_of(event, None)
+    assert notice is not None
+    assert (notice.type, notice.severity, notice.title, notice.text) == (type(event).__name__, severity, title, ("why",))
+    told = json.loads(json_body(notice, event))
+    assert told["notice"]["title"] == title
+    assert ("stable" in told["event"]) == (event.stable is not None)
+
+
+def test_what_has_no_words_for_people_is_not_told() -> None:
     assert notice_of(ErrorsResolved(event_id="r", occurred_at=START, version=3), None) is None
 
 
